@@ -1,0 +1,93 @@
+#ifndef PGCOFFER_CONFIG_CONFIG_H
+#define PGCOFFER_CONFIG_CONFIG_H
+
+#include <stdio.h>
+
+#include "pgcoffer/base/error.h"
+
+/*
+ * The configuration: one [pgcoffer] section and one section a server, read from
+ * a file and from the conf.d/ folder beside it (*.conf, in the order of their names).
+ *
+ * Reading checks syntax only: spelling, duplicates, limits, what must be given
+ * (host or hostaddr, user) and what excludes each other. Whether a key file exists
+ * or may be read is the business of the process that opens it, so that a caller
+ * who may not read the key can still restore. Errors are of kind CONFIG and
+ * carry `file:line:` and what would be right.
+ */
+#define CONFIG_DEFAULT_FILE "/etc/pgcoffer/pgcoffer.conf"
+#define CONFIG_TEXT_SIZE    1024
+#define CONFIG_MOST_SERVERS 256
+
+enum setting_scope { SCOPE_DAEMON, SCOPE_SERVER, SCOPE_BOTH };
+enum setting_when { AT_START, AT_RELOAD };
+
+/* Every row of settings.def as a member, in both structs; members outside a row's scope stay at the default. */
+struct settings {
+#define TEXT(name, scope, when, default_text, sample, help)        char name[CONFIG_TEXT_SIZE];
+#define NUMBER(name, scope, when, default_number, least, most, help) long name;
+#define CHOICE(name, scope, when, default_text, choices, help)     char name[32];
+#define BOOLEAN(name, scope, when, default_text, help)             bool name;
+#define LIST(name, scope, when, default_text, sample, help)        char name[CONFIG_TEXT_SIZE];
+#include "pgcoffer/config/settings.def"
+#undef TEXT
+#undef NUMBER
+#undef CHOICE
+#undef BOOLEAN
+#undef LIST
+};
+
+/* tls_mode as a closed enum; order is from strongest to weakest. */
+enum tls_mode { TLS_VERIFY_FULL, TLS_VERIFY_CA, TLS_REQUIRE, TLS_DISABLE };
+
+struct server_config {
+    char name[64];
+    struct settings settings; /* the server's own, over those of [pgcoffer], over the defaults */
+};
+
+struct config {
+    char *path;               /* absolute path of the main file; "" when made from text */
+    struct settings settings; /* [pgcoffer] */
+    struct server_config *servers;
+    size_t server_count;
+    bool is_admin_group_written; /* a written admin_group must exist, the default one need not */
+    struct config_origins *origins;
+};
+
+/* NULL path means CONFIG_DEFAULT_FILE. */
+bool config_load(const char *path, struct config **ret_config, struct error *err) NODISCARD;
+/* From text, as a worker gets it from the supervisor; `name` stands in messages instead of a file. */
+bool config_parse(const char *text, size_t size, const char *name, struct config **ret_config,
+                  struct error *err) NODISCARD;
+void config_free(struct config *config); /* NULL is fine */
+static inline void scoped_config(struct config **config)
+{
+    config_free(*config);
+}
+
+/* The whole effective configuration as INI text that config_parse() reads back; malloc'd. */
+char *config_to_text(const struct config *config);
+/* The server of that name; an error of kind USAGE that suggests the closest name. */
+bool config_find_server(const struct config *config, const char *name, const struct server_config **ret_server,
+                        struct error *err) NODISCARD;
+enum tls_mode config_tls_mode(const struct settings *settings);
+/* Does the OS user or one of the groups stand in the comma separated list ("name", "@group")? */
+bool config_list_has(const char *list, const char *user, const char *const *groups, size_t group_count);
+/* Names of settings that need a restart and differ, separated by ", "; "" when none does. */
+void config_restart_needed(const struct config *old_config, const struct config *new_config,
+                           char ret_names[CONFIG_TEXT_SIZE]);
+
+/* `config sample`: conf/pgcoffer.conf is this function's output. */
+void config_print_sample(FILE *out);
+/* `config show`: every effective value with the place it comes from ("default", "file:line"). */
+struct config_value {
+    const char *section;
+    const char *name;
+    const char *value;
+    const char *origin;
+};
+/* Calls `visit` for every setting of every section; the texts live until it returns. */
+void config_visit(const struct config *config, void (*visit)(const struct config_value *value, void *context),
+                  void *context);
+
+#endif

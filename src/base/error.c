@@ -1,0 +1,111 @@
+#include "pgcoffer/base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    int exit_status;
+    const char *word;
+} kinds[ERROR_KIND_COUNT] = {
+#define ERROR_KIND(name, status, word) [ERROR_##name] = {status, word},
+#include "pgcoffer/base/error_kinds.def"
+#undef ERROR_KIND
+};
+
+static void set_with_errnum(struct error *err, enum error_kind kind, int errnum, const char *format, va_list args)
+{
+    *err = (struct error){.kind = kind, .errnum = errnum};
+    vsnprintf(err->message, sizeof err->message, format, args);
+    if (errnum == 0)
+        return;
+    size_t used = strlen(err->message);
+    snprintf(err->message + used, sizeof err->message - used, ": %s", strerror(errnum));
+}
+
+bool error_set(struct error *err, enum error_kind kind, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    set_with_errnum(err, kind, 0, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_set_errno(struct error *err, const char *format, ...)
+{
+    int errnum = errno;
+    va_list args;
+
+    va_start(args, format);
+    set_with_errnum(err, ERROR_STORAGE, errnum, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_set_kind_errno(struct error *err, enum error_kind kind, const char *format, ...)
+{
+    int errnum = errno;
+    va_list args;
+
+    va_start(args, format);
+    set_with_errnum(err, kind, errnum, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_wrap(struct error *err, const char *format, ...)
+{
+    char context[512];
+    char inner[sizeof err->message];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(context, sizeof context, format, args);
+    va_end(args);
+
+    memcpy(inner, err->message, sizeof inner);
+    int used = snprintf(err->message, sizeof err->message, "%s: ", context);
+    snprintf(err->message + used, sizeof err->message - (size_t)used, "%s", inner);
+    return false;
+}
+
+bool error_detail(struct error *err, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(err->detail, sizeof err->detail, format, args);
+    va_end(args);
+    return false;
+}
+
+bool error_hint(struct error *err, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(err->hint, sizeof err->hint, format, args);
+    va_end(args);
+    return false;
+}
+
+int error_exit_status(const struct error *err)
+{
+    return kinds[err->kind].exit_status;
+}
+
+const char *error_kind_word(enum error_kind kind)
+{
+    return kinds[kind].word;
+}
+
+enum error_kind error_kind_from_word(const char *word)
+{
+    for (int kind = 0; kind < ERROR_KIND_COUNT; kind++)
+        if (strcmp(kinds[kind].word, word) == 0)
+            return (enum error_kind)kind;
+    return ERROR_FAILED;
+}
