@@ -1,0 +1,40 @@
+#ifndef PGCOFFER_REPO_CATALOGUE_H
+#define PGCOFFER_REPO_CATALOGUE_H
+
+#include "pgcoffer/base/file_lock.h"
+#include "pgcoffer/repo/backup_meta.h"
+
+/* What backups a server has. Reading only, safe beside a running daemon. */
+struct catalogue_entry {
+    struct backup_meta *meta; /* NULL when unreadable */
+    struct backup_id id;
+    struct system_id system;
+    struct error error;       /* why it is unreadable: listed, never silently left out */
+};
+
+struct catalogue {
+    struct catalogue_entry *entries; /* oldest first, over all system identifiers */
+    size_t count;
+};
+
+/* Complete, damaged and (state COPIED) waiting backups; folders without metadata are not listed. A server
+ * without a folder gives an empty catalogue. */
+bool catalogue_read(const struct repo *repo, const char *server, struct catalogue *ret_catalogue,
+                    struct error *err) NODISCARD;
+void catalogue_done(struct catalogue *catalogue);
+/* An id, "latest", "oldest" (both: complete ones of the newest system identifier only) or a label (the newest
+ * with it). Unknown: USAGE, naming what there is. Unreadable: INTEGRITY. Borrowed. */
+bool catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
+                    struct error *err) NODISCARD;
+
+/* Keeps a backup from being deleted while it is read. */
+bool catalogue_lock_for_reading(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                                struct file_lock *ret_lock, struct error *err) NODISCARD;
+/* Renames the backup away, then removes it; BUSY when somebody reads it. */
+bool catalogue_delete(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                      uint64_t *ret_freed_bytes, struct error *err) NODISCARD;
+/* At start, with backup.lock held: removes folders that have neither backup.json nor copied.json, half deleted ones and
+ * temporary files. Backups that only wait for WAL are left; *ret_removed counts what went. */
+bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_removed, struct error *err) NODISCARD;
+
+#endif
