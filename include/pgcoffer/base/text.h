@@ -14,7 +14,7 @@ bool text_ends_with(const char *text, const char *suffix);
 /* Decimal digits only, no sign, no blanks. */
 bool text_parse_unsigned(const char *text, uint64_t most, uint64_t *ret_number);
 bool text_parse_hex(const char *digits, size_t count, uint64_t *ret_number); /* exactly `count` hex digits */
-void text_from_hex_bytes(const uint8_t *bytes, size_t size, char *ret_hex); /* 2 * size + 1 characters */
+void text_from_hex_bytes(const uint8_t *bytes, size_t size, char *ret_hex);  /* 2 * size + 1 characters */
 /* The name of `names` closest to `word` (edit distance at most 2), or NULL: for "did you mean". */
 const char *text_closest(const char *word, const char *const *names, size_t count);
 /* "1.4 GB" as pg_size_pretty would, in powers of 1024. */

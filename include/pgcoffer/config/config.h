@@ -24,11 +24,11 @@ enum setting_when { AT_START, AT_RELOAD };
 
 /* Every row of settings.def as a member, in both structs; members outside a row's scope stay at the default. */
 struct settings {
-#define TEXT(name, scope, when, default_text, sample, help)        char name[CONFIG_TEXT_SIZE];
+#define TEXT(name, scope, when, default_text, sample, help)          char name[CONFIG_TEXT_SIZE];
 #define NUMBER(name, scope, when, default_number, least, most, help) long name;
-#define CHOICE(name, scope, when, default_text, choices, help)     char name[32];
-#define BOOLEAN(name, scope, when, default_text, help)             bool name;
-#define LIST(name, scope, when, default_text, sample, help)        char name[CONFIG_TEXT_SIZE];
+#define CHOICE(name, scope, when, default_text, choices, help)       char name[32];
+#define BOOLEAN(name, scope, when, default_text, help)               bool name;
+#define LIST(name, scope, when, default_text, sample, help)          char name[CONFIG_TEXT_SIZE];
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER

@@ -21,8 +21,8 @@ struct ini_place {
 struct ini_handler {
     /* A section begins; called also for an empty one. */
     bool (*section)(void *context, const struct ini_place *place, const char *section, struct error *err);
-    bool (*pair)(void *context, const struct ini_place *place, const char *section, const char *key,
-                 const char *value, struct error *err);
+    bool (*pair)(void *context, const struct ini_place *place, const char *section, const char *key, const char *value,
+                 struct error *err);
     void *context;
 };
 

@@ -32,7 +32,7 @@ struct backup_meta {
     enum backup_state state;
     char server[64];
     struct system_id system;
-    int server_version;      /* PQserverVersion(): 150018 */
+    int server_version; /* PQserverVersion(): 150018 */
     char server_version_text[64];
     char tool_version[32];
     char label[256];
@@ -44,9 +44,10 @@ struct backup_meta {
     struct wal_segment_size segment_size;
     struct timeline start_timeline, end_timeline;
     struct wal_position start_position, end_position;
-    struct timestamp started_at, stopped_at;               /* own clock: command sent, end position known */
-    struct timestamp server_started_at, server_stopped_at; /* the server's: START TIME of backup_label; 0 when unknown */
-    uint64_t size_bytes, stored_bytes;                     /* tar stream before, files after compression */
+    struct timestamp started_at, stopped_at; /* own clock: command sent, end position known */
+    struct timestamp server_started_at,
+        server_stopped_at;             /* the server's: START TIME of backup_label; 0 when unknown */
+    uint64_t size_bytes, stored_bytes; /* tar stream before, files after compression */
     uint64_t file_count;
     uint64_t checksum_failures; /* reported by the server; > 0 makes the state DAMAGED */
     char **notices;             /* the server's WARNINGs and NOTICEs, at most 100, printable */
@@ -56,7 +57,7 @@ struct backup_meta {
     struct backup_file *files;
     size_t file_list_count;
     char tls_version[16], tls_cipher[64]; /* of the connection it came over; "" when insecure */
-    json_t *unknown; /* keys of a writer that knew more; NULL when none */
+    json_t *unknown;                      /* keys of a writer that knew more; NULL when none */
 };
 
 struct backup_meta *backup_meta_new(void);

@@ -9,7 +9,7 @@ struct catalogue_entry {
     struct backup_meta *meta; /* NULL when unreadable */
     struct backup_id id;
     struct system_id system;
-    struct error error;       /* why it is unreadable: listed, never silently left out */
+    struct error error; /* why it is unreadable: listed, never silently left out */
 };
 
 struct catalogue {

@@ -30,7 +30,8 @@ enum wal_file_state { WAL_FILE_MISSING, WAL_FILE_PARTIAL, WAL_FILE_RAW, WAL_FILE
 
 /* segment_size may be {0}: then it is read from wal/segment_size.json, written with the first segment. */
 bool wal_archive_open(const struct repo *repo, const char *server, const struct system_id *system,
-                      struct wal_segment_size segment_size, struct wal_archive *ret_archive, struct error *err) NODISCARD;
+                      struct wal_segment_size segment_size, struct wal_archive *ret_archive,
+                      struct error *err) NODISCARD;
 
 /* state and, unless missing, stored size and mtime. `held` is the plain bytes: less than a segment only for PARTIAL. */
 struct wal_file {
@@ -89,32 +90,34 @@ bool wal_archive_timelines(const struct wal_archive *archive, struct timeline **
 
 /* The segment being received. Never under its final name before it is whole and durable. */
 struct wal_partial;
-/* Makes SEG.partial (with its folders, fsynced) or opens the one that is there, whose bytes are made durable and count as
- * held. A finished segment of that name is an error of kind BUSY: it is never overwritten. */
+/* Makes SEG.partial (with its folders, fsynced) or opens the one that is there, whose bytes are made durable and count
+ * as held. A finished segment of that name is an error of kind BUSY: it is never overwritten. */
 bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segment, struct wal_partial **ret_partial,
                       struct error *err) NODISCARD;
 uint32_t wal_partial_held(const struct wal_partial *partial);    /* bytes in the file */
 uint32_t wal_partial_durable(const struct wal_partial *partial); /* bytes known to be fsynced */
 /* Bytes at `offset` within the segment: those already held are compared (a difference is INTEGRITY with errnum
- * EILSEQ and changes nothing; held zeros at the end of the file after a power cut are overwritten), the rest is appended. */
+ * EILSEQ and changes nothing; held zeros at the end of the file after a power cut are overwritten), the rest is
+ * appended. */
 bool wal_partial_write(struct wal_partial *partial, uint32_t offset, const void *bytes, size_t size,
                        struct error *err) NODISCARD;
-/* fdatasync. After a failure the descriptor is never used again: the file is kept aside as SEG.partial.suspect-N and the
- * partial must be freed. */
+/* fdatasync. After a failure the descriptor is never used again: the file is kept aside as SEG.partial.suspect-N and
+ * the partial must be freed. */
 bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 /* Whole and synced: rename to SEG, fsync of the folder. Ends the partial. */
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
 void wal_partial_free(struct wal_partial *partial); /* closes; the file stays */
 struct wal_segment wal_partial_segment(const struct wal_partial *partial);
 
-/* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool. */
+/* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool.
+ */
 bool wal_archive_compress(const struct wal_archive *archive, struct wal_segment segment, int level,
                           struct error *err) NODISCARD;
 /* Re-received bytes of a finished segment must equal the held ones; EILSEQ as above. */
 bool wal_archive_compare(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,
                          const void *bytes, size_t size, struct error *err) NODISCARD;
-/* The bytes of `from` up to `fork` become NEW/SEG.partial, fsynced; an existing one longer than that stays. To be called
- * before the history is published. */
+/* The bytes of `from` up to `fork` become NEW/SEG.partial, fsynced; an existing one longer than that stays. To be
+ * called before the history is published. */
 bool wal_archive_copy_fork(const struct wal_archive *archive, struct timeline from, struct timeline to,
                            struct wal_position fork, struct error *err) NODISCARD;
 /* Durable. The same name with another parent or switch point is INTEGRITY, errnum EILSEQ, and changes nothing. */

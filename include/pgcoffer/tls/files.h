@@ -1,0 +1,20 @@
+#ifndef PGCOFFER_TLS_FILES_H
+#define PGCOFFER_TLS_FILES_H
+
+#include "pgcoffer/config/config.h"
+
+/*
+ * The client's own files, looked at before the connection is made, because libpq is silent about some faults
+ * (a missing certificate, a missing CRL) and wrong about others (EACCES prints uninitialised memory).
+ * Checked: every file that is configured exists, is a regular file this uid may read, with every directory on the way
+ * searchable; the key's mode and owner by libpq's rule; PEM that parses; the key has no passphrase, belongs to the
+ * first certificate; the certificate is within its dates; the CA file holds a certificate; the CRL file a CRL that is
+ * current. Kind TLS; the message names the file and what is wrong, the detail the certificate's subject and dates, the
+ * hint the command to type.
+ */
+bool tls_files_check(const struct server_config *server, struct error *err) NODISCARD;
+
+/* tls_ca_file, or the distribution's bundle for "system". */
+const char *tls_files_ca_path(const struct settings *settings);
+
+#endif
