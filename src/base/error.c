@@ -14,14 +14,17 @@ static const struct {
 #undef ERROR_KIND
 };
 
-static void set_with_errnum(struct error *err, enum error_kind kind, int errnum, const char *format, va_list args)
+static void PRINTF_LIKE(4, 0)
+    set_with_errnum(struct error *err, enum error_kind kind, int errnum, const char *format, va_list args)
 {
+    char message[sizeof err->message] = ""; /* not in place: the arguments may point into *err */
+
+    int length = vsnprintf(message, sizeof message, format, args);
+    size_t used = (size_t)length < sizeof message ? (size_t)length : sizeof message - 1;
+    if (errnum != 0)
+        snprintf(message + used, sizeof message - used, ": %s", strerror(errnum));
     *err = (struct error){.kind = kind, .errnum = errnum};
-    vsnprintf(err->message, sizeof err->message, format, args);
-    if (errnum == 0)
-        return;
-    size_t used = strlen(err->message);
-    snprintf(err->message + used, sizeof err->message - used, ": %s", strerror(errnum));
+    memcpy(err->message, message, sizeof message);
 }
 
 bool error_set(struct error *err, enum error_kind kind, const char *format, ...)

@@ -13,6 +13,14 @@
 #include <unistd.h>
 #include <wchar.h>
 
+/* A fortified C library makes macros of some. */
+#undef sprintf
+#undef vsprintf
+#undef strcpy
+#undef strcat
+#undef strncat
+#undef gets
+
 /* They write without knowing how much room there is, or return static memory. */
 #pragma GCC poison sprintf vsprintf strcpy strcat strncat gets tmpnam mktemp strtok ctime asctime
 

@@ -1,0 +1,67 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+
+/*
+ * Everything goes by descriptors relative to the parent's, and no link is
+ * followed: somebody who swaps a folder for a link meanwhile loses the link only.
+ */
+static void scoped_closedir(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
+}
+
+static bool remove_entry(int parent_fd, const char *name, const char *path, struct error *err);
+
+static bool remove_children(int fd, const char *path, struct error *err)
+{
+    DIR *directory SCOPED(scoped_closedir) = fdopendir(fd);
+    if (directory == NULL) {
+        error_set_errno(err, "could not read directory \"%s\"", path);
+        close(fd);
+        return false;
+    }
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(directory);
+        if (entry == NULL)
+            return errno == 0 || error_set_errno(err, "could not read directory \"%s\"", path);
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        char *child SCOPED(scoped_free) = memory_text("%s/%s", path, entry->d_name);
+        if (!remove_entry(dirfd(directory), entry->d_name, child, err))
+            return false;
+    }
+}
+
+static bool remove_entry(int parent_fd, const char *name, const char *path, struct error *err)
+{
+    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR && errno != EPERM)
+        return error_set_errno(err, "could not remove \"%s\"", path);
+
+    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || error_set_errno(err, "could not open directory \"%s\"", path);
+    if (!remove_children(fd, path, err))
+        return false;
+    if (unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        return error_set_errno(err, "could not remove directory \"%s\"", path);
+    return true;
+}
+
+bool file_remove_tree(const char *path, struct error *err)
+{
+    struct stat status;
+
+    if (lstat(path, &status) < 0)
+        return errno == ENOENT || error_set_errno(err, "could not look at \"%s\"", path);
+    return remove_entry(AT_FDCWD, path, path, err) && file_sync_parent(path, err);
+}
