@@ -1,0 +1,45 @@
+#ifndef PGCOFFER_JOBS_JOBS_H
+#define PGCOFFER_JOBS_JOBS_H
+
+#include "pgcoffer/config/config.h"
+#include "pgcoffer/repo/layout.h"
+#include "pgcoffer/worker/worker.h"
+
+/*
+ * What the roles do. Each main function gets a begun context, does its work, sends exactly one result or error event to
+ * the channel (jobs) or answers its client until that hangs up (serve), and returns the process's exit status.
+ * job_receive_main() returns only when interrupted.
+ */
+struct job {
+    struct worker_context *worker;
+    struct config *config;
+    const struct server_config *server; /* NULL when the request names none */
+    struct repo repo;
+};
+
+int job_receive_main(struct job *job);
+int job_backup_main(struct job *job);
+int job_serve_main(struct job *job);
+int job_verify_main(struct job *job);
+int job_delete_main(struct job *job);
+int job_slot_main(struct job *job);
+
+/*
+ * The session that a serve worker and `--direct` share: answers requests on `client` until it ends. `only_server` ""
+ * means every server of `config`; with a right below ADMIN the session is bound to the server of its first request.
+ * `first` may be NULL; otherwise it is answered first.
+ */
+bool serve_session(struct control_stream *client, const struct config *config, const struct repo *repo,
+                   enum right right, const struct request *first, struct error *err);
+
+/* verify without a daemon: events go to `events` as they would to the supervisor. */
+bool verify_run(const struct request *request, const struct config *config, const struct repo *repo,
+                struct control_stream *events, int interrupt_fd, struct error *err);
+
+/* Opens a further connection to the daemon or to a session child. */
+struct connector {
+    bool (*open)(void *context, struct control_stream **ret_stream, struct error *err);
+    void *context;
+};
+
+#endif

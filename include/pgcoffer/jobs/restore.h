@@ -1,0 +1,45 @@
+#ifndef PGCOFFER_JOBS_RESTORE_H
+#define PGCOFFER_JOBS_RESTORE_H
+
+#include "pgcoffer/jobs/jobs.h"
+
+/*
+ * Restore and wal-get run in the CLI, as the caller, and pull bytes from sessions.
+ */
+struct tablespace_mapping {
+    const char *old_path; /* or the oid in digits */
+    const char *new_path;
+};
+
+struct restore_options {
+    struct request request;       /* server, backup, target options; sent as it is to plan the restore */
+    const char *target_directory; /* absolute */
+    const struct tablespace_mapping *mappings;
+    size_t mapping_count;
+    bool use_original_tablespaces;
+    unsigned jobs; /* 0: one per core */
+    bool is_dry_run;
+    bool keep_archive_mode;
+    const char *restore_command_prefix; /* "'/usr/bin/pgcoffer' -c '/etc/...' --direct": up to, without, "wal-get" */
+    /* --standby: the server's settings for primary_conninfo; NULL without a configuration (then it is an error) */
+    const struct server_config *server;
+    void (*progress)(void *context, const struct progress *progress);
+    void (*warn)(void *context, const char *message);
+    void *context;
+};
+
+/* The plan and the outcome, for people and --json; new reference in *ret_result. */
+bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
+                 struct error *err) NODISCARD;
+
+enum wal_get_outcome { WAL_GET_WRITTEN, WAL_GET_NOT_THERE };
+/*
+ * Writes PATH by a temporary name and rename. NOT_THERE only when the repository was read, the system identifier
+ * matches, and the file lies beyond the last byte held of its timeline (or the timeline is unknown), confirmed by a
+ * second look. system_id NULL: taken from global/pg_control of the current directory if there is one, else the server's
+ * current.
+ */
+bool wal_get_run(const char *server, const char *file, const char *path, const char *system_id,
+                 const struct connector *connector, enum wal_get_outcome *ret_outcome, struct error *err) NODISCARD;
+
+#endif

@@ -1,0 +1,67 @@
+#ifndef PGCOFFER_WORKER_WORKER_H
+#define PGCOFFER_WORKER_WORKER_H
+
+#include <sys/types.h>
+
+#include "pgcoffer/control/stream.h"
+
+/*
+ * A worker is pgcofferd again, in a role: fork + exec of /proc/self/exe with --role=NAME, one socketpair (descriptor 3)
+ * to the supervisor, for `serve` also the client's connection (descriptor 4), nothing else. It dies with the supervisor
+ * (PR_SET_PDEATHSIG and end-of-file on the channel), gains no privileges, and ends on SIGTERM.
+ *
+ * First line on the channel, from the supervisor:
+ *   {"config":"<INI text>","server":"primary","request":{...},"right":"admin","job":"3","caller":"uid 26 (postgres)"}
+ * Then events both ways, as on the control socket.
+ */
+#define WORKER_CHANNEL_DESCRIPTOR 3
+#define WORKER_CLIENT_DESCRIPTOR  4
+
+enum role_id {
+#define ROLE(name, network, repository, keys, summary) ROLE_##name,
+#include "pgcoffer/worker/roles.def"
+#undef ROLE
+    ROLE_COUNT
+};
+
+struct role {
+    enum role_id id;
+    const char *name;
+    bool may_use_network, may_write_repository, may_read_repository, may_read_keys;
+    const char *summary;
+};
+extern const struct role roles[ROLE_COUNT];
+bool role_find(const char *name, enum role_id *ret_role);
+
+/* ---- the supervisor's side ---- */
+struct worker {
+    enum role_id role;
+    pid_t pid;
+    int channel; /* our end, non-blocking, close-on-exec; -1 when closed */
+};
+/* client -1 when the role has none; it is not closed here. */
+bool worker_start(enum role_id role, int client, struct worker *ret_worker, struct error *err) NODISCARD;
+
+/* ---- the worker's side ---- */
+struct worker_context {
+    enum role_id role;
+    struct control_stream *channel; /* to the supervisor */
+    int client;                     /* serve: the connection; else -1 */
+    int interrupt_fd;               /* signalfd: readable after SIGTERM or SIGINT */
+    json_t *start;                  /* the first line */
+    struct request request;         /* of start["request"]; command COMMAND_COUNT when there is none */
+};
+/* Blocks SIGTERM into interrupt_fd, sets the death signal, reads the first line. */
+bool worker_begin(enum role_id role, struct worker_context *ret_context, struct error *err) NODISCARD;
+void worker_end(struct worker_context *context);
+/* Has SIGTERM come or the supervisor gone? Never blocks. */
+bool worker_is_interrupted(const struct worker_context *context);
+/*
+ * Drops what the role does not need: no_new_privs, dumpable off, and Landlock where the kernel has it. `read_paths` and
+ * `write_paths` are NULL-ended lists of what the role needs beside the system's libraries. Best effort by design: a
+ * kernel without Landlock is no error.
+ */
+bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
+                    struct error *err) NODISCARD;
+
+#endif
