@@ -28,12 +28,14 @@ int64_t clock_monotonic(void)
 
 void timestamp_format(struct timestamp timestamp, char ret_text[TIMESTAMP_TEXT_SIZE])
 {
+    time_t seconds = (time_t)(timestamp.microseconds / MICROSECONDS);
     int64_t fraction = timestamp.microseconds % MICROSECONDS;
-    if (fraction < 0)
-        fraction += MICROSECONDS;
-    time_t seconds = (time_t)((timestamp.microseconds - fraction) / MICROSECONDS);
     struct tm parts;
 
+    if (fraction < 0) {
+        fraction += MICROSECONDS;
+        seconds--;
+    }
     gmtime_r(&seconds, &parts);
     size_t used = strftime(ret_text, TIMESTAMP_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &parts);
     if (fraction != 0)
