@@ -1,0 +1,1 @@
+"""What the system tests stand on: certificates, PostgreSQL clusters and pgcofferd, all real, on loopback, in scratch folders."""
