@@ -21,7 +21,12 @@ struct pool_ops {
     void (*end)(void *shared, void *worker); /* may be NULL */
 };
 
-/* workers 0 means one per online core. Signals are blocked in the threads. Failing to start a thread is FAILED. */
+/* One per core that this process may run on. */
+unsigned pool_default_workers(void);
+/*
+ * workers 0 means pool_default_workers(). Signals are blocked in the threads. Returns when every worker's begin() has
+ * succeeded; one that fails is handed out here. Failing to start a thread is FAILED.
+ */
 bool pool_new(const struct pool_ops *ops, void *shared, unsigned workers, unsigned most_in_flight,
               struct pool **ret_pool, struct error *err) NODISCARD;
 unsigned pool_workers(const struct pool *pool);

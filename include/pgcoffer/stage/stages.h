@@ -40,7 +40,8 @@ struct frame_info {
 };
 struct frames_options {
     int level;
-    unsigned workers; /* 0: one per core */
+    unsigned workers;     /* 0: one per core */
+    bool without_threads; /* compress in the writing thread: for small objects, which threads would only delay */
     /* Called in order, from the writing thread, as each frame has been passed on. */
     bool (*on_frame)(void *context, const struct frame_info *frame, struct error *err);
     void *context;
