@@ -27,6 +27,12 @@ struct tar_copy_options {
     bool (*read)(void *context, const void **ret_bytes, size_t *ret_size, struct error *err);
     /* After each member has passed whole. */
     bool (*member)(void *context, const struct tar_member *member, struct error *err);
+    /*
+     * The tap: the content of members whose path stands in `tap_paths` (NULL-ended; both may be NULL) as it passes, in
+     * pieces, before `member` is called for them. The callee limits what it keeps.
+     */
+    bool (*data)(void *context, const char *path, const void *bytes, size_t size, struct error *err);
+    const char *const *tap_paths;
     void *context;
     enum checksum_algorithm algorithm;
     uint32_t mode_mask; /* 0700 or 0750: bits outside are dropped (files lose x too) */
