@@ -1,0 +1,33 @@
+#ifndef PGCOFFER_CONFIG_CONFIG_INTERNAL_H
+#define PGCOFFER_CONFIG_CONFIG_INTERNAL_H
+
+#include "config/settings_internal.h"
+#include "pgcoffer/config/config.h"
+#include "pgcoffer/config/ini.h"
+
+#define CONFIG_DAEMON_SECTION "pgcoffer"
+
+/* Where things were written, as "file:line"; NULL is "nowhere": the section is missing, the value is the default. */
+struct section_origin {
+    char *header;
+    char *values[SETTING_COUNT];
+};
+
+struct config_origins {
+    struct section_origin *daemon;
+    struct section_origin **servers; /* in the order of config->servers */
+};
+
+/* What excludes each other and what must be given in one server's section. */
+bool config_rules_check(const struct server_config *server, const struct section_origin *origin,
+                        struct error *err) NODISCARD;
+
+/* Reads `path` and the folder conf.d beside it with `parse_text`, one file after the other. */
+bool config_files_read(const char *path, struct config *config,
+                       bool (*parse_text)(struct config *config, const char *text, size_t size, const char *name,
+                                          struct error *err),
+                       struct error *err) NODISCARD;
+
+#define CONFIG_MOST_FILE_SIZE (1024 * 1024)
+
+#endif

@@ -1,0 +1,105 @@
+#include <string.h>
+
+#include "config/config_internal.h"
+#include "pgcoffer/base/text.h"
+
+struct rules {
+    const struct server_config *server;
+    const struct settings *settings;
+    const struct section_origin *origin;
+};
+
+/* The line that is wrong, or the section that lacks one. */
+static bool fail_at(const struct rules *rules, enum setting_id id, struct error *err)
+{
+    const char *place = rules->origin->values[id];
+
+    return error_wrap(err, "%s", place != NULL ? place : rules->origin->header);
+}
+
+static bool check_address(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+
+    if (settings->host[0] == '\0' && settings->hostaddr[0] == '\0') {
+        error_set(err, ERROR_CONFIG, "server [%s] has no host", rules->server->name);
+        error_hint(err, "Add the name that stands in PostgreSQL's certificate: host = db1.example.com");
+        return fail_at(rules, SETTING_host, err);
+    }
+    if (settings->host[0] == '\0' && config_tls_mode(settings) == TLS_VERIFY_FULL) {
+        error_set(err, ERROR_CONFIG, "server [%s] has hostaddr but no host, and verify-full compares the host name",
+                  rules->server->name);
+        error_hint(err, "Add the name that stands in PostgreSQL's certificate: host = db1.example.com");
+        return fail_at(rules, SETTING_hostaddr, err);
+    }
+    bool is_socket = settings->host[0] == '/' || settings->host[0] == '@';
+    if (is_socket && config_tls_mode(settings) != TLS_DISABLE) {
+        error_set(err, ERROR_CONFIG, "host = %s is a Unix socket, which has no TLS", settings->host);
+        error_hint(err, "Give the host name that stands in PostgreSQL's certificate.");
+        return fail_at(rules, SETTING_host, err);
+    }
+    if (settings->user[0] == '\0') {
+        error_set(err, ERROR_CONFIG, "server [%s] has no user", rules->server->name);
+        error_hint(err, "Add the role with the REPLICATION attribute: user = repl");
+        return fail_at(rules, SETTING_user, err);
+    }
+    return true;
+}
+
+static bool check_authority(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+    enum tls_mode mode = config_tls_mode(settings);
+    bool is_verified = mode == TLS_VERIFY_FULL || mode == TLS_VERIFY_CA;
+
+    if (!is_verified && !settings->allow_insecure) {
+        error_set(err, ERROR_CONFIG, "tls_mode = %s leaves PostgreSQL unverified", settings->tls_mode);
+        error_hint(err, "Write tls_mode = verify-full, or state that you accept it: allow_insecure = yes");
+        return fail_at(rules, SETTING_tls_mode, err);
+    }
+    if (is_verified && settings->tls_ca_file[0] == '\0') {
+        error_set(err, ERROR_CONFIG, "server [%s] has no tls_ca_file, which tls_mode = %s needs", rules->server->name,
+                  settings->tls_mode);
+        error_hint(err, "Name the CA that signed PostgreSQL's certificate, as in: tls_ca_file = "
+                        "/etc/pgcoffer/tls/root.crt");
+        return fail_at(rules, SETTING_tls_ca_file, err);
+    }
+    if (strcmp(settings->tls_ca_file, "system") == 0 && mode != TLS_VERIFY_FULL) {
+        error_set(err, ERROR_CONFIG, "tls_ca_file = system demands tls_mode = verify-full, not %s", settings->tls_mode);
+        error_hint(err, "The distribution's CAs sign for everybody, so only the host name tells who it is: write "
+                        "tls_mode = verify-full, or name your own CA.");
+        return fail_at(rules, SETTING_tls_ca_file, err);
+    }
+    return true;
+}
+
+static bool check_client_certificate(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+    bool has_certificate = settings->tls_cert_file[0] != '\0';
+    bool has_key = settings->tls_key_file[0] != '\0';
+
+    if (has_certificate != has_key) {
+        enum setting_id given = has_certificate ? SETTING_tls_cert_file : SETTING_tls_key_file;
+        enum setting_id missing = has_certificate ? SETTING_tls_key_file : SETTING_tls_cert_file;
+        error_set(err, ERROR_CONFIG, "%s is given without %s", settings_table[given].name,
+                  settings_table[missing].name);
+        error_hint(err, "Add the other half, as in: %s = %s", settings_table[missing].name,
+                   settings_table[missing].sample);
+        return fail_at(rules, given, err);
+    }
+    if (!has_certificate && !settings->allow_insecure && settings->password_file[0] == '\0') {
+        error_set(err, ERROR_CONFIG, "server [%s] has no client certificate", rules->server->name);
+        error_hint(err, "Add tls_cert_file and tls_key_file; for a server that asks for a password instead, add "
+                        "password_file.");
+        return fail_at(rules, SETTING_tls_cert_file, err);
+    }
+    return true;
+}
+
+bool config_rules_check(const struct server_config *server, const struct section_origin *origin, struct error *err)
+{
+    const struct rules rules = {.server = server, .settings = &server->settings, .origin = origin};
+
+    return check_address(&rules, err) && check_authority(&rules, err) && check_client_certificate(&rules, err);
+}

@@ -1,0 +1,103 @@
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/settings_internal.h"
+#include "pgcoffer/base/text.h"
+
+#define MOST_SLOT_NAME 63
+
+static bool check_host(const char *text, struct error *err)
+{
+    if (strpbrk(text, " \t,") == NULL)
+        return true;
+    error_set(err, ERROR_CONFIG, "\"%s\" is no host name", text);
+    return error_hint(err, "Give one host a server; every further host gets a section of its own.");
+}
+
+static bool check_hostaddr(const char *text, struct error *err)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    char without_zone[INET6_ADDRSTRLEN];
+
+    snprintf(without_zone, sizeof without_zone, "%.*s", (int)strcspn(text, "%"), text);
+    if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, without_zone, address) == 1)
+        return true;
+    error_set(err, ERROR_CONFIG, "\"%s\" is no IP address", text);
+    return error_hint(err, "hostaddr takes an address such as 192.0.2.10 or 2001:db8::10; a name belongs into host.");
+}
+
+static bool check_slot(const char *text, struct error *err)
+{
+    size_t size = strlen(text);
+
+    if (size > 0 && size <= MOST_SLOT_NAME && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_") == size)
+        return true;
+    error_set(err, ERROR_CONFIG, "\"%s\" is no name for a replication slot", text);
+    return error_hint(err, "Use up to %d of a-z, 0-9 and _.", MOST_SLOT_NAME);
+}
+
+static bool check_path(const struct setting *setting, const char *text, struct error *err)
+{
+    if (text[0] == '/' || strcmp(text, "") == 0)
+        return true;
+    if (strcmp(setting->name, "tls_ca_file") == 0 && strcmp(text, "system") == 0)
+        return true;
+    error_set(err, ERROR_CONFIG, "%s = %s is not an absolute path", setting->name, text);
+    return error_hint(err, "Write the whole path from the root, as in: %s = %s", setting->name,
+                      setting->sample[0] != '\0' ? setting->sample : setting->default_text);
+}
+
+bool setting_shapes_check(const struct setting *setting, const char *text, struct error *err)
+{
+    if (text[0] == '\0') {
+        if (setting->default_text[0] == '\0')
+            return true; /* not set */
+        error_set(err, ERROR_CONFIG, "%s has no value", setting->name);
+        return error_hint(err, "Leave the line out for the default, %s.", setting->default_text);
+    }
+    if (text_ends_with(setting->name, "_file") || text_ends_with(setting->name, "_dir"))
+        return check_path(setting, text, err);
+    if (strcmp(setting->name, "host") == 0)
+        return check_host(text, err);
+    if (strcmp(setting->name, "hostaddr") == 0)
+        return check_hostaddr(text, err);
+    if (strcmp(setting->name, "wal_slot") == 0)
+        return check_slot(text, err);
+    return true;
+}
+
+static bool fail_list(const struct setting *setting, const char *text, struct error *err)
+{
+    error_set(err, ERROR_CONFIG, "\"%s\" is no list for %s", text, setting->name);
+    return error_hint(err, "Write names separated by commas, groups as @name: %s = postgres, @dba", setting->name);
+}
+
+bool setting_shapes_read_list(const struct setting *setting, const char *text, char ret_list[CONFIG_TEXT_SIZE],
+                              struct error *err)
+{
+    char list[CONFIG_TEXT_SIZE];
+    size_t used = 0;
+
+    for (const char *at = text + strspn(text, " \t"); *at != '\0';) {
+        size_t size = strcspn(at, ", \t");
+        const char *end = at + size + strspn(at + size, " \t");
+
+        bool is_group_without_name = size == 1 && at[0] == '@';
+        bool is_followed_by_nothing = *end == ',' && end[1 + strspn(end + 1, " \t")] == '\0';
+        if (size == 0 || is_group_without_name || is_followed_by_nothing || (*end != ',' && *end != '\0'))
+            return fail_list(setting, text, err);
+        if (used + size + 2 > sizeof list)
+            return error_set(err, ERROR_CONFIG, "the value of %s is longer than %zu bytes", setting->name,
+                             sizeof list - 1);
+        if (used > 0)
+            list[used++] = ',';
+        memcpy(list + used, at, size);
+        used += size;
+        at = *end == ',' ? end + 1 : end;
+        at += strspn(at, " \t");
+    }
+    list[used] = '\0';
+    memcpy(ret_list, list, used + 1);
+    return true;
+}
