@@ -191,8 +191,25 @@ static bool write_header(struct tar_copy *copy, struct archive_entry *source, st
     return true;
 }
 
+static bool is_tapped(const struct tar_copy_options *options, const char *path)
+{
+    if (options->data == NULL || options->tap_paths == NULL)
+        return false;
+    for (const char *const *tapped = options->tap_paths; *tapped != NULL; tapped++)
+        if (strcmp(*tapped, path) == 0)
+            return true;
+    return false;
+}
+
+static bool tap(struct tar_copy *copy, const char *path, const void *bytes, size_t size)
+{
+    copy->has_failed = !copy->options->data(copy->options->context, path, bytes, size, copy->err);
+    return !copy->has_failed;
+}
+
 static bool copy_data(struct tar_copy *copy, const struct tar_member *member)
 {
+    bool has_tap = is_tapped(copy->options, member->path);
     uint64_t passed = 0;
 
     for (;;) {
@@ -207,6 +224,8 @@ static bool copy_data(struct tar_copy *copy, const struct tar_member *member)
         if (offset < 0 || (uint64_t)offset != passed || size > member->size - passed)
             return refuse(copy, member->path, "its data does not fit its size");
         checksum_update(copy->checksum, bytes, size);
+        if (has_tap && !tap(copy, member->path, bytes, size))
+            return false;
         if (size > 0 && archive_write_data(copy->writer, bytes, size) != (la_ssize_t)size)
             return fail_writing(copy);
         passed += size;
