@@ -1,9 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/stage/crc32c_internal.h"
 #include "pgcoffer/stage/checksum.h"
 #include "stage/capture.h"
+#include "stage/crc32c_internal.h"
 #include "support/suite.h"
 
 static void check_hex(enum checksum_algorithm algorithm, const char *data, const char *expected)
