@@ -1,0 +1,33 @@
+#!/bin/bash
+# Installs what is missing, builds, and runs the tests. Alone sufficient on a bare Debian 12 as root.
+#
+# usage: test/run.sh [short|long|all]     default: short
+#
+# short  unit and system tests on PostgreSQL 15, one backup and restore each on 13 and 18, the same under ASan+UBSan,
+#        20 s a fuzz target
+# long   the full counts of what the project promises, and PostgreSQL 13 to 18; takes hours
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+case "${1:-short}" in
+    short) labels=(-L short) versions="13 18" ;;
+    long) labels=(-L long) versions="13 14 16 17 18" ;;
+    all) labels=() versions="13 14 16 17 18" ;;
+    *) sed -n '2,/^set/{/^#/p}' "$0" >&2; exit 2 ;;
+esac
+
+contrib/dev/install-packages.sh test
+# shellcheck disable=SC2086 # a list of numbers
+/usr/bin/python3 test/support/fetch-postgres.py build/postgres $versions
+
+for preset in release asan fuzz; do
+    echo "building $preset"
+    cmake --preset "$preset" -DWERROR=ON >/dev/null
+    cmake --build --preset "$preset" -- --quiet
+done
+
+# One ctest over the three trees: the tests of each name their tree.
+mkdir -p build/everything
+printf 'subdirs("../release" "../asan" "../fuzz")\n' >build/everything/CTestTestfile.cmake
+export PGCOFFER_TEST_VERSIONS="${versions/18/15 18}"
+exec ctest --test-dir build/everything --output-on-failure "${labels[@]}"
