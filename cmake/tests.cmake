@@ -8,6 +8,7 @@ add_test(NAME layers COMMAND ${CMAKE_SOURCE_DIR}/contrib/dev/check_layers.py ${C
 set_tests_properties(layers PROPERTIES LABELS "short")
 
 if(FUZZ)
+  # A target links the layers whose headers it includes.
   # New inputs are written into the first folder, which is not the one in the sources.
   file(GLOB fuzz_sources CONFIGURE_DEPENDS test/fuzz/fuzz_*.c)
   foreach(source IN LISTS fuzz_sources)
@@ -15,7 +16,12 @@ if(FUZZ)
     string(REPLACE "fuzz_" "" name ${target})
     add_executable(${target} ${source})
     target_include_directories(${target} PRIVATE test src)
-    target_link_libraries(${target} PRIVATE ${layers_from_top})
+    foreach(layer IN LISTS layers_from_top)
+      file(STRINGS ${source} includes REGEX "#include \"(pgcoffer/)?${layer}/")
+      if(includes)
+        target_link_libraries(${target} PRIVATE ${layer})
+      endif()
+    endforeach()
     target_link_options(${target} PRIVATE -fsanitize=fuzzer)
     set(found ${CMAKE_BINARY_DIR}/corpus/${name})
     file(MAKE_DIRECTORY ${found})

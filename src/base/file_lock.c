@@ -73,8 +73,7 @@ bool file_lock_exclusive(const char *path, const char *holder, struct file_lock 
             continue; /* removed between open and flock: a lock nobody else would see */
         if (!write_holder(fd, path, holder, err))
             return false;
-        *ret_lock = (struct file_lock){.fd = fd};
-        fd = -1;
+        *ret_lock = (struct file_lock){.fd = file_take_descriptor(&fd)};
         return true;
     }
 }
@@ -90,8 +89,7 @@ bool file_lock_shared(const char *path, struct file_lock *ret_lock, struct error
         errno = ENOENT;
         return error_set_errno(err, "could not lock \"%s\"", path);
     }
-    *ret_lock = (struct file_lock){.fd = fd};
-    fd = -1;
+    *ret_lock = (struct file_lock){.fd = file_take_descriptor(&fd)};
     return true;
 }
 

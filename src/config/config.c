@@ -188,7 +188,7 @@ bool config_parse(const char *text, size_t size, const char *name, struct config
     struct config *config SCOPED(scoped_config) = config_new("");
 
     if (size > CONFIG_MOST_FILE_SIZE)
-        return error_set(err, ERROR_CONFIG, "configuration \"%s\" is larger than %d bytes", name,
+        return error_set(err, ERROR_CONFIG, "configuration \"%s\" is larger than %zu bytes", name,
                          CONFIG_MOST_FILE_SIZE);
     if (!parse_text(config, text, size, name, err) || !finish(config, err))
         return false;

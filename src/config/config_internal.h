@@ -28,6 +28,6 @@ bool config_files_read(const char *path, struct config *config,
                                           struct error *err),
                        struct error *err) NODISCARD;
 
-#define CONFIG_MOST_FILE_SIZE (1024 * 1024)
+#define CONFIG_MOST_FILE_SIZE ((size_t)1024 * 1024)
 
 #endif

@@ -103,6 +103,26 @@ START_TEST(a_tree_is_removed_and_what_links_point_at_stays)
 }
 END_TEST
 
+START_TEST(a_tree_of_endless_depth_is_refused)
+{
+    struct error err;
+
+    ck_assert_int_eq(chdir(scratch_directory), 0);
+    for (int i = 0; i < 70; i++) {
+        ck_assert_int_eq(mkdir("d", 0700), 0);
+        ck_assert_int_eq(chdir("d"), 0);
+    }
+    ck_assert(!file_remove_tree(scratch_path("d"), &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "nested too deeply"));
+    ck_assert_int_eq(chdir(scratch_directory), 0);
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(chdir("d"), 0);
+    char rest[PATH_MAX];
+    ck_assert_ptr_nonnull(getcwd(rest, sizeof rest));
+    ck_assert(file_remove_tree(rest, &err));
+}
+END_TEST
+
 START_TEST(a_rename_moves_between_folders)
 {
     struct error err;
@@ -128,6 +148,7 @@ int main(void)
     tcase_add_test(tests, a_whole_file_is_read_up_to_the_limit);
     tcase_add_test(tests, folders_are_made_with_their_parents_whatever_the_umask);
     tcase_add_test(tests, a_tree_is_removed_and_what_links_point_at_stays);
+    tcase_add_test(tests, a_tree_of_endless_depth_is_refused);
     tcase_add_test(tests, a_rename_moves_between_folders);
     return suite_run("file", tests);
 }

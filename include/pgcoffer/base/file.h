@@ -36,4 +36,13 @@ static inline void scoped_close(int *fd)
         close(*fd);
 }
 
+/* TAKE() for descriptors: hands it to the caller and leaves -1 behind, so that scoped_close keeps it open. */
+static inline int file_take_descriptor(int *fd)
+{
+    int taken = *fd;
+
+    *fd = -1;
+    return taken;
+}
+
 #endif
