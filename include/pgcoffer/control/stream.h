@@ -10,9 +10,10 @@
  * workers and on the channel between supervisor and worker. The supervisor itself, which must not block, uses
  * control_parse_line() and its event loop.
  */
-#define CONTROL_LINE_SIZE    (64 * 1024)
-#define CONTROL_CHANNEL_SIZE (4 * 1024 * 1024) /* between supervisor and worker: the configuration travels in a line   \
-                                                */
+#define CONTROL_LINE_SIZE (64 * 1024)
+#define CONTROL_CHANNEL_SIZE                                                                                           \
+    (4 * 1024 * 1024) /* between supervisor and worker: the configuration travels in a line                            \
+                       */
 #define CONTROL_VERSION 1
 
 struct control_stream;
@@ -27,7 +28,7 @@ static inline void scoped_control_stream(struct control_stream **stream)
 int control_stream_descriptor(const struct control_stream *stream);
 /* True when bytes read earlier wait in the stream: check before poll(2). */
 bool control_stream_has_input(const struct control_stream *stream);
-/* Deadline for each wait in control_receive()/bytes, milliseconds; -1 (the default) waits for ever. */
+/* Deadline for each wait for the peer, in and out, milliseconds; -1 (the default) waits for ever. */
 void control_stream_set_timeout(struct control_stream *stream, int milliseconds);
 
 /* connect(2) to the socket. Kind DAEMON with what to type; a path longer than sun_path is said so. */
@@ -54,6 +55,8 @@ json_t *control_parse_line(const char *line, size_t size, struct error *err) NOD
 bool control_send_result(struct control_stream *stream, json_t *data_stolen, struct error *err) NODISCARD;
 bool control_send_item(struct control_stream *stream, json_t *data_stolen, struct error *err) NODISCARD;
 bool control_send_error(struct control_stream *stream, const struct error *failure, struct error *err) NODISCARD;
+/* A JSON text from any bytes: what is not UTF-8 (a file's name, a text cut short) becomes '?'. */
+json_t *control_text(const char *text);
 json_t *control_error_to_json(const struct error *failure);             /* {"event":"error","kind":...} */
 bool control_error_from_json(const json_t *message, struct error *err); /* fills *err; returns false */
 /* Reads until result or error; items and everything else go to `event` (may be NULL). NULL and *err on failure. */
@@ -69,12 +72,17 @@ struct request {
     char job[32];     /* follow, cancel */
     json_t *options;  /* object; owned */
 };
-/* Checks version, command, types, and that each option belongs to the command. USAGE. */
+/*
+ * Checks version, command, types, that what the command needs is given and nothing else, and that each option belongs
+ * to the command. Texts hold no control characters. USAGE.
+ */
 bool request_parse(const json_t *message, struct request *ret_request, struct error *err) NODISCARD;
 json_t *request_to_json(const struct request *request);
 void request_done(struct request *request);
 bool request_has(const struct request *request, enum option_id option);         /* flag set */
 const char *request_text(const struct request *request, enum option_id option); /* NULL: not given */
+/* What only programs send: "file", "offset", "length" of read, "file" of wal-get; given when request_parse() passed. */
+const char *request_wire_text(const struct request *request, const char *name);
 
 /* ---- progress, the same numbers everywhere ---- */
 struct progress {

@@ -1,0 +1,132 @@
+#include <string.h>
+
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/control/stream.h"
+
+/* Length of the valid UTF-8 sequence at `at`, 0 when there is none. */
+static size_t sequence_size(const unsigned char *at)
+{
+    size_t size;
+    uint32_t code;
+
+    if (at[0] < 0x80)
+        return 1;
+    if (at[0] >= 0xc2 && at[0] < 0xe0) {
+        size = 2;
+        code = at[0] & 0x1fu;
+    } else if (at[0] >= 0xe0 && at[0] < 0xf0) {
+        size = 3;
+        code = at[0] & 0x0fu;
+    } else if (at[0] >= 0xf0 && at[0] < 0xf5) {
+        size = 4;
+        code = at[0] & 0x07u;
+    } else {
+        return 0;
+    }
+    for (size_t i = 1; i < size; i++) {
+        if ((at[i] & 0xc0) != 0x80) /* also the final NUL */
+            return 0;
+        code = code << 6 | (at[i] & 0x3fu);
+    }
+    bool is_overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
+    bool is_surrogate = code >= 0xd800 && code < 0xe000;
+    return is_overlong || is_surrogate || code > 0x10ffff ? 0 : size;
+}
+
+json_t *control_text(const char *text)
+{
+    char *copy SCOPED(scoped_free) = memory_copy_text(text);
+    unsigned char *at = (unsigned char *)copy;
+
+    while (*at != '\0') {
+        size_t size = sequence_size(at);
+        if (size == 0)
+            *at = '?';
+        at += size > 0 ? size : 1;
+    }
+    return json_string(copy);
+}
+
+bool control_send_result(struct control_stream *stream, json_t *data_stolen, struct error *err)
+{
+    json_t *message SCOPED(scoped_json) = json_pack("{s:s, s:o}", "event", "result", "data", data_stolen);
+
+    return control_send(stream, message, err);
+}
+
+bool control_send_item(struct control_stream *stream, json_t *data_stolen, struct error *err)
+{
+    json_t *message SCOPED(scoped_json) = json_pack("{s:s, s:o}", "event", "item", "data", data_stolen);
+
+    return control_send(stream, message, err);
+}
+
+bool control_send_error(struct control_stream *stream, const struct error *failure, struct error *err)
+{
+    json_t *message SCOPED(scoped_json) = control_error_to_json(failure);
+
+    return control_send(stream, message, err);
+}
+
+json_t *control_error_to_json(const struct error *failure)
+{
+    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "event", "error", "kind", error_kind_word(failure->kind), "message",
+                     control_text(failure->message), "detail", control_text(failure->detail), "hint",
+                     control_text(failure->hint));
+}
+
+bool control_error_from_json(const json_t *message, struct error *err)
+{
+    const char *kind = json_text_or_null(message, "kind");
+    const char *text = json_text_or_null(message, "message");
+    const char *detail = json_text_or_null(message, "detail");
+    const char *hint = json_text_or_null(message, "hint");
+    enum error_kind known = kind != NULL ? error_kind_from_word(kind) : ERROR_FAILED;
+
+    error_set(err, known != ERROR_NONE ? known : ERROR_FAILED, "%s", text != NULL ? text : "failed without a message");
+    if (detail != NULL)
+        error_detail(err, "%s", detail);
+    if (hint != NULL)
+        error_hint(err, "%s", hint);
+    return false;
+}
+
+static json_t *take_data(const json_t *message)
+{
+    json_t *data = json_object_get(message, "data");
+
+    return data != NULL ? json_incref(data) : json_object();
+}
+
+json_t *control_await_result(struct control_stream *stream,
+                             bool (*event)(void *context, const json_t *message, struct error *err), void *context,
+                             struct error *err)
+{
+    for (;;) {
+        json_t *message SCOPED(scoped_json) = NULL;
+        if (!control_receive(stream, &message, err))
+            return NULL;
+        if (message == NULL) {
+            error_set(err, ERROR_DAEMON, "the connection was closed before the answer came");
+            error_hint(err, "The daemon's log says why.");
+            return NULL;
+        }
+        const char *name = json_text_or_null(message, "event");
+        if (name == NULL) {
+            error_set(err, ERROR_DAEMON, "the peer sent an answer without \"event\"");
+            return NULL;
+        }
+        if (strcmp(name, "result") == 0)
+            return take_data(message);
+        if (strcmp(name, "error") == 0) {
+            control_error_from_json(message, err);
+            return NULL;
+        }
+        if (event != NULL && !event(context, message, err))
+            return NULL;
+        if (event == NULL && strcmp(name, "bytes") == 0) {
+            error_set(err, ERROR_DAEMON, "the peer sent bytes nobody asked for");
+            return NULL;
+        }
+    }
+}
