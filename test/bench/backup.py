@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Backup and restore, side by side with what a user would pick instead, in one run.
+
+    /usr/bin/python3 test/bench/backup.py [--rounds 5] [--scale 70] [--noise-mb 500] [--keep]
+
+Backup: `pgcoffer backup` against `pg_basebackup -Ft -X none --compress=client-zstd:level=3` over the same TLS connection.
+Restore: `pgcoffer restore` with one and with two jobs against `zstd -d | tar -x` of the same archive, plus fsync.
+Memory: peak of the summed PSS of daemon and backup worker, sampled every 100 ms. Rounds alternate; medians are printed.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+
+from harness.agent import Agent, install_binaries  # noqa: E402
+from harness.certificates import Pki  # noqa: E402
+from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
+from harness.scratch import OS_USER, as_user, make_folder, run  # noqa: E402
+
+
+def pss_kb(pid):
+    try:
+        for line in open(f"/proc/{pid}/smaps_rollup"):
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+class MemoryWatch(threading.Thread):
+    """Peak of daemon and backup worker together, and of the daemon with all its workers."""
+
+    def __init__(self, agent):
+        super().__init__(daemon=True)
+        self.agent, self.peak, self.peak_all, self.over = agent, 0, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.1):
+            daemon = pss_kb(self.agent.process.pid)
+            backup = sum(map(pss_kb, self.agent.worker_pids("backup")))
+            receive = sum(map(pss_kb, self.agent.worker_pids("receive")))
+            if backup:
+                self.peak = max(self.peak, daemon + backup)
+                self.peak_all = max(self.peak_all, daemon + backup + receive)
+
+
+def timed(command, user=OS_USER):
+    started = time.monotonic()
+    subprocess.run(as_user(command, user), check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
+
+
+def drop_caches():
+    """The files that were just written are read from memory by everybody: the same for both sides."""
+    os.sync()
+
+
+def line(what, ours, theirs):
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(f"{what}: pgcoffer {statistics.median(ours):.2f} s ({min(ours):.2f} to {max(ours):.2f}), "
+          f"other {statistics.median(theirs):.2f} s ({min(theirs):.2f} to {max(theirs):.2f}), ratio {ratio:.2f}", flush=True)
+
+
+def folder_bytes(folder):
+    return sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--scale", type=int, default=70, help="pgbench scale; 70 is about 1 GB")
+    words.add_argument("--noise-mb", type=int, default=500)
+    words.add_argument("--keep", action="store_true")
+    words = words.parse_args()
+
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
+    folder.chmod(0o755)
+    pki = Pki(folder / "pki")
+    cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 4GB", "shared_buffers = 512MB"))
+    agent = Agent(folder / "agent", install_binaries(folder / "bin"), pki)
+    try:
+        cluster.start().create_role()
+        cluster.pgbench("-i", "-q", "-s", str(words.scale))
+        cluster.sql("CREATE EXTENSION pgcrypto")
+        cluster.sql("CREATE TABLE noise AS SELECT gen_random_bytes(1000) AS b FROM generate_series(1, %s)", words.noise_mb * 1000)
+        cluster.sql("CHECKPOINT")
+        agent.add_server("primary", cluster).start()
+        agent.wait_streaming("primary")
+        print(f"data directory {folder_bytes(cluster.data / 'base') / 1e9:.2f} GB", flush=True)
+
+        ours, theirs, sizes, their_sizes = [], [], [], []
+        watch = MemoryWatch(agent)
+        watch.start()
+        conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
+                    f"sslkey={pki.client.key} sslrootcert={pki.server_ca.certificate}")
+        for number in range(words.rounds):
+            ours.append(timed(agent.command("backup", "primary", "--fast-checkpoint", "--quiet")))
+            other = make_folder(folder / "other")
+            drop_caches()
+            theirs.append(timed([PSQL_BIN / "pg_basebackup", "-d", conninfo, "-D", other / "b", "-Ft", "-X", "none", "-c", "fast",
+                                 "--compress=client-zstd:level=3"]))
+            newest = agent.json("show", "primary", "latest")
+            sizes.append(sum(file["size"] for file in newest["files"]))
+            their_sizes.append(folder_bytes(other))
+            shutil.rmtree(other)
+            if number + 1 < words.rounds:
+                agent.ok("delete", "primary", newest["id"], "--force")
+            drop_caches()
+        watch.over.set()
+        line("backup", ours, theirs)
+        print(f"size: pgcoffer {sizes[-1]} bytes, other {their_sizes[-1]} bytes, ratio {sizes[-1] / their_sizes[-1]:.4f}")
+        print(f"memory, peak of summed PSS: daemon and backup worker {watch.peak / 1024:.1f} MB, with the receiver "
+              f"{watch.peak_all / 1024:.1f} MB", flush=True)
+
+        archive = agent.backup_folder("primary", agent.json("show", "primary", "latest")["id"]) / "base.tar.zst"
+        results = {"one job": [], "two jobs": [], "tar": []}
+        for _ in range(words.rounds):
+            for jobs, name in ((1, "one job"), (2, "two jobs")):
+                results[name].append(timed(agent.command("restore", "primary", "--target-directory", folder / "agent" / "restored",
+                                                         "--jobs", str(jobs), "--quiet")))
+                shutil.rmtree(folder / "agent" / "restored")
+                drop_caches()
+            place = make_folder(folder / "tar")
+            results["tar"].append(timed(["bash", "-o", "pipefail", "-c", f"zstd -dcq {archive} | tar -x -C {place} && "
+                                         f"find {place} -type f -exec sync {{}} +"]))
+            shutil.rmtree(place)
+            drop_caches()
+        line("restore, one job", results["one job"], results["tar"])
+        line("restore, two jobs", results["two jobs"], results["tar"])
+    finally:
+        agent.stop()
+        cluster.close()
+        if not words.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+main()
