@@ -86,8 +86,6 @@ START_TEST(strange_answers_are_errors)
     ck_assert_ptr_null(control_await_result(near_end, NULL, NULL, &err));
     ck_assert_str_eq(err.message, "the peer sent bytes nobody asked for");
     json_t *stop SCOPED(scoped_json) = json_pack("{s:s, s:b}", "event", "log", "stop", true);
-    json_t *byte SCOPED(scoped_json) = NULL;
-    ck_assert(!control_receive(near_end, &byte, &err)); /* the raw byte spoils the next line */
     free_pair();
     make_pair();
     ck_assert(control_send(far_end, stop, &err));
