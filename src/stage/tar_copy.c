@@ -29,8 +29,8 @@ struct tar_copy {
     uint64_t bytes_read;
     uint64_t bytes_written;
     bool is_source_at_end;
-    /* A callback failed and filled *err: libarchive must not overwrite that, nor write any more. */
-    bool has_failed;
+    bool has_failed;   /* a callback failed and filled *err: nothing may overwrite that, nor be written any more */
+    bool is_abandoned; /* the writer is being freed before its end */
     struct error *err;
 };
 
@@ -51,17 +51,23 @@ static la_ssize_t read_piece(struct archive *reader, void *context, const void *
     return (la_ssize_t)size;
 }
 
+/*
+ * libarchive frees a writer's memory only if none of its calls failed. So a failure is kept here, for has_written() to
+ * find. Only when the writer is freed half way must it be stopped: it would pad the member to its announced size.
+ */
 static la_ssize_t write_piece(struct archive *writer, void *context, const void *bytes, size_t size)
 {
     struct tar_copy *copy = context;
 
-    if (!copy->has_failed && stage_write(copy->frames, bytes, size, copy->err)) {
-        copy->bytes_written += size;
-        return (la_ssize_t)size;
+    if (copy->is_abandoned) {
+        archive_set_error(writer, EIO, "abandoned");
+        return -1;
     }
-    copy->has_failed = true;
-    archive_set_error(writer, EIO, "the archive failed");
-    return -1;
+    if (!copy->has_failed && stage_write(copy->frames, bytes, size, copy->err))
+        copy->bytes_written += size;
+    else
+        copy->has_failed = true;
+    return (la_ssize_t)size;
 }
 
 /* What the reader complains of is the server's doing; its warnings count as well. */
@@ -75,10 +81,13 @@ static bool fail_reading(struct tar_copy *copy)
     return false;
 }
 
-static bool fail_writing(struct tar_copy *copy)
+/* Whether a call to the writer did all it should. */
+static bool has_written(struct tar_copy *copy, bool is_ok)
 {
     if (copy->has_failed)
         return false;
+    if (is_ok)
+        return true;
     const char *reason = archive_error_string(copy->writer);
     error_set(copy->err, ERROR_FAILED, "could not write the archive: %s", reason ? reason : "unknown reason");
     text_make_printable(copy->err->message);
@@ -104,28 +113,23 @@ static bool start(struct tar_copy *copy)
     copy->checksum = checksum_new(copy->options->algorithm);
     copy->names = name_set_new();
     /*
-     * Names are raw bytes on both sides, whatever the locale. What follows an end mark is read as members too and
-     * so under the same rules: nothing of the server's bytes stays unlooked at.
+     * Without a charset option names are raw bytes on both sides, whatever the locale. What follows an end mark is
+     * read as members too and so under the same rules: nothing of the server's bytes stays unlooked at.
      */
     if (archive_read_support_format_tar(copy->reader) != ARCHIVE_OK ||
-        archive_read_set_format_option(copy->reader, "tar", "hdrcharset", "BINARY") != ARCHIVE_OK ||
         archive_read_set_format_option(copy->reader, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK ||
         archive_read_open(copy->reader, copy, NULL, read_piece, NULL) != ARCHIVE_OK)
         return fail_reading(copy);
     /* Without blocks of its own the writer hands over each header and each piece at once, so a cut lies where it
      * should. */
-    if (archive_write_set_format_gnutar(copy->writer) != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(copy->writer, 0) != ARCHIVE_OK ||
-        archive_write_open(copy->writer, copy, NULL, write_piece, NULL) != ARCHIVE_OK)
-        return fail_writing(copy);
-    return true;
+    return has_written(copy, archive_write_set_format_gnutar(copy->writer) == ARCHIVE_OK &&
+                                 archive_write_set_bytes_per_block(copy->writer, 0) == ARCHIVE_OK &&
+                                 archive_write_open(copy->writer, copy, NULL, write_piece, NULL) == ARCHIVE_OK);
 }
 
 static void tar_copy_done(struct tar_copy *copy)
 {
-    /* An unfinished writer would pad the current member up to its announced size. */
-    if (copy->writer != NULL)
-        archive_write_fail(copy->writer);
+    copy->is_abandoned = true;
     archive_write_free(copy->writer);
     archive_read_free(copy->reader);
     archive_entry_free(copy->target);
@@ -185,8 +189,8 @@ static bool write_header(struct tar_copy *copy, struct archive_entry *source, st
     archive_entry_set_gid(target, 0);
     archive_entry_set_uname(target, TAR_OWNER);
     archive_entry_set_gname(target, TAR_OWNER);
-    if (archive_write_header(copy->writer, target) != ARCHIVE_OK)
-        return fail_writing(copy);
+    if (!has_written(copy, archive_write_header(copy->writer, target) == ARCHIVE_OK))
+        return false;
     member->data_offset = copy->bytes_written;
     return true;
 }
@@ -226,8 +230,8 @@ static bool copy_data(struct tar_copy *copy, const struct tar_member *member)
         checksum_update(copy->checksum, bytes, size);
         if (has_tap && !tap(copy, member->path, bytes, size))
             return false;
-        if (size > 0 && archive_write_data(copy->writer, bytes, size) != (la_ssize_t)size)
-            return fail_writing(copy);
+        if (size > 0 && !has_written(copy, archive_write_data(copy->writer, bytes, size) == (la_ssize_t)size))
+            return false;
         passed += size;
     }
     return passed == member->size || refuse(copy, member->path, "its data ends too early");
@@ -249,8 +253,8 @@ static bool copy_member(struct tar_copy *copy, struct archive_entry *source)
     /* The padding and the headers that follow belong to the next shared frame. */
     if (has_own_frames && !stage_frames_cut(copy->frames, copy->err))
         return false;
-    if (archive_write_finish_entry(copy->writer) != ARCHIVE_OK)
-        return fail_writing(copy);
+    if (!has_written(copy, archive_write_finish_entry(copy->writer) == ARCHIVE_OK))
+        return false;
     if (!member.is_directory)
         checksum_final(copy->checksum, member.checksum);
     return copy->options->member == NULL || copy->options->member(copy->options->context, &member, copy->err);
@@ -286,10 +290,8 @@ bool tar_copy(const struct tar_copy_options *options, struct stage *frames, uint
 {
     struct tar_copy copy SCOPED(tar_copy_done) = {.options = options, .frames = frames, .err = err};
 
-    if (!start(&copy) || !copy_members(&copy))
+    if (!start(&copy) || !copy_members(&copy) || !has_written(&copy, archive_write_close(copy.writer) == ARCHIVE_OK))
         return false;
-    if (archive_write_close(copy.writer) != ARCHIVE_OK)
-        return fail_writing(&copy);
     *ret_bytes = copy.bytes_written;
     return true;
 }

@@ -27,6 +27,8 @@ struct copy {
     unsigned fail_at_member;
     struct frame_info frames[MOST_SEEN];
     unsigned frame_count;
+    const char *const *tap_paths;
+    struct buffer tapped; /* "path:piece" for every piece */
     enum checksum_algorithm algorithm;
     uint32_t mode_mask;
     struct error error;
@@ -41,6 +43,7 @@ struct copy {
 static void copy_done(struct copy *copy)
 {
     buffer_done(&copy->tar);
+    buffer_done(&copy->tapped);
     capture_done(&copy->capture);
     free(copy->plain);
     for (unsigned i = 0; i < copy->member_count; i++)
@@ -80,9 +83,25 @@ static bool keep_frame(void *context, const struct frame_info *frame, struct err
     return true;
 }
 
+static bool keep_data(void *context, const char *path, const void *bytes, size_t size, struct error *err)
+{
+    struct copy *copy = context;
+
+    return buffer_append(&copy->tapped, path, strlen(path), err) && buffer_append(&copy->tapped, ":", 1, err) &&
+           buffer_append(&copy->tapped, bytes, size, err);
+}
+
 static bool run_chain(struct copy *copy, struct stage *last)
 {
-    struct tar_copy_options options = {read_tar, keep_member, copy, copy->algorithm, copy->mode_mask};
+    struct tar_copy_options options = {
+        .read = read_tar,
+        .member = keep_member,
+        .data = copy->tap_paths != NULL ? keep_data : NULL,
+        .tap_paths = copy->tap_paths,
+        .context = copy,
+        .algorithm = copy->algorithm,
+        .mode_mask = copy->mode_mask,
+    };
     struct frames_options frames_options = {
         .level = 1, .without_threads = true, .on_frame = keep_frame, .context = copy};
     struct stage *frames SCOPED(scoped_stage) = stage_frames_new(last, &frames_options);
@@ -477,6 +496,27 @@ START_TEST(the_algorithm_is_the_manifests)
 }
 END_TEST
 
+START_TEST(the_tap_gives_the_content_of_the_named_members_only)
+{
+    static const char *const paths[] = {"empty", "global", "global/1262", "missing", NULL};
+    struct copy copy SCOPED(copy_done) = COPY_NEW;
+    struct copy full SCOPED(copy_done) = COPY_NEW;
+
+    copy.tapped.limit = 100;
+    copy.tap_paths = paths;
+    add_cluster(&copy);
+    expect_success(&copy);
+    ck_assert_uint_eq(copy.tapped.used, 21);
+    ck_assert_mem_eq(copy.tapped.bytes, "global/1262:123456789", 21);
+
+    full.tapped.limit = 20;
+    full.tap_paths = paths;
+    add_cluster(&full);
+    ck_assert(!run(&full));
+    ck_assert_uint_eq(full.member_count, 2);
+}
+END_TEST
+
 static bool has_program(const char *name)
 {
     char command[128];
@@ -559,6 +599,7 @@ int main(void)
     tcase_add_test(tests, a_failing_source_is_told_in_its_own_words);
     tcase_add_test(tests, a_failing_archive_or_index_is_told_in_its_own_words);
     tcase_add_test(tests, the_algorithm_is_the_manifests);
+    tcase_add_test(tests, the_tap_gives_the_content_of_the_named_members_only);
     tcase_add_test(tests, the_tar_program_unpacks_the_archive_for_an_ordinary_user);
     tcase_add_test(tests, the_rule_for_names);
     return suite_run("tar_copy", tests);
