@@ -19,9 +19,29 @@ struct certificate_text {
 };
 
 void certificate_describe(X509 *certificate, struct certificate_text *ret_text);
-/* First certificate of a PEM file; the caller frees it with X509_free(). */
+/* A name as RFC 2253 writes it, printable, cut to `size`. */
+void certificate_name_format(const X509_NAME *name, char *ret_text, size_t size);
+/* `subject "CN=repl", issuer "CN=Lab CA", valid from ... until ... (12 days left)`: one phrase for messages. */
+#define CERTIFICATE_PHRASE_SIZE 768
+void certificate_phrase(X509 *certificate, char ret_phrase[CERTIFICATE_PHRASE_SIZE]);
+bool certificate_is_current(X509 *certificate); /* now is within its dates */
+/* Has the key usage `nid` (NID_client_auth, NID_server_auth), or no list of usages at all? */
+bool certificate_allows_usage(X509 *certificate, int nid);
+
+/* First certificate of a PEM file; the caller frees it with X509_free(). Kind TLS. */
 bool certificate_read(const char *path, X509 **ret_certificate, struct error *err) NODISCARD;
+/* All of them, in the file's order, at least one; freed with sk_X509_pop_free(). */
+bool certificate_read_all(const char *path, STACK_OF(X509) * *ret_certificates, struct error *err) NODISCARD;
 /* OpenSSL's oldest queued error in words, also for system errors; empties the queue. */
 void certificate_openssl_words(char *ret_words, size_t size);
+
+static inline void scoped_certificate(X509 **certificate)
+{
+    X509_free(*certificate);
+}
+static inline void scoped_certificates(STACK_OF(X509) * *certificates)
+{
+    sk_X509_pop_free(*certificates, X509_free);
+}
 
 #endif

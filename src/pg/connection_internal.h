@@ -1,0 +1,66 @@
+#ifndef PGCOFFER_PG_CONNECTION_INTERNAL_H
+#define PGCOFFER_PG_CONNECTION_INTERNAL_H
+
+#include "pgcoffer/pg/connection.h"
+
+/* What START_REPLICATION has under way on this connection; see wal_stream.c. */
+struct wal_stream_state {
+    char *message;        /* the last CopyData, libpq's memory */
+    PGresult *end_result; /* what a timeline without anything left to send answered */
+    struct timeline timeline;
+    struct wal_position received_end; /* the byte after the last one received */
+    bool is_end_of_timeline;
+};
+
+struct pg_connection {
+    struct server_config server; /* a copy: a reload must not reach into a connection */
+    char application_name[64];
+    PGconn *handle;
+    int interrupt_fd;
+    struct pg_session session;
+    pg_notice_function *notice_function;
+    void *notice_context;
+    char last_sqlstate[6];
+    struct wal_stream_state stream;
+};
+
+/* A connection that differs from the usual one: see pg_slot_read(). */
+bool pg_connect_database(const struct pg_connection *like, const char *database, struct pg_connection **ret_connection,
+                         struct error *err) NODISCARD;
+
+/*
+ * Waits for `events` on the socket, until `deadline` (clock_monotonic(), 0: for ever). Fails with errnum ECANCELED when
+ * interrupt_fd speaks and with ETIMEDOUT at the deadline. `what` is "could not read the base backup" and the like.
+ */
+bool pg_wait(const struct pg_connection *connection, short events, int64_t deadline, const char *what,
+             struct error *err) NODISCARD;
+
+/* ---- command.c: the simple query protocol without blocking ---- */
+bool pg_send_command(struct pg_connection *connection, const char *command, const char *what,
+                     struct error *err) NODISCARD;
+/* Sends what libpq still holds. */
+bool pg_flush(struct pg_connection *connection, const char *what, struct error *err) NODISCARD;
+/* PQgetResult() that can be interrupted; *ret_result NULL at the end of the command. */
+bool pg_next_result(struct pg_connection *connection, const char *what, PGresult **ret_result,
+                    struct error *err) NODISCARD;
+/* PQgetResult() that demands `status`; anything else becomes an error. */
+bool pg_expect_result(struct pg_connection *connection, ExecStatusType status, const char *what, PGresult **ret_result,
+                      struct error *err) NODISCARD;
+/* Reads results until the command is over and forgets them. */
+bool pg_drain(struct pg_connection *connection, const char *what, struct error *err) NODISCARD;
+/* One command with one result of `status`, then drained. */
+bool pg_execute(struct pg_connection *connection, const char *command, ExecStatusType status, const char *what,
+                PGresult **ret_result, struct error *err) NODISCARD;
+/* A field's text, NULL when it is NULL or is not there. */
+const char *pg_field(const PGresult *result, int row, int column);
+bool pg_field_timeline(const PGresult *result, int row, int column, const char *what, struct timeline *ret_timeline,
+                       struct error *err) NODISCARD;
+bool pg_field_position(const PGresult *result, int row, int column, const char *what, struct wal_position *ret_position,
+                       struct error *err) NODISCARD;
+
+static inline void scoped_result(PGresult **result)
+{
+    PQclear(*result);
+}
+
+#endif

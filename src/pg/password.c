@@ -1,0 +1,160 @@
+#include "pg/password_internal.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+/* One field up to ':' or the end of the line, escapes undone; gives the rest of the line, NULL without a colon. */
+static const char *take_field(const char *line, const char *end, char *ret_field, size_t size, bool *ret_is_star)
+{
+    size_t used = 0;
+    const char *start = line;
+
+    while (line < end && *line != ':') {
+        if (*line == '\\' && line + 1 < end)
+            line++;
+        if (used + 1 < size)
+            ret_field[used++] = *line;
+        line++;
+    }
+    ret_field[used] = '\0';
+    *ret_is_star = line == start + 1 && *start == '*';
+    return line < end ? line + 1 : NULL;
+}
+
+static bool take_password(const char *line, const char *end, char ret_password[PASSWORD_SIZE])
+{
+    size_t used = 0;
+
+    for (; line < end; line++) {
+        if (*line == '\\' && line + 1 < end)
+            line++;
+        if (used + 1 >= PASSWORD_SIZE)
+            return false;
+        ret_password[used++] = *line;
+    }
+    ret_password[used] = '\0';
+    return used > 0;
+}
+
+bool password_find(const char *text, size_t size, const struct settings *settings, const char *database,
+                   char ret_password[PASSWORD_SIZE])
+{
+    const char *text_end = text + size;
+    char port[8], field[CONFIG_TEXT_SIZE];
+
+    snprintf(port, sizeof port, "%ld", settings->port);
+    const char *wanted[] = {text_is_empty(settings->host) ? settings->hostaddr : settings->host, port, database,
+                            settings->user};
+
+    while (text < text_end) {
+        const char *newline = memchr(text, '\n', (size_t)(text_end - text));
+        const char *end = newline == NULL ? text_end : newline;
+        const char *rest = text;
+        bool is_match = *text != '#';
+
+        text = newline == NULL ? text_end : newline + 1;
+        if (end > rest && end[-1] == '\r')
+            end--;
+        for (size_t i = 0; is_match && i < sizeof wanted / sizeof *wanted; i++) {
+            bool is_star = false;
+            rest = take_field(rest, end, field, sizeof field, &is_star);
+            is_match = rest != NULL && (is_star || strcmp(field, wanted[i]) == 0);
+        }
+        if (is_match && take_password(rest, end, ret_password))
+            return true;
+    }
+    return false;
+}
+
+struct search {
+    const struct server_config *server;
+    const char *database;
+    char tried[768]; /* each place with what was found there */
+};
+
+static void note(struct search *search, const char *path, const char *what)
+{
+    size_t used = strlen(search->tried);
+
+    snprintf(search->tried + used, sizeof search->tried - used, "%s%s: %s", used > 0 ? "; " : "", path, what);
+}
+
+static bool search_file(struct search *search, const char *path, char ret_password[PASSWORD_SIZE])
+{
+    struct buffer bytes SCOPED(buffer_done) = BUFFER_WITH_LIMIT(PASSWORD_FILE_LIMIT);
+    struct error err = {0};
+
+    if (!file_read_whole(path, &bytes, &err)) {
+        note(search, path, err.errnum == 0 ? "unreadable" : strerror(err.errnum));
+        return false;
+    }
+    bool is_found = bytes.used > 0 && password_find((const char *)bytes.bytes, bytes.used, &search->server->settings,
+                                                    search->database, ret_password);
+    if (bytes.bytes != NULL)
+        explicit_bzero(bytes.bytes, bytes.used);
+    if (!is_found)
+        note(search, path, "no line fits");
+    return is_found;
+}
+
+/* As libpq: a file that others can read holds no secret any more. */
+static bool is_private(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) < 0 || (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+}
+
+static bool search_home(struct search *search, char ret_password[PASSWORD_SIZE])
+{
+    const struct passwd *user = getpwuid(geteuid());
+
+    if (user == NULL || text_is_empty(user->pw_dir))
+        return false;
+    char *path SCOPED(scoped_free) = memory_text("%s/.pgpass", user->pw_dir);
+    if (is_private(path))
+        return search_file(search, path, ret_password);
+    note(search, path, "ignored, its mode lets others read it");
+    return false;
+}
+
+/* systemd guards the folder; its access list shows as group bits, so the mode says nothing here. */
+static bool search_credential(struct search *search, char ret_password[PASSWORD_SIZE])
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+
+    if (text_is_empty(folder))
+        return false;
+    char *path SCOPED(scoped_free) = memory_text("%s/pgcoffer-pgpass-%s", folder, search->server->name);
+    return search_file(search, path, ret_password);
+}
+
+bool password_look_up(const struct server_config *server, const char *database, char ret_password[PASSWORD_SIZE],
+                      struct error *err)
+{
+    const struct settings *settings = &server->settings;
+    struct search search = {.server = server, .database = database};
+    bool has_file = !text_is_empty(settings->password_file);
+    const char *host = text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+
+    if (has_file && !is_private(settings->password_file)) {
+        error_set(err, ERROR_CONFIG, "password_file \"%s\" may be read by others", settings->password_file);
+        return error_hint(err, "Type: chmod 0600 \"%s\".", settings->password_file);
+    }
+    if (has_file && search_file(&search, settings->password_file, ret_password))
+        return true;
+    if (search_home(&search, ret_password) || search_credential(&search, ret_password))
+        return true;
+    error_set(err, ERROR_SERVER, "server \"%s\" asks for a password and there is none for user \"%s\"", server->name,
+              settings->user);
+    error_detail(err, "Looked at: %s.", search.tried[0] == '\0' ? "nothing, no place is known" : search.tried);
+    return error_hint(err,
+                      "Put the line %s:%ld:%s:%s:PASSWORD into a file of mode 0600 and name it as password_file in "
+                      "section [%s]; or use the method cert in pg_hba.conf, which needs no password.",
+                      host, settings->port, database, settings->user, server->name);
+}
