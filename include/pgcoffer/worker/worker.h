@@ -8,7 +8,7 @@
 /*
  * A worker is pgcofferd again, in a role: fork + exec of /proc/self/exe with --role=NAME, one socketpair (descriptor 3)
  * to the supervisor, for `serve` also the client's connection (descriptor 4), nothing else. It dies with the supervisor
- * (PR_SET_PDEATHSIG and end-of-file on the channel), gains no privileges, and ends on SIGTERM.
+ * (the kernel kills it when its parent ends: PR_SET_PDEATHSIG), gains no privileges, and ends on SIGTERM.
  *
  * First line on the channel, from the supervisor:
  *   {"config":"<INI text>","server":"primary","request":{...},"right":"admin","job":"3","caller":"uid 26 (postgres)"}
@@ -51,7 +51,7 @@ struct worker_context {
     json_t *start;                  /* the first line */
     struct request request;         /* of start["request"]; command COMMAND_COUNT when there is none */
 };
-/* Blocks SIGTERM into interrupt_fd, sets the death signal, reads the first line. */
+/* Blocks SIGTERM and SIGINT into interrupt_fd, ignores SIGHUP and SIGPIPE, reads the first line. */
 bool worker_begin(enum role_id role, struct worker_context *ret_context, struct error *err) NODISCARD;
 void worker_end(struct worker_context *context);
 /* Has SIGTERM come or the supervisor gone? Never blocks. */
@@ -59,7 +59,8 @@ bool worker_is_interrupted(const struct worker_context *context);
 /*
  * Drops what the role does not need: no_new_privs, dumpable off, and Landlock where the kernel has it. `read_paths` and
  * `write_paths` are NULL-ended lists of what the role needs beside the system's libraries. Best effort by design: a
- * kernel without Landlock is no error.
+ * kernel without Landlock is no error. Roles that may use the network keep the whole file system, as keys, CA bundles
+ * and name resolution may lie anywhere.
  */
 bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
                     struct error *err) NODISCARD;
