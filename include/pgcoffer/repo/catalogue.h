@@ -15,6 +15,7 @@ struct catalogue_entry {
 struct catalogue {
     struct catalogue_entry *entries; /* oldest first, over all system identifiers */
     size_t count;
+    struct system_id current; /* the one server.json names, else that of the newest complete backup; "" when neither */
 };
 
 /* Complete, damaged and (state COPIED) waiting backups; folders without metadata are not listed. A server
@@ -22,7 +23,7 @@ struct catalogue {
 bool catalogue_read(const struct repo *repo, const char *server, struct catalogue *ret_catalogue,
                     struct error *err) NODISCARD;
 void catalogue_done(struct catalogue *catalogue);
-/* An id, "latest", "oldest" (both: complete ones of the newest system identifier only) or a label (the newest
+/* An id, "latest", "oldest" (both: complete ones of the current system identifier only) or a label (the newest
  * with it). Unknown: USAGE, naming what there is. Unreadable: INTEGRITY. Borrowed. */
 bool catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
                     struct error *err) NODISCARD;

@@ -43,7 +43,7 @@ char *repo_backup_path(const struct repo *repo, const char *server, const struct
 /* Creates base_dir/SERVER/SYSTEMID/{backup,wal} where missing, with fsync. */
 bool repo_create_system(const struct repo *repo, const char *server, const struct system_id *system,
                         struct error *err) NODISCARD;
-/* A new folder named after `start`, with "-2", "-3" ... when the second is taken. */
+/* A new folder named after `start`, with "-2", "-3" ... when the second is taken, and its empty "lock" file. */
 bool repo_create_backup(const struct repo *repo, const char *server, const struct system_id *system,
                         struct timestamp start, struct backup_id *ret_id, struct error *err) NODISCARD;
 
@@ -52,6 +52,18 @@ bool repo_read_server(const struct repo *repo, const char *server, struct system
                       struct error *err) NODISCARD;
 bool repo_write_server(const struct repo *repo, const char *server, const struct system_id *system,
                        struct error *err) NODISCARD;
+/* The version of the server that has this system identifier (150018), as it was last seen; 0 when it was not noted. */
+bool repo_read_server_version(const struct repo *repo, const char *server, int *ret_version,
+                              struct error *err) NODISCARD;
+/* repo_write_server() with the version, in one step. */
+bool repo_write_server_version(const struct repo *repo, const char *server, const struct system_id *system, int version,
+                               struct error *err) NODISCARD;
+
+/* Gives a new file the configured group and `mode`. A group that cannot be given is an error. */
+bool repo_adopt(const struct repo *repo, int fd, mode_t mode, const char *path, struct error *err) NODISCARD;
+/* atomic_file_put() with the repository's mode and group. */
+bool repo_put_file(const struct repo *repo, const char *path, const void *data, size_t size,
+                   struct error *err) NODISCARD;
 
 /* flock files: "wal.lock" and "backup.lock" in BASE/SERVER, "lock" in BASE; readers lock backup/ID/lock shared. */
 char *repo_lock_path(const struct repo *repo, const char *server, const char *name); /* server NULL: BASE itself */

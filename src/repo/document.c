@@ -1,0 +1,115 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+
+#include "repo/repo_internal.h"
+
+#define DOCUMENT_MOST_BYTES (1 << 20)
+#define REPOSITORY_FORMAT   1
+
+static void scoped_buffer(struct buffer *buffer)
+{
+    buffer_done(buffer);
+}
+
+bool repo_check_format(const json_t *document, int64_t format, const char *what, struct error *err)
+{
+    int64_t found = 0;
+
+    if (!json_get_number(document, "format", 1, INT64_MAX, &found, err))
+        return error_wrap(err, "%s is damaged", what);
+    if (found <= format)
+        return true;
+    error_set(err, ERROR_INTEGRITY, "%s has format %lld, and this version reads up to %lld", what, (long long)found,
+              (long long)format);
+    return error_hint(err, "A newer pgcoffer wrote it. Use that version or a later one.");
+}
+
+/* errnum is ENOENT when there is no file; what is no JSON object is INTEGRITY. */
+static bool read_object(const char *path, json_t **ret_object, struct error *err)
+{
+    struct buffer bytes SCOPED(scoped_buffer) = BUFFER_WITH_LIMIT(DOCUMENT_MOST_BYTES);
+
+    if (!file_read_whole(path, &bytes, err)) {
+        if (err->kind != ERROR_STORAGE)
+            err->kind = ERROR_INTEGRITY;
+        return false;
+    }
+    *ret_object = json_parse_object((const char *)bytes.bytes, bytes.used, err);
+    return *ret_object != NULL || error_wrap(err, "\"%s\" is damaged", path);
+}
+
+bool repo_read_document(const char *path, json_t **ret_document, struct error *err)
+{
+    json_t *document SCOPED(scoped_json) = NULL;
+    char *quoted SCOPED(scoped_free) = memory_text("\"%s\"", path);
+
+    if (!read_object(path, &document, err) || !repo_check_format(document, REPOSITORY_FORMAT, quoted, err))
+        return false;
+    *ret_document = TAKE(document);
+    return true;
+}
+
+bool repo_write_document(const struct repo *repo, const char *path, const json_t *document, struct error *err)
+{
+    char *line SCOPED(scoped_free) = json_to_line(document);
+    char *text SCOPED(scoped_free) = memory_text("%s\n", line);
+
+    return repo_put_file(repo, path, text, strlen(text), err);
+}
+
+bool repo_read_server(const struct repo *repo, const char *server, struct system_id *ret_system, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_server_path(repo, server, "server.json");
+    json_t *document SCOPED(scoped_json) = NULL;
+    const char *text = NULL;
+
+    if (!repo_read_document(path, &document, err)) {
+        if (err->errnum != ENOENT)
+            return false;
+        error_set(err, ERROR_INTEGRITY, "the repository \"%s\" has nothing of the server \"%s\"", repo->base_dir,
+                  server);
+        err->errnum = ENOENT;
+        return error_hint(err, "Take a first backup: pgcoffer backup %s", server);
+    }
+    if (!json_get_text(document, "system_identifier", &text, err) || !system_id_parse(text, ret_system, err)) {
+        err->kind = ERROR_INTEGRITY;
+        return error_wrap(err, "\"%s\" is damaged", path);
+    }
+    return true;
+}
+
+bool repo_renew_server(const struct repo *repo, const char *server, const struct system_id *system,
+                       json_t **ret_document, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_server_path(repo, server, "server.json");
+    json_t *document SCOPED(scoped_json) = NULL;
+    struct error problem;
+
+    if (!read_object(path, &document, &problem)) {
+        if (problem.kind == ERROR_STORAGE && problem.errnum != ENOENT) {
+            *err = problem;
+            return false;
+        }
+        document = json_object();
+    } else if (json_number_or(document, "format", REPOSITORY_FORMAT) > REPOSITORY_FORMAT) {
+        return repo_check_format(document, REPOSITORY_FORMAT, path, err);
+    }
+    json_object_set_new(document, "format", json_integer(REPOSITORY_FORMAT));
+    json_object_set_new(document, "server", json_string(server));
+    json_object_set_new(document, "system_identifier", json_string(system->text));
+    *ret_document = TAKE(document);
+    return true;
+}
+
+bool repo_write_server(const struct repo *repo, const char *server, const struct system_id *system, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_server_path(repo, server, "server.json");
+    json_t *document SCOPED(scoped_json) = NULL;
+
+    return repo_renew_server(repo, server, system, &document, err) && repo_write_document(repo, path, document, err);
+}

@@ -1,0 +1,118 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+#include "repo/repo_internal.h"
+#include "repo/wal_internal.h"
+
+static void scoped_name_list(struct name_list *names)
+{
+    name_list_done(names);
+}
+
+/* What a killed process left half written. Only our own endings: nothing else in the folder is touched. */
+static bool remove_temporary_files(const char *folder, const struct name_list *names, struct error *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (!text_ends_with(names->names[i], ".tmp"))
+            continue;
+        char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, names->names[i]);
+        if (unlink(path) < 0 && errno != ENOENT)
+            return error_set_errno(err, "could not remove \"%s\"", path);
+    }
+    return true;
+}
+
+/*
+ * wal/ (depth 0), its timelines (1) and their folders (2). Each is fsynced: whoever made a name in it may have been
+ * killed before doing so, and what is found now counts as held.
+ */
+static bool clean_folder(const char *folder, int depth, struct error *err)
+{
+    struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
+
+    if (!name_list_read(folder, &names, err) || !remove_temporary_files(folder, &names, err))
+        return false;
+    for (size_t i = 0; depth < 2 && i < names.count; i++) {
+        char *child SCOPED(scoped_free) = memory_text("%s/%s", folder, names.names[i]);
+        if (wal_is_folder_name(names.names[i]) && !clean_folder(child, depth + 1, err))
+            return false;
+    }
+    return file_sync_directory(folder, err);
+}
+
+/* Whole but not renamed: the process ended between its last byte and the new name. */
+static bool finish_partial(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+{
+    struct wal_partial *partial = NULL;
+    bool done = wal_partial_open(archive, segment, &partial, err) && wal_partial_finish(partial, err);
+
+    wal_partial_free(partial);
+    return done;
+}
+
+static bool set_partial_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+{
+    char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
+    char *aside SCOPED(scoped_free) = NULL;
+
+    return access(path, F_OK) != 0 || wal_set_aside(path, &aside, err);
+}
+
+/* Brings one segment into one state; *ret_raw tells whether it waits for compression. */
+static bool recover_segment(const struct wal_archive *archive, struct wal_segment segment, bool *ret_raw,
+                            struct error *err)
+{
+    struct wal_file file;
+    char *raw SCOPED(scoped_free) = wal_segment_path(archive, segment, "");
+
+    if (!wal_archive_stat(archive, segment, &file, err))
+        return false;
+    if (file.state == WAL_FILE_COMPRESSED && access(raw, F_OK) == 0 && !wal_settle_pair(archive, segment, err))
+        return false;
+    if (file.state == WAL_FILE_PARTIAL) {
+        if (file.stored_bytes == archive->segment_size.bytes && !finish_partial(archive, segment, err))
+            return false;
+        if (file.stored_bytes > archive->segment_size.bytes && !set_partial_aside(archive, segment, err))
+            return false;
+    } else if (!set_partial_aside(archive, segment, err)) { /* a finished one is what counts */
+        return false;
+    }
+    *ret_raw = access(raw, F_OK) == 0;
+    return true;
+}
+
+bool wal_archive_recover(const struct wal_archive *archive, struct wal_segment **ret_raw, size_t *ret_raw_count,
+                         struct error *err)
+{
+    char *folder SCOPED(scoped_free) = wal_path(archive, "");
+    struct wal_names names SCOPED(scoped_wal_names) = {NULL, 0};
+    struct wal_segment *waiting SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    *ret_raw = NULL;
+    *ret_raw_count = 0;
+    if (access(folder, F_OK) < 0 && errno == ENOENT)
+        return true;
+    if (!clean_folder(folder, 0, err) || !wal_names_read(archive, &names, err))
+        return false;
+    for (size_t i = 0; i < names.count; i++) {
+        bool is_raw = false;
+        if (!recover_segment(archive, names.segments[i], &is_raw, err))
+            return error_wrap(err, "could not clean up the WAL of \"%s\"", archive->server);
+        if (is_raw) {
+            waiting = repo_grow(waiting, count, sizeof *waiting);
+            waiting[count++] = names.segments[i];
+        }
+    }
+    *ret_raw = TAKE(waiting);
+    *ret_raw_count = count;
+    return true;
+}
