@@ -1,0 +1,95 @@
+#include "jobs/progress_meter_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MICROSECONDS      1e6
+#define SMOOTHING_SECONDS 10.0
+/* A sample over a shorter time says more about the scheduler than about the rate. */
+#define SAMPLE_MICROSECONDS INT64_C(100000)
+
+void progress_meter_start(struct progress_meter *meter, int64_t now)
+{
+    *meter = (struct progress_meter){.started_at = now, .progress = {.eta_seconds = -1}};
+}
+
+void progress_meter_item(struct progress_meter *meter, const char *item)
+{
+    snprintf(meter->progress.item, sizeof meter->progress.item, "%s", item);
+}
+
+static void estimate(struct progress_meter *meter, int64_t now)
+{
+    struct progress *progress = &meter->progress;
+
+    progress->elapsed_seconds = (double)(now - meter->started_at) / MICROSECONDS;
+    progress->eta_seconds = -1;
+    if (progress->total_bytes == 0 || progress->rate_bytes_per_second <= 0)
+        return;
+    /* The total is the server's estimate; a growing cluster may pass it. */
+    uint64_t left = progress->done_bytes < progress->total_bytes ? progress->total_bytes - progress->done_bytes : 0;
+    progress->eta_seconds = (double)left / progress->rate_bytes_per_second;
+}
+
+void progress_meter_phase(struct progress_meter *meter, int64_t now, const char *phase, const char *item,
+                          uint64_t total_bytes)
+{
+    snprintf(meter->progress.phase, sizeof meter->progress.phase, "%s", phase);
+    progress_meter_item(meter, item);
+    meter->progress.done_bytes = 0;
+    meter->progress.total_bytes = total_bytes;
+    meter->progress.rate_bytes_per_second = 0;
+    meter->phase_started_at = meter->measured_at = now;
+    meter->measured_bytes = 0;
+    meter->sent_at = 0;
+    estimate(meter, now);
+}
+
+/* The mean until the smoothing time has passed, then a moving one with that time constant. */
+static void measure(struct progress_meter *meter, int64_t now)
+{
+    struct progress *progress = &meter->progress;
+    double seconds = (double)(now - meter->measured_at) / MICROSECONDS;
+    double phase_seconds = (double)(now - meter->phase_started_at) / MICROSECONDS;
+
+    if (now - meter->measured_at < SAMPLE_MICROSECONDS)
+        return;
+    double sample = (double)(progress->done_bytes - meter->measured_bytes) / seconds;
+    double memory = phase_seconds < SMOOTHING_SECONDS ? phase_seconds : SMOOTHING_SECONDS;
+    double weight = seconds < memory ? seconds / memory : 1;
+    progress->rate_bytes_per_second += weight * (sample - progress->rate_bytes_per_second);
+    meter->measured_at = now;
+    meter->measured_bytes = progress->done_bytes;
+}
+
+bool progress_meter_advance(struct progress_meter *meter, int64_t now, uint64_t done_bytes)
+{
+    if (done_bytes > meter->progress.done_bytes)
+        meter->progress.done_bytes = done_bytes;
+    if (meter->sent_at != 0 && now - meter->sent_at < PROGRESS_METER_INTERVAL)
+        return false;
+    measure(meter, now);
+    estimate(meter, now);
+    meter->sent_at = now;
+    return true;
+}
+
+void progress_meter_finish(struct progress_meter *meter, int64_t now, uint64_t done_bytes)
+{
+    struct progress *progress = &meter->progress;
+    double seconds = (double)(now - meter->phase_started_at) / MICROSECONDS;
+
+    progress->done_bytes = done_bytes;
+    progress->total_bytes = done_bytes;
+    progress->rate_bytes_per_second = seconds > 0 ? (double)done_bytes / seconds : 0;
+    estimate(meter, now);
+    progress->eta_seconds = 0;
+    meter->sent_at = now;
+}
+
+bool progress_meter_send(const struct progress_meter *meter, struct control_stream *events, struct error *err)
+{
+    json_t *message SCOPED(scoped_json) = progress_to_json(&meter->progress);
+
+    return control_send(events, message, err);
+}

@@ -1,0 +1,31 @@
+#ifndef PGCOFFER_JOBS_REACH_INTERNAL_H
+#define PGCOFFER_JOBS_REACH_INTERNAL_H
+
+#include "pgcoffer/repo/backup_meta.h"
+#include "pgcoffer/repo/wal_archive.h"
+
+/* Pure: how far the WAL held carries a recovery along a timeline's history. */
+
+/* Does a recovery of this backup that follows `history` come by its end? */
+bool reach_is_on_path(const struct history *history, const struct backup_meta *meta);
+
+struct reach {
+    bool is_start_held; /* false: nothing else is set but `end`, which is the start */
+    struct timeline timeline;
+    struct wal_position end;      /* every byte from the start up to here is held */
+    struct timestamp written_at;  /* of the newest file up to there */
+    bool has_gap;                 /* more is held behind a gap */
+    struct timeline gap_timeline; /* where the next byte held lies */
+    struct wal_position gap_end;
+};
+
+/* The whole stretch from `start` on, switching where `history` switches. */
+struct reach reach_along(const struct wal_ranges *ranges, const struct history *history, struct timeline start_timeline,
+                         struct wal_position start);
+
+/* "WAL 0/3000000 on timeline 1 (segment 000000010000000000000003)" for messages. */
+#define REACH_PLACE_SIZE 96
+void reach_format_place(struct timeline timeline, struct wal_position position, struct wal_segment_size size,
+                        char ret_text[REACH_PLACE_SIZE]);
+
+#endif
