@@ -25,12 +25,22 @@ struct restore_options {
     const struct server_config *server;
     void (*progress)(void *context, const struct progress *progress);
     void (*warn)(void *context, const char *message);
+    /* Asked often; true ends the restore with an error of kind FAILED and errnum ECANCELED. May be NULL. */
+    bool (*is_interrupted)(void *context);
     void *context;
 };
 
-/* The plan and the outcome, for people and --json; new reference in *ret_result. */
+/*
+ * The plan and the outcome, for people and --json; new reference in *ret_result: {"server","backup","system_id",
+ * "timeline","target","directory","tablespaces":[{"oid","original_path","path"}],"dry_run","why","consistent_at",
+ * "reachable","reachable_at","bytes","files","seconds","warnings":[TEXT...],"start":TEXT}. Everything is refused before
+ * the first byte is written; a failure after that leaves a folder with a marker file and without pg_control.
+ */
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
                  struct error *err) NODISCARD;
+
+/* The word as sh(1) reads it back, in single quotes; malloc'd. */
+char *restore_quote_for_shell(const char *text) NEVER_NULL;
 
 enum wal_get_outcome { WAL_GET_WRITTEN, WAL_GET_NOT_THERE };
 /*

@@ -1,0 +1,206 @@
+#ifndef PGCOFFER_JOBS_RESTORE_INTERNAL_H
+#define PGCOFFER_JOBS_RESTORE_INTERNAL_H
+
+#include <sys/types.h>
+
+#include "jobs/progress_meter_internal.h"
+#include "pgcoffer/base/buffer.h"
+#include "pgcoffer/jobs/restore.h"
+#include "pgcoffer/repo/index.h"
+#include "pgcoffer/stage/frame.h"
+
+/* Stands in the target until every byte of it is durable. */
+#define RESTORE_MARKER "pgcoffer.restore-incomplete"
+/* Configuration files and the tablespace map, which are read and written as a whole. */
+#define RESTORE_MOST_TEXT  (16u << 20)
+#define RESTORE_PG_CONTROL "global/pg_control"
+
+/* ---- the plan, as the session made it ---- */
+struct plan_file {
+    const char *name; /* "base.tar.zst" */
+    uint64_t size;
+    const char *sha256;
+};
+
+struct restore_plan {
+    json_t *json; /* owns every text here */
+    const char *server, *system_id, *backup;
+    uint32_t timeline;
+    int server_version; /* 150018 */
+    mode_t folder_mode, file_mode;
+    uint32_t segment_size;
+    struct plan_file *files;
+    size_t file_count;
+    const char **wal_files; /* with --with-wal only */
+    size_t wal_file_count;
+};
+
+/* ---- one archive of the backup and the folder it goes to ---- */
+struct restore_place {
+    char archive[16];    /* "base", or the tablespace's oid */
+    uint32_t oid;        /* 0: the data directory */
+    char *original_path; /* NULL for the data directory */
+    char *path;          /* absolute */
+    char *real_parent;   /* the folder that holds it, without links */
+    bool exists;         /* an empty folder that was there before */
+    int fd;              /* -1 until it is made */
+};
+
+struct restore {
+    const struct restore_options *options;
+    const struct connector *connector;
+    struct control_stream *session; /* made the plan; holds the lock on the backup */
+    struct restore_plan plan;
+    struct index index;
+    struct restore_place *places; /* [0] is the data directory */
+    size_t place_count;
+    struct buffer pg_control;
+    json_t *warnings;
+    int64_t started_at; /* clock_monotonic() */
+    struct progress_meter meter;
+    uint64_t phase_bytes;   /* done in this phase */
+    uint64_t written_bytes; /* of the data directory and the tablespaces */
+    uint64_t file_count;
+    bool is_begun;            /* something was written */
+    bool has_postgresql_conf; /* false: it lies elsewhere, as on Debian */
+};
+
+void restore_warn(struct restore *restore, const char *format, ...) PRINTF_LIKE(2, 3);
+void restore_enter_phase(struct restore *restore, const char *phase, uint64_t total_bytes);
+void restore_advance(struct restore *restore, const char *item, uint64_t bytes);
+/* FAILED, ECANCELED when the caller wants it to end. */
+bool restore_may_go_on(const struct restore *restore, struct error *err) NODISCARD;
+unsigned restore_jobs(const struct restore *restore);
+
+/* restore_plan.c */
+bool restore_plan_ask(struct restore *restore, struct error *err) NODISCARD;
+void restore_plan_done(struct restore_plan *plan);
+const struct plan_file *restore_plan_file(const struct restore_plan *plan, const char *name);
+
+/* session_read.c: the `read` request. Begin, the bytes with control_receive_bytes(), end. */
+struct read_range {
+    const char *server, *backup, *file;
+    uint64_t offset, length;
+};
+bool session_read_begin(struct control_stream *stream, const struct read_range *range, struct error *err) NODISCARD;
+bool session_read_end(struct control_stream *stream, struct error *err) NODISCARD;
+/* A whole file of the backup in pieces, its size and SHA-256 compared with the metadata. */
+typedef bool bytes_function(void *context, const void *bytes, size_t size, struct error *err);
+bool session_read_file(struct restore *restore, const char *name, bytes_function *sink, void *context,
+                       struct error *err) NODISCARD;
+
+/* places.c: where everything goes, and every refusal before the first byte */
+bool restore_choose_places(struct restore *restore, struct error *err) NODISCARD;
+void restore_places_done(struct restore *restore);
+/* room.c */
+bool restore_check_room(struct restore *restore, struct error *err) NODISCARD;
+
+/* tree.c: names below a folder, never leaving it and never following a link */
+struct tree {
+    const struct restore_place *place;
+    char *parent_path; /* of parent_fd; "" is the place itself */
+    int parent_fd;
+};
+struct tree tree_of(const struct restore_place *place);
+void tree_done(struct tree *tree);
+bool tree_make_folder(struct tree *tree, const char *path, mode_t mode, struct error *err) NODISCARD;
+bool tree_create_file(struct tree *tree, const char *path, mode_t mode, int *ret_fd, struct error *err) NODISCARD;
+/* -1 and errno. */
+int tree_open(const struct restore_place *place, const char *path, int flags, mode_t mode);
+
+/* writer.c: the plain stream of each archive becomes folders and files */
+struct writer;
+struct writer *writer_new(struct restore *restore) NEVER_NULL;
+bool writer_take(struct writer *writer, const struct index_frame *frame, const void *plain,
+                 struct error *err) NODISCARD;
+/* Every member of every archive has been written. */
+bool writer_finish(struct writer *writer, struct error *err) NODISCARD;
+void writer_free(struct writer *writer);
+
+/* fetcher.c: what a thread of the pool has: a connection of its own, and a decoder */
+struct fetcher {
+    struct control_stream *stream;
+    struct frame_decoder *decoder;
+    uint8_t *stored;
+    size_t capacity;
+};
+bool fetcher_begin(void *shared_restore, unsigned number, void **ret_fetcher, struct error *err) NODISCARD;
+void fetcher_end(void *shared_restore, void *fetcher);
+/* `attempt`, and once again over a new connection when the first one broke. */
+bool fetcher_try_twice(const struct connector *connector, struct fetcher *fetcher,
+                       bool (*attempt)(void *context, struct fetcher *fetcher, struct error *err), void *context,
+                       struct error *err) NODISCARD;
+
+/* copy.c, sync.c, wal_files.c */
+bool restore_copy(struct restore *restore, struct error *err) NODISCARD;
+bool restore_fetch_wal(struct restore *restore, struct error *err) NODISCARD;
+bool restore_sync(struct restore *restore, struct error *err) NODISCARD;
+
+/* wal_fetch.c: one WAL file of a session, whole, under `path`; absent on failure. */
+struct wal_fetch {
+    const char *server, *file, *system_id; /* system_id may be NULL */
+    const char *path;
+    mode_t mode;
+    bool is_durable;
+};
+bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, bool *ret_found,
+               struct error *err) NODISCARD;
+
+/* inflate.c: a zstd stream in pieces */
+struct inflater;
+struct inflater *inflater_new(bytes_function *sink, void *context) NEVER_NULL;
+bool inflater_feed(struct inflater *inflater, const void *bytes, size_t size, struct error *err) NODISCARD;
+/* It ended at the end of a frame. */
+bool inflater_finish(struct inflater *inflater, struct error *err) NODISCARD;
+void inflater_free(struct inflater *inflater);
+static inline void scoped_inflater(struct inflater **inflater)
+{
+    inflater_free(*inflater);
+}
+
+/* ---- what PostgreSQL reads when it starts ---- */
+
+/* recovery_conf.c: postgresql.auto.conf */
+struct conf_setting {
+    const char *name;
+    char *value; /* plain; quoted when written */
+};
+/* Copies `old_text` without the settings of an earlier recovery and appends `settings`. Pure. */
+bool recovery_conf_rewrite(const char *old_text, size_t size, const char *comment, const struct conf_setting *settings,
+                           struct buffer *ret_text, struct error *err) NODISCARD;
+/* The last value of `name` in the text of a configuration file; false when it does not set it. */
+bool recovery_conf_find(const char *text, size_t size, const char *name, char *ret_value, size_t value_size);
+
+/* recovery_settings.c: which settings this restore needs; the last element has no name. */
+struct conf_setting *recovery_settings_make(const struct restore *restore, const char *postgresql_conf,
+                                            size_t size) NEVER_NULL;
+void recovery_settings_free(struct conf_setting *settings);
+/* Options that exclude each other or mean nothing; USAGE. Before anything is asked or made. */
+bool recovery_settings_check(const struct restore_options *options, struct error *err) NODISCARD;
+/* primary_conninfo of a standby; malloc'd. */
+char *recovery_conninfo(const struct server_config *server) NEVER_NULL;
+
+/* advice.c: warnings about what the restored configuration will do on this host */
+void restore_advise(struct restore *restore, const struct buffer *postgresql_conf, const struct buffer *auto_conf);
+
+/* tablespace_map.c: the server's map with the paths of `places`. Pure. */
+bool tablespace_map_rewrite(const char *text, size_t size, const struct restore_place *places, size_t count,
+                            struct buffer *ret_text, struct error *err) NODISCARD;
+
+/* quoting.c; all malloc'd */
+char *quote_for_conf(const char *text) NEVER_NULL;     /* a value of postgresql.conf */
+char *quote_for_conninfo(const char *text) NEVER_NULL; /* a value of a connection string */
+char *quote_percent(const char *text) NEVER_NULL;      /* for restore_command */
+
+/* finish.c */
+/* The folders, empty but for the marker. */
+bool restore_make_places(struct restore *restore, struct error *err) NODISCARD;
+/* The manifest, tablespace links and map, settings and signal file; then the warnings that follow from them. */
+bool restore_write_recovery_files(struct restore *restore, struct error *err) NODISCARD;
+/* Everything is durable: the marker goes, and pg_control comes, last of all. */
+bool restore_release(struct restore *restore, struct error *err) NODISCARD;
+
+/* report.c */
+json_t *restore_result(const struct restore *restore);
+
+#endif

@@ -1,0 +1,172 @@
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "jobs/restore/restore_internal.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/wal/segment.h"
+
+#define PIECE_SIZE 65536
+
+/* What the session says it is going to send. */
+struct announced {
+    bool is_found;
+    char encoding[16]; /* "zstd", "plain", "partial", "history" */
+    uint64_t stored, length;
+};
+
+struct output {
+    int fd;
+    const char *path;
+    uint64_t written, limit;
+};
+
+static bool write_piece(void *context, const void *bytes, size_t size, struct error *err)
+{
+    struct output *output = context;
+
+    if (size > output->limit - output->written)
+        return error_set(err, ERROR_INTEGRITY, "it is longer than the %" PRIu64 " bytes it should have", output->limit);
+    output->written += size;
+    return file_write_all(output->fd, bytes, size, output->path, err);
+}
+
+static json_t *fetch_to_json(const struct wal_fetch *fetch)
+{
+    struct request request = {.command = COMMAND_ID_wal_get, .options = json_object()};
+
+    snprintf(request.server, sizeof request.server, "%s", fetch->server);
+    json_object_set_new(request.options, "file", json_string(fetch->file));
+    if (fetch->system_id != NULL)
+        json_object_set_new(request.options, option_rows[OPTION_ID_system_id].name, json_string(fetch->system_id));
+    json_t *message = request_to_json(&request);
+    request_done(&request);
+    return message;
+}
+
+static bool parse_item(const json_t *data, struct announced *ret_announced, struct error *err)
+{
+    const char *encoding;
+    int64_t stored;
+    int64_t length;
+
+    if (!json_get_text(data, "encoding", &encoding, err) ||
+        !json_get_number(data, "stored", 0, WAL_SEGMENT_SIZE_MOST * INT64_C(2), &stored, err) ||
+        !json_get_number(data, "length", 0, WAL_SEGMENT_SIZE_MOST, &length, err))
+        return error_set(err, ERROR_DAEMON, "the session's answer to wal-get is not understood");
+    ret_announced->is_found = true;
+    ret_announced->stored = (uint64_t)stored;
+    ret_announced->length = (uint64_t)length;
+    snprintf(ret_announced->encoding, sizeof ret_announced->encoding, "%s", encoding);
+    return true;
+}
+
+/* Everything up to the raw bytes, or the word that there are none. */
+static bool ask(struct control_stream *stream, const struct wal_fetch *fetch, struct announced *ret_announced,
+                struct error *err)
+{
+    json_t *request SCOPED(scoped_json) = fetch_to_json(fetch);
+
+    *ret_announced = (struct announced){0};
+    if (!control_send(stream, request, err))
+        return false;
+    for (;;) {
+        json_t *answer SCOPED(scoped_json) = NULL;
+        if (!control_receive(stream, &answer, err))
+            return false;
+        if (answer == NULL)
+            return error_set(err, ERROR_DAEMON, "the session ended before it answered");
+        const char *event = json_text_or_null(answer, "event");
+        const json_t *data = json_object_get(answer, "data");
+        if (event != NULL && strcmp(event, "error") == 0)
+            return control_error_from_json(answer, err);
+        if (event != NULL && strcmp(event, "item") == 0 && parse_item(data, ret_announced, err))
+            continue;
+        if (event != NULL && strcmp(event, "bytes") == 0 && ret_announced->is_found &&
+            json_number_or(answer, "length", -1) == (int64_t)ret_announced->stored)
+            return true;
+        if (event != NULL && strcmp(event, "result") == 0 && !ret_announced->is_found &&
+            json_is_false(json_object_get(data, "found")))
+            return true;
+        return error_set(err, ERROR_DAEMON, "the session's answer to wal-get is not understood");
+    }
+}
+
+static bool receive_into(struct control_stream *stream, uint64_t size, bytes_function *sink, void *context,
+                         struct error *err)
+{
+    uint8_t piece[PIECE_SIZE];
+
+    while (size > 0) {
+        size_t part = size < sizeof piece ? (size_t)size : sizeof piece;
+        if (!control_receive_bytes(stream, piece, part, err) || !sink(context, piece, part, err))
+            return false;
+        size -= part;
+    }
+    return true;
+}
+
+static bool feed_inflater(void *context, const void *bytes, size_t size, struct error *err)
+{
+    return inflater_feed(context, bytes, size, err);
+}
+
+static bool receive_content(struct control_stream *stream, const struct announced *announced, struct output *output,
+                            struct error *err)
+{
+    if (strcmp(announced->encoding, "zstd") == 0) {
+        struct inflater *inflater SCOPED(scoped_inflater) = inflater_new(write_piece, output);
+        if (!receive_into(stream, announced->stored, feed_inflater, inflater, err) || !inflater_finish(inflater, err))
+            return false;
+    } else if (!receive_into(stream, announced->stored, write_piece, output, err)) {
+        return false;
+    }
+    /* The rest of a segment that is still being written is zeros: recovery ends at the first record that is none. */
+    if (strcmp(announced->encoding, "partial") == 0) {
+        if (ftruncate(output->fd, (off_t)announced->length) < 0)
+            return error_set_errno(err, "could not extend \"%s\"", output->path);
+    } else if (output->written != announced->length) {
+        return error_set(err, ERROR_INTEGRITY, "it has %" PRIu64 " bytes and should have %" PRIu64, output->written,
+                         announced->length);
+    }
+    return true;
+}
+
+static bool store(struct control_stream *stream, const struct wal_fetch *fetch, const struct announced *announced,
+                  const char *temporary, struct error *err)
+{
+    int fd SCOPED(scoped_close) = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, fetch->mode);
+    struct output output = {.fd = fd, .path = temporary, .limit = announced->length};
+
+    if (fd < 0)
+        return error_set_errno(err, "could not create \"%s\"", temporary);
+    if (!receive_content(stream, announced, &output, err))
+        return error_wrap(err, "could not fetch \"%s\"", fetch->file);
+    if (fetch->is_durable && !file_sync(fd, temporary, err))
+        return false;
+    if (rename(temporary, fetch->path) < 0)
+        return error_set_errno(err, "could not rename \"%s\" to \"%s\"", temporary, fetch->path);
+    return true;
+}
+
+bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, bool *ret_found, struct error *err)
+{
+    struct announced announced;
+    char *temporary SCOPED(scoped_free) = memory_text("%s.tmp", fetch->path);
+
+    if (!ask(stream, fetch, &announced, err))
+        return false;
+    *ret_found = announced.is_found;
+    if (!announced.is_found)
+        return true;
+    if (!store(stream, fetch, &announced, temporary, err)) {
+        unlink(temporary);
+        return false;
+    }
+    json_t *result SCOPED(scoped_json) = control_await_result(stream, NULL, NULL, err);
+    return result != NULL;
+}
