@@ -72,18 +72,24 @@ bool pg_drain(struct pg_connection *connection, const char *what, struct error *
     }
 }
 
+void pg_forget_rest(struct pg_connection *connection, const char *what)
+{
+    struct error ignored;
+
+    if (PQstatus(connection->handle) == CONNECTION_OK && !pg_drain(connection, what, &ignored))
+        return;
+}
+
 bool pg_execute(struct pg_connection *connection, const char *command, ExecStatusType status, const char *what,
                 PGresult **ret_result, struct error *err)
 {
     PGresult *result SCOPED(scoped_result) = NULL;
-    struct error ignored;
 
     if (!pg_send_command(connection, command, what, err))
         return false;
     if (!pg_expect_result(connection, status, what, &result, err)) {
-        /* The connection stays usable after an ERROR, once the rest of the answer was read. */
-        if (err->errnum == 0 && PQstatus(connection->handle) == CONNECTION_OK)
-            (void)!pg_drain(connection, what, &ignored);
+        if (err->errnum == 0)
+            pg_forget_rest(connection, what);
         return false;
     }
     if (!pg_drain(connection, what, err))

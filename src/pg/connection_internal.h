@@ -48,6 +48,8 @@ bool pg_expect_result(struct pg_connection *connection, ExecStatusType status, c
                       struct error *err) NODISCARD;
 /* Reads results until the command is over and forgets them. */
 bool pg_drain(struct pg_connection *connection, const char *what, struct error *err) NODISCARD;
+/* The same after a failed command, which leaves the connection usable; a second failure adds nothing. */
+void pg_forget_rest(struct pg_connection *connection, const char *what);
 /* One command with one result of `status`, then drained. */
 bool pg_execute(struct pg_connection *connection, const char *command, ExecStatusType status, const char *what,
                 PGresult **ret_result, struct error *err) NODISCARD;
