@@ -3,12 +3,8 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 #include "stage/name_set_internal.h"
 #include "stage/tar_path_internal.h"
@@ -120,8 +116,7 @@ static bool start(struct tar_copy *copy)
         archive_read_set_format_option(copy->reader, "tar", "read_concatenated_archives", "1") != ARCHIVE_OK ||
         archive_read_open(copy->reader, copy, NULL, read_piece, NULL) != ARCHIVE_OK)
         return fail_reading(copy);
-    /* Without blocks of its own the writer hands over each header and each piece at once, so a cut lies where it
-     * should. */
+    /* Without blocks of its own the writer hands over each header and piece at once, so a cut lies where it should. */
     return has_written(copy, archive_write_set_format_gnutar(copy->writer) == ARCHIVE_OK &&
                                  archive_write_set_bytes_per_block(copy->writer, 0) == ARCHIVE_OK &&
                                  archive_write_open(copy->writer, copy, NULL, write_piece, NULL) == ARCHIVE_OK);

@@ -1,166 +1,11 @@
-#include <fcntl.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
-#include "pgcoffer/stage/tar_copy.h"
-#include "stage/capture.h"
-#include "stage/tar_builder.h"
+#include "stage/tar_harness.h"
 #include "support/suite.h"
-
-#define MOST_SEEN 32
-
-/* One copy: its source, its result, and what the callbacks told. */
-struct copy {
-    struct buffer tar;
-    size_t piece;   /* 0: all at once */
-    size_t fail_at; /* the source fails once this many bytes were given; 0: never */
-    size_t given;
-    struct capture capture;
-    uint8_t *plain; /* what was stored, decompressed */
-    uint64_t plain_size;
-    struct tar_member members[MOST_SEEN];
-    unsigned member_count;
-    unsigned fail_at_member;
-    struct frame_info frames[MOST_SEEN];
-    unsigned frame_count;
-    const char *const *tap_paths;
-    struct buffer tapped; /* "path:piece" for every piece */
-    enum checksum_algorithm algorithm;
-    uint32_t mode_mask;
-    struct error error;
-};
-
-#define COPY_NEW                                                                                                       \
-    ((struct copy){.tar = BUFFER_WITH_LIMIT((size_t)64 << 20),                                                         \
-                   .capture = CAPTURE_UNLIMITED,                                                                       \
-                   .algorithm = CHECKSUM_CRC32C,                                                                       \
-                   .mode_mask = 0700})
-
-static void copy_done(struct copy *copy)
-{
-    buffer_done(&copy->tar);
-    buffer_done(&copy->tapped);
-    capture_done(&copy->capture);
-    free(copy->plain);
-    for (unsigned i = 0; i < copy->member_count; i++)
-        free((char *)copy->members[i].path);
-}
-
-static bool read_tar(void *context, const void **ret_bytes, size_t *ret_size, struct error *err)
-{
-    struct copy *copy = context;
-    size_t left = copy->tar.used - copy->given;
-
-    if (copy->fail_at > 0 && copy->given >= copy->fail_at)
-        return error_set(err, ERROR_SERVER, "could not receive: connection lost");
-    *ret_bytes = copy->tar.bytes + copy->given;
-    *ret_size = copy->piece > 0 && copy->piece < left ? copy->piece : left;
-    copy->given += *ret_size;
-    return true;
-}
-
-static bool keep_member(void *context, const struct tar_member *member, struct error *err)
-{
-    struct copy *copy = context;
-
-    ck_assert_uint_lt(copy->member_count, MOST_SEEN);
-    copy->members[copy->member_count] = *member;
-    copy->members[copy->member_count++].path = memory_copy_text(member->path);
-    return copy->member_count != copy->fail_at_member || error_set(err, ERROR_FAILED, "the index is full");
-}
-
-static bool keep_frame(void *context, const struct frame_info *frame, struct error *err)
-{
-    struct copy *copy = context;
-
-    (void)err;
-    ck_assert_uint_lt(copy->frame_count, MOST_SEEN);
-    copy->frames[copy->frame_count++] = *frame;
-    return true;
-}
-
-static bool keep_data(void *context, const char *path, const void *bytes, size_t size, struct error *err)
-{
-    struct copy *copy = context;
-
-    return buffer_append(&copy->tapped, path, strlen(path), err) && buffer_append(&copy->tapped, ":", 1, err) &&
-           buffer_append(&copy->tapped, bytes, size, err);
-}
-
-static bool run_chain(struct copy *copy, struct stage *last)
-{
-    struct tar_copy_options options = {
-        .read = read_tar,
-        .member = keep_member,
-        .data = copy->tap_paths != NULL ? keep_data : NULL,
-        .tap_paths = copy->tap_paths,
-        .context = copy,
-        .algorithm = copy->algorithm,
-        .mode_mask = copy->mode_mask,
-    };
-    struct frames_options frames_options = {
-        .level = 1, .without_threads = true, .on_frame = keep_frame, .context = copy};
-    struct stage *frames SCOPED(scoped_stage) = stage_frames_new(last, &frames_options);
-
-    return stage_open(frames, "base.tar", &copy->error) &&
-           tar_copy(&options, frames, &copy->plain_size, &copy->error) && stage_finish(frames, &copy->error);
-}
-
-static bool run(struct copy *copy)
-{
-    return run_chain(copy, capture_new(&copy->capture));
-}
-
-static void unpack(struct copy *copy)
-{
-    size_t size = 0;
-
-    for (unsigned i = 0; i < copy->frame_count; i++)
-        size += copy->frames[i].length;
-    copy->plain = malloc(size);
-    ck_assert_uint_eq(ZSTD_decompress(copy->plain, size, copy->capture.bytes.bytes, copy->capture.bytes.used), size);
-}
-
-static void expect_success(struct copy *copy)
-{
-    ck_assert_msg(run(copy), "%s", copy->error.message);
-    unpack(copy);
-}
-
-static void expect_refusal(struct copy *copy, const char *name, const char *words)
-{
-    ck_assert_msg(!run(copy), "accepted: %s", words);
-    ck_assert_int_eq(copy->error.kind, ERROR_INTEGRITY);
-    ck_assert_msg(strstr(copy->error.message, name) != NULL, "%s", copy->error.message);
-    ck_assert_msg(strstr(copy->error.message, words) != NULL, "%s", copy->error.message);
-    ck_assert(!copy->capture.is_finished);
-}
-
-static void add_file(struct copy *copy, const char *name, const char *text)
-{
-    tar_add(&copy->tar, (struct tar_entry){.name = name, .type = '0', .size = strlen(text), .data = text});
-}
-
-static void add_directory(struct copy *copy, const char *name)
-{
-    tar_add(&copy->tar, (struct tar_entry){.name = name, .type = '5', .mode = 0700});
-}
-
-/* A little of everything that a server sends. */
-static void add_cluster(struct copy *copy)
-{
-    add_file(copy, "backup_label", "START WAL LOCATION: 0/2000028\n");
-    add_directory(copy, "global/");
-    add_file(copy, "global/1262", "123456789");
-    add_file(copy, "empty", "");
-    add_directory(copy, "./pg_wal/archive_status/");
-    add_file(copy, "global/pg_control", "control");
-    tar_end(&copy->tar);
-}
 
 static const size_t pieces[] = {1, 7, 512, 4096, 0};
 #define PIECES (int)(sizeof pieces / sizeof pieces[0])
@@ -262,118 +107,6 @@ START_TEST(names_are_bytes_in_any_locale_and_of_any_length)
 }
 END_TEST
 
-START_TEST(what_is_no_file_and_no_directory_is_refused_by_its_name)
-{
-    static const struct {
-        char type;
-        const char *words;
-    } cases[] = {{'1', "hard link"}, {'2', "symbolic link"}, {'3', "neither"}, {'4', "neither"}, {'6', "neither"}};
-
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        add_file(&copy, "before", "x");
-        tar_add(&copy.tar, (struct tar_entry){.name = "bad\xff", .type = cases[i].type, .link = "before"});
-        tar_end(&copy.tar);
-        expect_refusal(&copy, "\"bad\\xff\"", cases[i].words);
-    }
-}
-END_TEST
-
-START_TEST(unsafe_names_are_refused)
-{
-    static const char *const names[] = {"/etc/passwd", "../up", "a/../b", "a/..",  "..",  "../",
-                                        ".",           "./",    "././a",  "a//b",  "a//", "//",
-                                        "/",           "./..",  "a/.",    "a/./b", ".//a"};
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        add_file(&copy, "before", "x");
-        size_t length = strlen(names[i]);
-        if (names[i][length - 1] == '/')
-            add_directory(&copy, names[i]);
-        else
-            add_file(&copy, names[i], "x");
-        tar_end(&copy.tar);
-        expect_refusal(&copy, names[i], "unsafe name");
-    }
-}
-END_TEST
-
-START_TEST(a_name_longer_than_any_path_is_refused)
-{
-    struct copy copy SCOPED(copy_done) = COPY_NEW;
-    char *name SCOPED(scoped_free) = memory_new(4097);
-
-    memset(name, 'n', 4096);
-    add_file(&copy, name, "x");
-    tar_end(&copy.tar);
-    expect_refusal(&copy, "nnn...\"", "unsafe name");
-}
-END_TEST
-
-START_TEST(a_name_that_comes_twice_is_refused_in_any_spelling)
-{
-    static const char *const pairs[][2] = {{"a", "a"}, {"a", "./a"}, {"d/", "d"}, {"./d/", "d/"}};
-
-    for (size_t i = 0; i < 4; i++) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        for (size_t k = 0; k < 2; k++)
-            if (strchr(pairs[i][k], 'd') != NULL)
-                add_directory(&copy, pairs[i][k]);
-            else
-                add_file(&copy, pairs[i][k], "x");
-        tar_end(&copy.tar);
-        expect_refusal(&copy, pairs[i][1], "its name came before");
-    }
-}
-END_TEST
-
-START_TEST(every_tar_that_ends_too_early_is_an_error)
-{
-    struct copy whole SCOPED(copy_done) = COPY_NEW;
-
-    add_cluster(&whole);
-    for (size_t size = 0; size < whole.tar.used; size += size % 512 < 2 || size % 512 == 511 ? 1 : 51) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        tar_append(&copy.tar, whole.tar.bytes, size);
-        expect_refusal(&copy, "server's tar", "");
-    }
-    expect_success(&whole);
-}
-END_TEST
-
-START_TEST(what_follows_the_end_mark_is_under_the_same_rules)
-{
-    struct copy zeros SCOPED(copy_done) = COPY_NEW;
-    struct copy garbage SCOPED(copy_done) = COPY_NEW;
-    struct copy hidden SCOPED(copy_done) = COPY_NEW;
-
-    add_cluster(&zeros);
-    for (int i = 0; i < 9; i++)
-        tar_end(&zeros.tar);
-    expect_success(&zeros);
-
-    add_cluster(&garbage);
-    tar_append(&garbage.tar, zeros.tar.bytes + 512, 512);
-    expect_refusal(&garbage, "server's tar", "");
-
-    add_cluster(&hidden);
-    tar_add(&hidden.tar, (struct tar_entry){.name = "late", .type = '2', .link = "x"});
-    tar_end(&hidden.tar);
-    expect_refusal(&hidden, "\"late\"", "symbolic link");
-}
-END_TEST
-
-START_TEST(bytes_that_are_no_tar_are_an_error)
-{
-    struct copy copy SCOPED(copy_done) = COPY_NEW;
-    uint8_t *noise SCOPED(scoped_free) = make_bytes(20000, 31);
-
-    tar_append(&copy.tar, noise, 20000);
-    expect_refusal(&copy, "could not read the server's tar", "");
-}
-END_TEST
-
 START_TEST(a_large_member_has_frames_of_its_own_from_its_first_data_byte_on)
 {
     static const size_t sizes[] = {FRAME_OWN_MEMBER_SIZE - 1, FRAME_OWN_MEMBER_SIZE, FRAME_SIZE, FRAME_SIZE + 1,
@@ -429,49 +162,6 @@ START_TEST(a_size_over_8_gib_survives)
     ck_assert_uint_eq(copy.frames[0].length, 512);
     ck_assert_uint_eq(ZSTD_decompress(header, 512, copy.capture.bytes.bytes, copy.frames[0].stored_length), 512);
     ck_assert_mem_eq(header + 124, expected, 12);
-}
-END_TEST
-
-START_TEST(a_failing_source_is_told_in_its_own_words)
-{
-    struct copy whole SCOPED(copy_done) = COPY_NEW;
-
-    add_cluster(&whole);
-    for (size_t fail_at = 1; fail_at < whole.tar.used; fail_at += 100) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        copy.piece = 100;
-        copy.fail_at = fail_at;
-        add_cluster(&copy);
-        ck_assert(!run(&copy));
-        ck_assert_int_eq(copy.error.kind, ERROR_SERVER);
-        ck_assert_str_eq(copy.error.message, "could not receive: connection lost");
-    }
-}
-END_TEST
-
-START_TEST(a_failing_archive_or_index_is_told_in_its_own_words)
-{
-    uint8_t *data SCOPED(scoped_free) = make_bytes(3 * (size_t)FRAME_SIZE, 41);
-
-    for (unsigned fail_at = 1, succeeded = 0; succeeded == 0; fail_at++) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        copy.capture.fail_at_write = fail_at;
-        tar_add(&copy.tar,
-                (struct tar_entry){.name = "big", .type = '0', .size = 3 * (size_t)FRAME_SIZE, .data = data});
-        add_cluster(&copy);
-        succeeded = run(&copy);
-        if (!succeeded)
-            ck_assert_str_eq(copy.error.message, "no space left");
-        else /* the header, three frames of data, the rest, the seek table */
-            ck_assert_uint_eq(fail_at, 7);
-    }
-    for (unsigned fail_at = 1; fail_at <= 6; fail_at++) {
-        struct copy copy SCOPED(copy_done) = COPY_NEW;
-        copy.fail_at_member = fail_at;
-        add_cluster(&copy);
-        ck_assert(!run(&copy));
-        ck_assert_str_eq(copy.error.message, "the index is full");
-    }
 }
 END_TEST
 
@@ -566,20 +256,6 @@ START_TEST(the_tar_program_unpacks_the_archive_for_an_ordinary_user)
 }
 END_TEST
 
-START_TEST(the_rule_for_names)
-{
-    ck_assert(tar_path_is_safe("base/1/1259"));
-    ck_assert(tar_path_is_safe("..."));
-    ck_assert(tar_path_is_safe("a/..b/c.."));
-    ck_assert(tar_path_is_safe(".hidden"));
-    ck_assert(!tar_path_is_safe(""));
-    ck_assert(!tar_path_is_safe("/"));
-    ck_assert(!tar_path_is_safe("a/"));
-    ck_assert(!tar_path_is_safe("./a"));
-    ck_assert(!tar_path_is_safe("a/../.."));
-}
-END_TEST
-
 int main(void)
 {
     TCase *tests = tcase_create("tar_copy");
@@ -587,20 +263,10 @@ int main(void)
     tcase_add_loop_test(tests, members_pass_with_their_data_and_checksums_whatever_the_piece_size, 0, PIECES);
     tcase_add_test(tests, headers_tell_mode_and_time_and_nothing_else_of_the_host);
     tcase_add_loop_test(tests, names_are_bytes_in_any_locale_and_of_any_length, 0, 2);
-    tcase_add_test(tests, what_is_no_file_and_no_directory_is_refused_by_its_name);
-    tcase_add_test(tests, unsafe_names_are_refused);
-    tcase_add_test(tests, a_name_longer_than_any_path_is_refused);
-    tcase_add_test(tests, a_name_that_comes_twice_is_refused_in_any_spelling);
-    tcase_add_test(tests, every_tar_that_ends_too_early_is_an_error);
-    tcase_add_test(tests, what_follows_the_end_mark_is_under_the_same_rules);
-    tcase_add_test(tests, bytes_that_are_no_tar_are_an_error);
     tcase_add_test(tests, a_large_member_has_frames_of_its_own_from_its_first_data_byte_on);
     tcase_add_test(tests, a_size_over_8_gib_survives);
-    tcase_add_test(tests, a_failing_source_is_told_in_its_own_words);
-    tcase_add_test(tests, a_failing_archive_or_index_is_told_in_its_own_words);
     tcase_add_test(tests, the_algorithm_is_the_manifests);
     tcase_add_test(tests, the_tap_gives_the_content_of_the_named_members_only);
     tcase_add_test(tests, the_tar_program_unpacks_the_archive_for_an_ordinary_user);
-    tcase_add_test(tests, the_rule_for_names);
     return suite_run("tar_copy", tests);
 }
