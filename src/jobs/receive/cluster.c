@@ -1,0 +1,111 @@
+#include "jobs/receive/receiver_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/receive/start_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+
+/* Leftovers of a killed process are finished; what lies raw is queued. */
+static bool recover_archive(struct receiver *receiver, struct error *err)
+{
+    struct wal_segment *raw SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    receive_compressor_free(TAKE(receiver->compressor));
+    if (!wal_archive_recover(&receiver->archive, &raw, &count, err) ||
+        !receive_compressor_new(&receiver->archive, (int)receiver->server->settings.compression_level,
+                                &receiver->compressor, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        receive_compressor_add(receiver->compressor, raw[i]);
+    receiver->is_to_recover = false;
+    return true;
+}
+
+/* Without a segment size nothing was ever stored, so there is nothing to recover either. */
+static bool use_archive(struct receiver *receiver, const struct system_id *system, struct wal_segment_size segment_size,
+                        struct error *err)
+{
+    struct wal_archive archive;
+
+    if (!wal_archive_open(receiver->repo, receiver->server->name, system, segment_size, &archive, err))
+        return false;
+    bool is_same = receiver->has_archive && strcmp(receiver->archive.system.text, system->text) == 0;
+    receiver->report.system = *system;
+    if (archive.segment_size.bytes == 0 || (is_same && !receiver->is_to_recover))
+        return true;
+    receiver->has_archive = false;
+    receiver->archive = archive;
+    receiver->has_archive = recover_archive(receiver, err);
+    return receiver->has_archive;
+}
+
+bool receive_cluster_open_stored(struct receiver *receiver, struct error *err)
+{
+    struct system_id system;
+
+    if (!repo_read_server(receiver->repo, receiver->server->name, &system, err))
+        return err->errnum == ENOENT;
+    return use_archive(receiver, &system, (struct wal_segment_size){0}, err);
+}
+
+static bool refuse_system(const struct receiver *receiver, const struct system_id *stored, const char *found,
+                          int stored_version, int version, struct error *err)
+{
+    error_set(err, ERROR_INTEGRITY, "the server has system identifier %s, but WAL and backups of %s are held", found,
+              stored->text);
+    if (stored_version > 0)
+        error_detail(err, "the server held is of version %d, the one found of version %d", stored_version / 10000,
+                     version / 10000);
+    return error_hint(err,
+                      "Check that host and port of [%s] lead to the right server. Another cluster needs a section with "
+                      "another name (and what is held stays); only a cluster of a higher major version, as pg_upgrade "
+                      "makes it, may follow under the same one.",
+                      receiver->server->name);
+}
+
+/* *ret_noted: server.json says so already. */
+static bool check_system(struct receiver *receiver, const struct system_id *system, int version, bool *ret_noted,
+                         struct error *err)
+{
+    const char *name = receiver->server->name;
+    struct system_id stored;
+    int stored_version = 0;
+
+    *ret_noted = false;
+    if (!repo_read_server(receiver->repo, name, &stored, err))
+        return err->errnum == ENOENT;
+    if (!repo_read_server_version(receiver->repo, name, &stored_version, err))
+        return false;
+    bool is_same = strcmp(stored.text, system->text) == 0;
+    *ret_noted = is_same && stored_version == version;
+    if (is_same)
+        return true;
+    if (!receive_start_is_upgrade(stored_version, version))
+        return refuse_system(receiver, &stored, system->text, stored_version, version, err);
+    log_warning("the server was upgraded from version %d to %d: its new system identifier is %s; what is held of %s "
+                "stays, and a new backup is needed",
+                stored_version / 10000, version / 10000, system->text, stored.text);
+    return true;
+}
+
+bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier, int server_version,
+                           struct wal_segment_size segment_size, struct error *err)
+{
+    char text[SYSTEM_ID_TEXT_SIZE];
+    struct system_id system;
+    bool is_noted = false;
+
+    snprintf(text, sizeof text, "%" PRIu64, system_identifier);
+    if (!system_id_parse(text, &system, err) || !check_system(receiver, &system, server_version, &is_noted, err))
+        return false;
+    if (!is_noted && !(repo_create_system(receiver->repo, receiver->server->name, &system, err) &&
+                       repo_write_server_version(receiver->repo, receiver->server->name, &system, server_version, err)))
+        return false;
+    return use_archive(receiver, &system, segment_size, err);
+}

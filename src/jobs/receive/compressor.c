@@ -1,0 +1,144 @@
+#include "jobs/receive/compressor_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "pgcoffer/base/clock.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/stage/pool.h"
+
+#define RETRY_MICROSECONDS INT64_C(10000000)
+/* Segments that wait, in memory; beyond that they are found again by listing the archive. */
+#define MOST_WAITING 65536
+
+struct receive_compressor {
+    struct wal_archive archive;
+    int level;
+    struct pool *pool;
+    struct wal_segment *waiting; /* a ring */
+    size_t room, first, count;
+    struct wal_segment at_hand; /* the pool's one task */
+    bool is_overrun;            /* some were left out of `waiting` */
+    int64_t retry_at;           /* 0: not waiting for a retry */
+};
+
+static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
+{
+    const struct receive_compressor *compressor = shared;
+    const struct wal_segment *segment = task;
+
+    (void)worker;
+    return wal_archive_compress(&compressor->archive, *segment, compressor->level, err);
+}
+
+static const struct pool_ops compress_ops = {.work = compress_segment};
+
+bool receive_compressor_new(const struct wal_archive *archive, int level, struct receive_compressor **ret_compressor,
+                            struct error *err)
+{
+    struct receive_compressor *compressor = memory_new(sizeof *compressor);
+
+    compressor->archive = *archive;
+    compressor->level = level;
+    if (!pool_new(&compress_ops, compressor, 1, 1, &compressor->pool, err)) {
+        free(compressor);
+        return false;
+    }
+    *ret_compressor = compressor;
+    return true;
+}
+
+static void make_room(struct receive_compressor *compressor)
+{
+    size_t room = compressor->room == 0 ? 64 : compressor->room * 2;
+    struct wal_segment *waiting = memory_new(room * sizeof *waiting);
+
+    for (size_t i = 0; i < compressor->count; i++)
+        waiting[i] = compressor->waiting[(compressor->first + i) % compressor->room];
+    free(compressor->waiting);
+    compressor->waiting = waiting;
+    compressor->room = room;
+    compressor->first = 0;
+}
+
+void receive_compressor_add(struct receive_compressor *compressor, struct wal_segment segment)
+{
+    if (compressor->count == MOST_WAITING) {
+        compressor->is_overrun = true;
+        return;
+    }
+    if (compressor->count == compressor->room)
+        make_room(compressor);
+    compressor->waiting[(compressor->first + compressor->count++) % compressor->room] = segment;
+}
+
+/* Those that found no room in the ring lie raw in the archive. */
+static bool find_left_out(struct receive_compressor *compressor, struct error *err)
+{
+    struct wal_files files;
+
+    compressor->is_overrun = false;
+    if (!wal_archive_list(&compressor->archive, &files, err))
+        return false;
+    for (size_t i = 0; i < files.count; i++)
+        if (files.files[i].state == WAL_FILE_RAW)
+            receive_compressor_add(compressor, files.files[i].segment);
+    wal_files_done(&files);
+    return true;
+}
+
+static bool take_done(struct receive_compressor *compressor, struct error *err)
+{
+    void *task = NULL;
+
+    if (pool_try_take(compressor->pool, &task, err))
+        return true;
+    /* Room may come back; what is damaged will not mend, and verify names it. */
+    if (err->kind == ERROR_STORAGE && err->errnum != ENOENT) {
+        receive_compressor_add(compressor, compressor->at_hand);
+        compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
+    }
+    return false;
+}
+
+bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)
+{
+    bool ok = take_done(compressor, err);
+
+    if (!pool_has_room(compressor->pool) || clock_monotonic() < compressor->retry_at)
+        return ok;
+    compressor->retry_at = 0;
+    if (ok && compressor->count == 0 && compressor->is_overrun)
+        ok = find_left_out(compressor, err);
+    if (compressor->count == 0)
+        return ok;
+    compressor->at_hand = compressor->waiting[compressor->first];
+    compressor->first = (compressor->first + 1) % compressor->room;
+    compressor->count--;
+    pool_submit(compressor->pool, &compressor->at_hand);
+    return ok;
+}
+
+int64_t receive_compressor_due(const struct receive_compressor *compressor)
+{
+    return compressor->retry_at != 0 ? compressor->retry_at : INT64_MAX;
+}
+
+int receive_compressor_descriptor(const struct receive_compressor *compressor)
+{
+    return pool_event_descriptor(compressor->pool);
+}
+
+bool receive_compressor_is_working(const struct receive_compressor *compressor)
+{
+    return pool_in_flight(compressor->pool) > 0;
+}
+
+void receive_compressor_free(struct receive_compressor *compressor)
+{
+    if (compressor == NULL)
+        return;
+    pool_free(compressor->pool, NULL);
+    free(compressor->waiting);
+    free(compressor);
+}

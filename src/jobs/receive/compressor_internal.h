@@ -1,0 +1,28 @@
+#ifndef PGCOFFER_SRC_JOBS_RECEIVE_COMPRESSOR_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_RECEIVE_COMPRESSOR_INTERNAL_H
+
+#include "pgcoffer/repo/wal_archive.h"
+
+/*
+ * Compresses finished segments aside, one at a time, so that the reader of the stream never waits for it. A segment
+ * that could not be compressed stays raw, which loses nothing: it is tried again later, on a full disk for ever.
+ */
+struct receive_compressor;
+
+/* Copies the archive. */
+bool receive_compressor_new(const struct wal_archive *archive, int level, struct receive_compressor **ret_compressor,
+                            struct error *err) NODISCARD;
+void receive_compressor_add(struct receive_compressor *compressor, struct wal_segment segment);
+/*
+ * Takes what is done and hands out what waits; to be called when the descriptor is readable, after an add and when it
+ * is due. False with *err tells of a segment that failed, for the log; calling goes on as before.
+ */
+bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err) NODISCARD;
+/* The next retry (monotonic), or INT64_MAX. */
+int64_t receive_compressor_due(const struct receive_compressor *compressor);
+int receive_compressor_descriptor(const struct receive_compressor *compressor);
+bool receive_compressor_is_working(const struct receive_compressor *compressor);
+/* Waits for the segment at hand; what waits stays raw and is found at the next start. NULL is fine. */
+void receive_compressor_free(struct receive_compressor *compressor);
+
+#endif

@@ -1,0 +1,253 @@
+#include "jobs/receive/receiver_internal.h"
+
+#include <malloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/catalogue.h"
+
+#define MILLISECOND           INT64_C(1000)
+#define SECOND                INT64_C(1000000)
+#define STEADY_AFTER          (60 * SECOND)  /* of streaming: the next fault starts with short waits again */
+#define SAME_FAULT_LOGGED     (600 * SECOND) /* a fault that lasts is logged again so often */
+#define COMPRESSOR_WAITED_FOR SECOND
+
+/* ---- waiting ---- */
+
+static void compress_what_waits(struct receiver *receiver)
+{
+    struct error err;
+
+    if (receiver->compressor != NULL && !receive_compressor_turn(receiver->compressor, &err))
+        log_failure(LOG_LEVEL_WARNING, &err);
+}
+
+/* The supervisor has nothing to say to a receiver; whatever comes is read, so that poll(2) does not spin on it. */
+static void read_channel(struct receiver *receiver)
+{
+    json_t *message SCOPED(scoped_json) = NULL;
+    struct error ignored;
+
+    if (!control_receive(receiver->worker->channel, &message, &ignored))
+        message = NULL;
+}
+
+static int64_t earliest(const struct receiver *receiver, int64_t until)
+{
+    int64_t due = receive_report_due(&receiver->report);
+
+    if (due < until)
+        until = due;
+    if (receiver->compressor == NULL)
+        return until;
+    due = receive_compressor_due(receiver->compressor);
+    return due < until ? due : until;
+}
+
+enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until)
+{
+    for (;;) {
+        receive_report_turn(&receiver->report);
+        compress_what_waits(receiver);
+        if (worker_is_interrupted(receiver->worker))
+            return RECEIVE_WAKE_INTERRUPTED;
+
+        struct pollfd descriptors[] = {
+            {.fd = socket, .events = (short)(is_output_pending ? POLLIN | POLLOUT : POLLIN)},
+            {.fd = receiver->worker->interrupt_fd, .events = POLLIN},
+            {.fd = control_stream_descriptor(receiver->worker->channel), .events = POLLIN},
+            {.fd = receiver->compressor == NULL ? -1 : receive_compressor_descriptor(receiver->compressor),
+             .events = POLLIN},
+        };
+        int64_t left = earliest(receiver, until) - clock_monotonic();
+        int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
+        if (poll(descriptors, sizeof descriptors / sizeof descriptors[0], milliseconds) > 0) {
+            if (worker_is_interrupted(receiver->worker))
+                return RECEIVE_WAKE_INTERRUPTED;
+            if (descriptors[2].revents != 0)
+                read_channel(receiver);
+            if (descriptors[0].revents != 0)
+                return RECEIVE_WAKE_SOCKET;
+        }
+        if (clock_monotonic() >= until)
+            return RECEIVE_WAKE_TIME;
+    }
+}
+
+/* ---- faults and the next try ---- */
+
+struct retry {
+    unsigned failures; /* in a row */
+    char logged[sizeof(((struct error *)0)->message)];
+    int64_t logged_at;
+};
+
+static int64_t back_off(unsigned failures)
+{
+    static const int64_t waits[] = {SECOND / 5, SECOND / 2, SECOND, 2 * SECOND, 5 * SECOND};
+    size_t most = sizeof waits / sizeof waits[0] - 1;
+
+    return waits[failures < most ? failures : most];
+}
+
+static void log_fault(struct retry *retry, enum receive_verdict verdict, const struct error *err)
+{
+    int64_t now = clock_monotonic();
+
+    if (strcmp(retry->logged, err->message) == 0 && now - retry->logged_at < SAME_FAULT_LOGGED)
+        return;
+    snprintf(retry->logged, sizeof retry->logged, "%s", err->message);
+    retry->logged_at = now;
+    bool is_alarm = verdict == RECEIVE_REFUSED || verdict == RECEIVE_LOST_WAL;
+    log_failure(is_alarm ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, err);
+}
+
+/* How long to wait before the next try. */
+static int64_t judge(struct retry *retry, enum receive_verdict verdict)
+{
+    switch (verdict) {
+    case RECEIVE_SHUTDOWN:
+        retry->failures = 0;
+        return back_off(retry->failures++);
+    case RECEIVE_SLOT_BUSY:
+        return SECOND;
+    case RECEIVE_LOST_WAL:
+        return back_off(0);
+    case RECEIVE_INTERRUPTED:
+    case RECEIVE_RETRY:
+    case RECEIVE_REFUSED:
+        break;
+    }
+    return back_off(retry->failures++);
+}
+
+/* False when the worker is to end. */
+static bool wait_after(struct receiver *receiver, struct retry *retry, enum receive_verdict verdict,
+                       const struct error *err)
+{
+    bool is_alarm = verdict == RECEIVE_REFUSED || verdict == RECEIVE_LOST_WAL;
+
+    log_fault(retry, verdict, err);
+    receive_report_state(&receiver->report, is_alarm ? RECEIVE_ALARM : RECEIVE_WAITING, err);
+    int64_t until = clock_monotonic() + judge(retry, verdict);
+    return receiver_wait(receiver, -1, false, until) != RECEIVE_WAKE_INTERRUPTED;
+}
+
+/* ---- the whole life ---- */
+
+static bool try_lock(struct receiver *receiver, struct file_lock *ret_lock, struct error *err)
+{
+    const char *name = receiver->server->name;
+    char *folder SCOPED(scoped_free) = repo_server_path(receiver->repo, name, "");
+    char *path SCOPED(scoped_free) = repo_lock_path(receiver->repo, name, "wal.lock");
+    char *holder SCOPED(scoped_free) = memory_text("pid %d, the WAL receiver of %s", (int)getpid(), name);
+
+    return file_make_directories(folder, receiver->repo->folder_mode, err) &&
+           file_lock_exclusive(path, holder, ret_lock, err);
+}
+
+/* The lock, and what is stored in order; false when the worker is to end. */
+static bool prepare(struct receiver *receiver, struct file_lock *lock)
+{
+    struct retry retry = {0};
+    struct error err;
+
+    for (;;) {
+        if ((lock->fd >= 0 || try_lock(receiver, lock, &err)) && receive_cluster_open_stored(receiver, &err))
+            return true;
+        enum receive_verdict verdict = err.kind == ERROR_INTEGRITY ? RECEIVE_REFUSED : RECEIVE_RETRY;
+        if (!wait_after(receiver, &retry, verdict, &err))
+            return false;
+    }
+}
+
+static json_t *newest_backup(const struct receiver *receiver)
+{
+    struct catalogue catalogue;
+    struct error err;
+    json_t *backup = NULL;
+
+    if (!catalogue_read(receiver->repo, receiver->server->name, &catalogue, &err)) {
+        log_failure(LOG_LEVEL_WARNING, &err);
+        return NULL;
+    }
+    for (size_t i = catalogue.count; i > 0 && backup == NULL; i--) {
+        const struct backup_meta *meta = catalogue.entries[i - 1].meta;
+        char stopped_at[TIMESTAMP_TEXT_SIZE];
+        if (meta == NULL || meta->state == BACKUP_COPIED)
+            continue;
+        timestamp_format(meta->stopped_at, stopped_at);
+        backup = json_pack("{s:s, s:s, s:s, s:s*}", "id", meta->id.text, "state", backup_state_word(meta->state),
+                           "stopped_at", stopped_at, "label", meta->label);
+    }
+    catalogue_done(&catalogue);
+    return backup;
+}
+
+static void stream_for_ever(struct receiver *receiver)
+{
+    struct retry retry = {0};
+    struct error err;
+
+    for (;;) {
+        receive_report_state(&receiver->report, RECEIVE_CONNECTING, NULL);
+        enum receive_verdict verdict = receive_session_run(receiver, &err);
+        if (verdict == RECEIVE_INTERRUPTED)
+            return;
+        bool was_streaming = receiver->report.state == RECEIVE_STREAMING;
+        if (was_streaming && clock_now().microseconds - receiver->report.since.microseconds >= STEADY_AFTER)
+            retry.failures = 0;
+        if (was_streaming)
+            retry.logged[0] = '\0';
+        if (!wait_after(receiver, &retry, verdict, &err))
+            return;
+        receiver->report.reconnects++;
+    }
+}
+
+/*
+ * A segment of 1 GB takes seconds to compress, and the daemon waits for us. Cut off, it is as after kill -9: the raw
+ * segment stays and the next start removes the temporary file.
+ */
+static void end_compressor(struct receiver *receiver)
+{
+    int64_t until = clock_monotonic() + COMPRESSOR_WAITED_FOR;
+
+    while (receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor)) {
+        struct pollfd done = {.fd = receive_compressor_descriptor(receiver->compressor), .events = POLLIN};
+        int64_t left = until - clock_monotonic();
+        if (left <= 0 || poll(&done, 1, (int)(left / MILLISECOND) + 1) == 0)
+            _exit(EXIT_SUCCESS);
+        if (done.revents != 0)
+            break;
+    }
+    receive_compressor_free(TAKE(receiver->compressor));
+}
+
+int job_receive_main(struct job *job)
+{
+    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    struct receiver receiver = {
+        .worker = job->worker,
+        .server = job->server,
+        .repo = &job->repo,
+        .report = {.channel = job->worker->channel, .slot = job->server->settings.wal_slot},
+    };
+
+    mallopt(M_ARENA_MAX, 2); /* the compressing thread */
+    receive_report_state(&receiver.report, RECEIVE_STARTING, NULL);
+    if (prepare(&receiver, &lock)) {
+        receiver.report.last_backup = newest_backup(&receiver);
+        stream_for_ever(&receiver);
+    }
+    log_info("ends");
+    end_compressor(&receiver);
+    receive_report_done(&receiver.report);
+    return EXIT_SUCCESS;
+}

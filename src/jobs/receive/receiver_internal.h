@@ -1,0 +1,65 @@
+#ifndef PGCOFFER_SRC_JOBS_RECEIVE_RECEIVER_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_RECEIVE_RECEIVER_INTERNAL_H
+
+#include "jobs/receive/compressor_internal.h"
+#include "jobs/receive/report_internal.h"
+#include "pgcoffer/jobs/jobs.h"
+
+/*
+ * What outlives a connection. The files of this folder, from the outside in: receiver.c has the loop for ever,
+ * session.c one connection from its start to its end, cluster.c the system identifier and the archive, start.c where to
+ * begin, timelines.c histories and forks, stream.c the bytes.
+ */
+struct receiver {
+    struct worker_context *worker;
+    const struct server_config *server;
+    const struct repo *repo;
+    struct receive_report report;
+
+    bool has_archive;
+    struct wal_archive archive;
+    struct receive_compressor *compressor; /* NULL until the archive is open */
+    bool is_to_recover;                    /* a segment could not be finished: clean up before the next try */
+
+    /* The flush position reported to the server, on that timeline never lowered again. */
+    struct timeline acknowledged_timeline;
+    struct wal_position acknowledged;
+
+    bool is_lost; /* the server has removed what follows: the next session goes on behind it */
+    struct wal_position lost_position;
+    struct error lost_error;
+    int64_t behind_since; /* monotonic; 0: the server is not behind what is held */
+};
+
+enum receive_wake { RECEIVE_WAKE_INTERRUPTED, RECEIVE_WAKE_SOCKET, RECEIVE_WAKE_TIME };
+/*
+ * Waits for the socket (-1: none), until `until` (monotonic) or the end of the worker, and meanwhile compresses and
+ * reports. Looks at everything once even when `until` has passed.
+ */
+enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until);
+
+/* ---- cluster.c ---- */
+
+/* Opens what server.json names, if it is there: leftovers are finished, raw segments queued. */
+bool receive_cluster_open_stored(struct receiver *receiver, struct error *err) NODISCARD;
+/*
+ * Is this the cluster whose WAL is held? The first contact and a pg_upgrade are written down; anything else of another
+ * system identifier is INTEGRITY and touches nothing. Then the archive is open.
+ */
+bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier, int server_version,
+                           struct wal_segment_size segment_size, struct error *err) NODISCARD;
+
+/* ---- session.c ---- */
+
+enum receive_verdict {
+    RECEIVE_INTERRUPTED, /* end */
+    RECEIVE_SHUTDOWN,    /* the server ended in order: it is likely to be back soon */
+    RECEIVE_RETRY,       /* back-off, state waiting */
+    RECEIVE_SLOT_BUSY,   /* the server has not noticed yet that the former connection is gone */
+    RECEIVE_LOST_WAL,    /* removed by the server: at once again, behind it, with an alarm */
+    RECEIVE_REFUSED,     /* back-off, state alarm */
+};
+/* One connection, until it ends; *err says why, except with INTERRUPTED. */
+enum receive_verdict receive_session_run(struct receiver *receiver, struct error *err);
+
+#endif

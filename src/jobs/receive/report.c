@@ -1,0 +1,139 @@
+#include "jobs/receive/report_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "jobs/events_internal.h"
+
+static const char *state_word(enum receive_state state)
+{
+    switch (state) {
+    case RECEIVE_STARTING:
+        return "starting";
+    case RECEIVE_CONNECTING:
+        return "connecting";
+    case RECEIVE_STREAMING:
+        return "streaming";
+    case RECEIVE_WAITING:
+        return "waiting";
+    case RECEIVE_ALARM:
+        return "alarm";
+    }
+    return "";
+}
+
+json_t *receive_report_to_json(const struct receive_report *report)
+{
+    json_t *data = json_object();
+    json_t *error = report->has_error ? control_error_to_json(&report->error) : json_null();
+
+    if (report->has_error)
+        json_object_del(error, "event");
+    json_object_set_new(data, "state", json_string(state_word(report->state)));
+    json_object_set_new(data, "since", events_time(report->since));
+    json_object_set_new(data, "timeline", json_integer(report->timeline.value));
+    json_object_set_new(data, "received", events_position(report->received));
+    json_object_set_new(data, "flushed", events_position(report->flushed));
+    json_object_set_new(data, "server_position", events_position(report->server_position));
+    json_object_set_new(data, "last_message_at", events_time(report->last_message_at));
+    json_object_set_new(data, "slot", json_string(report->slot));
+    json_object_set_new(data, "reconnects", json_integer(report->reconnects));
+    json_object_set_new(data, "tls_version", json_string(report->tls_version));
+    json_object_set_new(data, "tls_cipher", json_string(report->tls_cipher));
+    json_object_set_new(data, "error", error);
+    json_object_set_new(data, "system_id", json_string(report->system.text));
+    json_object_set_new(data, "last_backup",
+                        report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
+
+    json_t *event = json_object();
+    json_object_set_new(event, "event", json_string("receiver"));
+    json_object_set_new(event, "data", data);
+    return event;
+}
+
+void receive_report_done(struct receive_report *report)
+{
+    json_decref(report->last_backup);
+    report->last_backup = NULL;
+}
+
+/* A supervisor that is gone shows itself by the end of the channel; there is nobody to tell here. */
+static void send_report(struct receive_report *report)
+{
+    json_t *event SCOPED(scoped_json) = receive_report_to_json(report);
+    struct error ignored;
+
+    report->sent_at = clock_monotonic();
+    report->is_changed = !control_send(report->channel, event, &ignored);
+}
+
+static void drop_outdated_error(struct receive_report *report)
+{
+    if (report->has_error && clock_monotonic() >= report->error_kept_until) {
+        report->has_error = false;
+        report->is_changed = true;
+    }
+}
+
+void receive_report_state(struct receive_report *report, enum receive_state state, const struct error *failure)
+{
+    if (failure != NULL) {
+        report->has_error = true;
+        report->error = *failure;
+        report->error_kept_until = 0;
+    } else if (state == RECEIVE_STREAMING) {
+        drop_outdated_error(report);
+    }
+    if (state != report->state || report->since.microseconds == 0) {
+        report->state = state;
+        report->since = clock_now();
+    }
+    send_report(report);
+}
+
+void receive_report_keep_error(struct receive_report *report, const struct error *failure, int64_t microseconds)
+{
+    report->has_error = true;
+    report->error = *failure;
+    report->error_kept_until = clock_monotonic() + microseconds;
+    report->is_changed = true;
+}
+
+void receive_report_session(struct receive_report *report, const struct pg_session *session)
+{
+    snprintf(report->tls_version, sizeof report->tls_version, "%s", session->tls_version);
+    snprintf(report->tls_cipher, sizeof report->tls_cipher, "%s", session->tls_cipher);
+    report->is_changed = true;
+}
+
+void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
+                              struct wal_position flushed)
+{
+    if (report->timeline.value == timeline.value && report->received.value == received.value &&
+        report->flushed.value == flushed.value)
+        return;
+    report->timeline = timeline;
+    report->received = received;
+    report->flushed = flushed;
+    report->is_changed = true;
+}
+
+void receive_report_server(struct receive_report *report, struct wal_position server_position)
+{
+    report->server_position = server_position;
+    report->last_message_at = clock_now();
+    report->is_changed = true;
+}
+
+void receive_report_turn(struct receive_report *report)
+{
+    if (report->state == RECEIVE_STREAMING)
+        drop_outdated_error(report);
+    if (receive_report_due(report) <= clock_monotonic())
+        send_report(report);
+}
+
+int64_t receive_report_due(const struct receive_report *report)
+{
+    return report->is_changed ? report->sent_at + INT64_C(1000) * RECEIVE_REPORT_MILLISECONDS : INT64_MAX;
+}

@@ -1,0 +1,58 @@
+#ifndef PGCOFFER_SRC_JOBS_RECEIVE_REPORT_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_RECEIVE_REPORT_INTERNAL_H
+
+#include "pgcoffer/base/clock.h"
+#include "pgcoffer/control/stream.h"
+#include "pgcoffer/pg/connection.h"
+#include "pgcoffer/repo/layout.h"
+
+/*
+ * What the receiver tells the supervisor: the `receiver` object of doc/control-protocol.md. A change of state goes out
+ * at once, moving positions at most every RECEIVE_REPORT_MILLISECONDS.
+ */
+#define RECEIVE_REPORT_MILLISECONDS 200
+
+enum receive_state {
+    RECEIVE_STARTING,
+    RECEIVE_CONNECTING,
+    RECEIVE_STREAMING,
+    RECEIVE_WAITING, /* after a fault, until the next try */
+    RECEIVE_ALARM,   /* a fault that a retry cannot mend; tried again all the same */
+};
+
+struct receive_report {
+    struct control_stream *channel; /* borrowed */
+    enum receive_state state;
+    struct timestamp since;
+    struct timeline timeline;
+    struct wal_position received, flushed, server_position;
+    struct timestamp last_message_at; /* 0: never */
+    const char *slot;                 /* borrowed */
+    unsigned reconnects;
+    char tls_version[16], tls_cipher[64];
+    struct system_id system; /* "" until it is known */
+    json_t *last_backup;     /* owned; NULL: none */
+    bool has_error;
+    struct error error;
+    int64_t error_kept_until; /* monotonic: a gap stays visible for a while after streaming goes on */
+    bool is_changed;
+    int64_t sent_at; /* monotonic */
+};
+
+void receive_report_done(struct receive_report *report);
+/* `failure` NULL clears the error, unless it is kept. Sent at once. */
+void receive_report_state(struct receive_report *report, enum receive_state state, const struct error *failure);
+/* The error stays in the report for so long, whatever the state. */
+void receive_report_keep_error(struct receive_report *report, const struct error *failure, int64_t microseconds);
+void receive_report_session(struct receive_report *report, const struct pg_session *session);
+void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
+                              struct wal_position flushed);
+void receive_report_server(struct receive_report *report, struct wal_position server_position);
+/* Sends what has changed if enough time has passed since the last one. */
+void receive_report_turn(struct receive_report *report);
+/* When receive_report_turn() has something to send next (monotonic), or INT64_MAX. */
+int64_t receive_report_due(const struct receive_report *report);
+/* The receiver event; new reference. */
+json_t *receive_report_to_json(const struct receive_report *report);
+
+#endif

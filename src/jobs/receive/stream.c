@@ -1,0 +1,296 @@
+#include "jobs/receive/stream_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define SECOND             INT64_C(1000000)
+#define SYNC_AFTER         (SECOND / 5) /* the input is drained and the oldest unsynced byte is so old */
+#define SYNC_AT_LATEST     SECOND       /* under load */
+#define STATUS_EVERY       (10 * SECOND)
+#define SILENCE_MOST       (60 * SECOND) /* the server answers every status we send: then the connection is dead */
+#define MESSAGES_A_TURN    64            /* at most 8 MB between two looks at everything else */
+#define SEGMENT_HEADER_LEN 40
+
+static struct wal_segment segment_at_next(const struct receive_stream *stream)
+{
+    return wal_segment_at(stream->timeline, stream->next, stream->receiver->archive.segment_size);
+}
+
+/* What may be reported as flushed: durable, and received from this server or compared with what it sent. */
+static struct wal_position durable_end(const struct receive_stream *stream)
+{
+    if (stream->is_comparing)
+        return stream->next;
+    struct wal_position end = wal_segment_start(segment_at_next(stream), stream->receiver->archive.segment_size);
+    if (stream->partial != NULL)
+        end.value += wal_partial_durable(stream->partial);
+    return end.value < stream->next.value ? end : stream->next;
+}
+
+static void acknowledge(struct receive_stream *stream)
+{
+    struct wal_position durable = durable_end(stream);
+
+    if (durable.value > stream->receiver->acknowledged.value)
+        stream->receiver->acknowledged = durable;
+}
+
+static void report_positions(struct receive_stream *stream)
+{
+    struct receiver *receiver = stream->receiver;
+    struct wal_position received = stream->next;
+
+    if (received.value < receiver->acknowledged.value)
+        received = receiver->acknowledged;
+    receive_report_positions(&receiver->report, stream->timeline, received, receiver->acknowledged);
+}
+
+static bool send_feedback(struct receive_stream *stream, bool is_reply_requested, struct error *err)
+{
+    struct receiver *receiver = stream->receiver;
+    struct wal_position written = stream->next;
+
+    acknowledge(stream);
+    struct wal_position flushed = receiver->acknowledged;
+    if (written.value < flushed.value)
+        written = flushed;
+    if (flushed.value < stream->slot_position.value)
+        flushed.value = 0; /* unknown: the slot stays where it is */
+    report_positions(stream);
+    stream->status_at = clock_monotonic() + STATUS_EVERY;
+    return wal_stream_feedback(stream->connection, written, flushed, is_reply_requested, err) &&
+           wal_stream_flush(stream->connection, &stream->is_output_pending, err);
+}
+
+static void drop_partial(struct receive_stream *stream)
+{
+    wal_partial_free(stream->partial);
+    stream->partial = NULL;
+    stream->unsynced_since = 0;
+}
+
+static bool sync_partial(struct receive_stream *stream, struct error *err)
+{
+    stream->unsynced_since = 0;
+    if (stream->partial == NULL || wal_partial_durable(stream->partial) == wal_partial_held(stream->partial))
+        return true;
+    if (wal_partial_sync(stream->partial, err))
+        return true;
+    drop_partial(stream);
+    return false;
+}
+
+/* A segment that is finished already is compared instead. */
+static bool open_partial(struct receive_stream *stream, struct error *err)
+{
+    struct receiver *receiver = stream->receiver;
+
+    if (wal_partial_open(&receiver->archive, segment_at_next(stream), &stream->partial, err))
+        return true;
+    stream->is_comparing = err->kind == ERROR_BUSY;
+    return stream->is_comparing;
+}
+
+static bool finish_segment(struct receive_stream *stream, struct wal_segment segment, struct error *err)
+{
+    struct receiver *receiver = stream->receiver;
+
+    if (stream->is_comparing) {
+        stream->is_comparing = false;
+        return send_feedback(stream, false, err);
+    }
+    if (!sync_partial(stream, err))
+        return false;
+    bool done = wal_partial_finish(stream->partial, err);
+    drop_partial(stream);
+    if (!done) {
+        receiver->is_to_recover = true;
+        return false;
+    }
+    receive_compressor_add(receiver->compressor, segment);
+    return send_feedback(stream, false, err);
+}
+
+/* `size` bytes that lie within one segment. */
+static bool take_piece(struct receive_stream *stream, struct wal_segment segment, uint32_t offset, const uint8_t *bytes,
+                       size_t size, struct error *err)
+{
+    struct receiver *receiver = stream->receiver;
+    struct wal_segment_size segment_size = receiver->archive.segment_size;
+
+    if (offset == 0 && size >= SEGMENT_HEADER_LEN &&
+        !wal_segment_check_header(bytes, size, segment, segment_size, system_id_value(&receiver->archive.system), err))
+        return error_wrap(err, "the server sent something that is not its WAL");
+    if (stream->partial == NULL && !stream->is_comparing && !open_partial(stream, err))
+        return false;
+    if (stream->is_comparing)
+        return wal_archive_compare(&receiver->archive, segment, offset, bytes, size, err);
+    if (!wal_partial_write(stream->partial, offset, bytes, size, err))
+        return false;
+    if (stream->unsynced_since == 0 && wal_partial_held(stream->partial) > wal_partial_durable(stream->partial))
+        stream->unsynced_since = clock_monotonic();
+    return true;
+}
+
+static bool take_data(struct receive_stream *stream, const struct wal_message *message, struct error *err)
+{
+    struct wal_segment_size segment_size = stream->receiver->archive.segment_size;
+    char got[WAL_POSITION_TEXT_SIZE], expected[WAL_POSITION_TEXT_SIZE];
+
+    if (message->position.value != stream->next.value) {
+        wal_position_format(message->position, got);
+        wal_position_format(stream->next, expected);
+        return error_set(err, ERROR_SERVER, "the server sent WAL from %s, expected %s", got, expected);
+    }
+    stream->receiver->is_lost = false;
+    for (size_t done = 0, piece; done < message->size; done += piece) {
+        struct wal_segment segment = segment_at_next(stream);
+        uint32_t offset = (uint32_t)(stream->next.value - wal_segment_start(segment, segment_size).value);
+        piece = message->size - done;
+        if (piece > segment_size.bytes - offset)
+            piece = segment_size.bytes - offset;
+        if (!take_piece(stream, segment, offset, message->bytes + done, piece, err))
+            return false;
+        stream->next.value += piece;
+        if (offset + piece == segment_size.bytes && !finish_segment(stream, segment, err))
+            return false;
+    }
+    return true;
+}
+
+/* A fast shutdown of the server waits until flushed is what it has sent. */
+static bool answer(struct receive_stream *stream, struct error *err)
+{
+    return sync_partial(stream, err) && send_feedback(stream, false, err);
+}
+
+static enum receive_stream_end take_message(struct receive_stream *stream, const struct wal_message *message,
+                                            struct error *err)
+{
+    bool ok = true;
+
+    if (message->kind == WAL_MESSAGE_DATA || message->kind == WAL_MESSAGE_KEEPALIVE) {
+        stream->heard_at = clock_monotonic();
+        receive_report_server(&stream->receiver->report, message->server_end);
+    }
+    switch (message->kind) {
+    case WAL_MESSAGE_NOTHING:
+        break;
+    case WAL_MESSAGE_DATA:
+        ok = take_data(stream, message, err);
+        break;
+    case WAL_MESSAGE_KEEPALIVE:
+        ok = !message->is_reply_requested || answer(stream, err);
+        break;
+    case WAL_MESSAGE_END_OF_TIMELINE:
+        return RECEIVE_STREAM_END_OF_TIMELINE;
+    case WAL_MESSAGE_SHUTDOWN:
+        return RECEIVE_STREAM_SHUTDOWN;
+    }
+    return ok ? RECEIVE_STREAM_GOES_ON : RECEIVE_STREAM_FAULT;
+}
+
+static enum receive_stream_end take_messages(struct receive_stream *stream, bool *ret_drained,
+                                             enum wal_stream_fault *ret_fault, struct error *err)
+{
+    struct wal_message message;
+
+    *ret_drained = false;
+    for (int i = 0; i < MESSAGES_A_TURN && !*ret_drained; i++) {
+        if (!wal_stream_receive(stream->connection, &message, ret_fault, err))
+            return *ret_fault == WAL_FAULT_INTERRUPTED ? RECEIVE_STREAM_INTERRUPTED : RECEIVE_STREAM_FAULT;
+        *ret_drained = message.kind == WAL_MESSAGE_NOTHING;
+        enum receive_stream_end end = take_message(stream, &message, err);
+        if (end != RECEIVE_STREAM_GOES_ON)
+            return end;
+    }
+    report_positions(stream);
+    return RECEIVE_STREAM_GOES_ON;
+}
+
+static int64_t sync_due(const struct receive_stream *stream, bool is_drained)
+{
+    if (stream->unsynced_since == 0)
+        return INT64_MAX;
+    if (!is_drained)
+        return stream->unsynced_since + SYNC_AT_LATEST;
+    return stream->is_synchronous ? stream->unsynced_since : stream->unsynced_since + SYNC_AFTER;
+}
+
+/* What time brings: syncs, our own status, a connection that is dead. */
+static bool tend(struct receive_stream *stream, bool is_drained, struct error *err)
+{
+    int64_t now = clock_monotonic();
+
+    if (now >= sync_due(stream, is_drained) && !answer(stream, err))
+        return false;
+    if (now - stream->heard_at >= SILENCE_MOST)
+        return error_set(err, ERROR_SERVER, "the server has been silent for %" PRId64 " s",
+                         (now - stream->heard_at) / SECOND);
+    if (now >= stream->status_at)
+        return send_feedback(stream, now - stream->heard_at >= STATUS_EVERY / 2, err);
+    return !stream->is_output_pending || wal_stream_flush(stream->connection, &stream->is_output_pending, err);
+}
+
+static int64_t next_due(const struct receive_stream *stream, bool is_drained)
+{
+    if (!is_drained)
+        return 0;
+    int64_t due = sync_due(stream, is_drained);
+    return due < stream->status_at ? due : stream->status_at;
+}
+
+/* Bytes held from before are opened now, so that they are durable before anything counts them. */
+static bool begin(struct receive_stream *stream, struct error *err)
+{
+    struct receiver *receiver = stream->receiver;
+    struct wal_file file;
+
+    stream->heard_at = clock_monotonic();
+    if (receiver->acknowledged_timeline.value != stream->timeline.value) {
+        receiver->acknowledged_timeline = stream->timeline;
+        receiver->acknowledged = (struct wal_position){0};
+    }
+    return wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
+           (file.state != WAL_FILE_PARTIAL || open_partial(stream, err)) && send_feedback(stream, false, err);
+}
+
+static enum receive_stream_end run(struct receive_stream *stream, enum wal_stream_fault *ret_fault, struct error *err)
+{
+    enum receive_stream_end end = RECEIVE_STREAM_GOES_ON;
+    bool is_drained = false;
+
+    if (!begin(stream, err))
+        return RECEIVE_STREAM_FAULT;
+    while (end == RECEIVE_STREAM_GOES_ON) {
+        end = take_messages(stream, &is_drained, ret_fault, err);
+        if (end != RECEIVE_STREAM_GOES_ON)
+            return end;
+        if (!tend(stream, is_drained, err))
+            return RECEIVE_STREAM_FAULT;
+        int64_t until = next_due(stream, is_drained);
+        if (receiver_wait(stream->receiver, pg_socket(stream->connection), stream->is_output_pending, until) ==
+            RECEIVE_WAKE_INTERRUPTED)
+            end = RECEIVE_STREAM_INTERRUPTED;
+    }
+    return end;
+}
+
+enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum wal_stream_fault *ret_fault,
+                                           struct error *err)
+{
+    struct error ignored;
+
+    *ret_fault = WAL_FAULT_OTHER;
+    enum receive_stream_end end = run(stream, ret_fault, err);
+    bool has_failed_storage = end == RECEIVE_STREAM_FAULT && err->kind == ERROR_STORAGE;
+    if (!has_failed_storage && !sync_partial(stream, err))
+        end = RECEIVE_STREAM_FAULT;
+    /* The last word: what is durable need not be sent again. Nobody listens after the other ends. */
+    if (end == RECEIVE_STREAM_INTERRUPTED)
+        send_feedback(stream, false, &ignored);
+    acknowledge(stream);
+    drop_partial(stream);
+    report_positions(stream);
+    return end;
+}

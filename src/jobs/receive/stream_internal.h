@@ -1,0 +1,37 @@
+#ifndef PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
+
+#include "jobs/receive/receiver_internal.h"
+#include "pgcoffer/pg/wal_stream.h"
+
+/*
+ * The bytes of one timeline, from START_REPLICATION to its end: into SEG.partial, fdatasync, feedback. The flush
+ * position never counts a byte that was not both fdatasynced and, after a start, received again and found equal.
+ */
+struct receive_stream {
+    struct receiver *receiver;
+    struct pg_connection *connection;
+    struct timeline timeline;
+    struct wal_position next;          /* the server's next byte; at first a segment's first one */
+    struct wal_position slot_position; /* below it no flush is reported: the slot would go back */
+    bool is_synchronous;               /* commits wait for us: sync as soon as the input is drained */
+
+    struct wal_partial *partial; /* the segment that holds `next`; NULL on its first byte */
+    bool is_comparing;           /* that segment is finished already: its bytes must be the same */
+    int64_t unsynced_since;      /* monotonic; 0: nothing unsynced */
+    int64_t heard_at, status_at; /* last message; next status of our own */
+    bool is_output_pending;
+};
+
+enum receive_stream_end {
+    RECEIVE_STREAM_GOES_ON, /* never returned by receive_stream_run() */
+    RECEIVE_STREAM_END_OF_TIMELINE,
+    RECEIVE_STREAM_SHUTDOWN,
+    RECEIVE_STREAM_INTERRUPTED,
+    RECEIVE_STREAM_FAULT,
+};
+/* After wal_stream_start(). Whatever the end, what was received is synced if it can be. *err with FAULT only. */
+enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum wal_stream_fault *ret_fault,
+                                           struct error *err);
+
+#endif
