@@ -1,0 +1,233 @@
+#include "jobs/serve/plan_internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pgcoffer/base/text.h"
+
+/* PostgreSQL stops at the first commit after the target; so near the end there may be none. */
+#define NEAR_THE_END INT64_C(60000000)
+
+void plan_warn(struct plan *plan, const char *format, ...)
+{
+    va_list arguments;
+
+    if (plan->warning_count == PLAN_MOST_WARNINGS)
+        return;
+    char *text = plan->warnings[plan->warning_count++];
+    va_start(arguments, format);
+    vsnprintf(text, PLAN_TEXT_SIZE, format, arguments);
+    va_end(arguments);
+    text_make_printable(text);
+}
+
+static void explain(const struct plan_wish *wish, struct plan *plan)
+{
+    const struct backup_meta *meta = plan->backup->meta;
+    char time[TIMESTAMP_TEXT_SIZE];
+    char position[WAL_POSITION_TEXT_SIZE];
+
+    if (wish->backup != NULL) {
+        snprintf(plan->why, sizeof plan->why, "it was named");
+        return;
+    }
+    timestamp_format(plan_stop_time(meta), time);
+    wal_position_format(meta->end_position, position);
+    switch (wish->target) {
+    case PLAN_END:
+    case PLAN_IMMEDIATE:
+        snprintf(plan->why, sizeof plan->why, "newest complete backup on the way to timeline %" PRIu32,
+                 plan->history->timeline.value);
+        break;
+    case PLAN_TIME:
+        snprintf(plan->why, sizeof plan->why,
+                 "newest complete backup on the way to timeline %" PRIu32 " that ended before the target (at %s)",
+                 plan->history->timeline.value, time);
+        break;
+    case PLAN_LSN:
+        snprintf(plan->why, sizeof plan->why,
+                 "newest complete backup on the way to timeline %" PRIu32 " that ended before the target (at %s)",
+                 plan->history->timeline.value, position);
+        break;
+    case PLAN_XID:
+    case PLAN_NAME:
+        snprintf(plan->why, sizeof plan->why,
+                 "newest complete backup on the way to timeline %" PRIu32
+                 "; where the target lies is only known while replaying: if it lies before %s, name an older backup",
+                 plan->history->timeline.value, time);
+        break;
+    }
+    text_make_printable(plan->why);
+}
+
+static bool fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
+                         const char *what, struct error *err)
+{
+    char place[REACH_PLACE_SIZE];
+
+    reach_format_place(timeline, position, stock->segment_size, place);
+    error_set(err, ERROR_INTEGRITY, "%s is missing from the archive: %s", place, what);
+    return error_hint(err, "\"pgcoffer wal status %s\" shows the gaps.", stock->server);
+}
+
+/* Without all of its own WAL a backup never becomes consistent. */
+static bool check_own_wal(const struct plan_stock *stock, const struct plan *plan, struct error *err)
+{
+    const struct backup_meta *meta = plan->backup->meta;
+    struct timeline missing_timeline;
+    struct wal_position missing;
+    char what[128];
+
+    if (wal_ranges_cover(stock->ranges, plan->history, meta->start_timeline, meta->start_position, meta->end_position,
+                         stock->segment_size, &missing_timeline, &missing))
+        return true;
+    snprintf(what, sizeof what, "backup %s needs it", plan->backup->id.text);
+    return fail_missing(stock, missing_timeline, missing, what, err);
+}
+
+static bool check_time(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *plan,
+                       struct error *err)
+{
+    char until[TIMESTAMP_TEXT_SIZE];
+
+    if (plan->reach.written_at.microseconds < wish->time.microseconds) {
+        if (plan->reach.has_gap)
+            return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+        timestamp_format(plan->reach.written_at, until);
+        error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
+                  until);
+        return error_hint(err, "Leave out --target-time to replay everything that is held.");
+    }
+    if (plan->reach.written_at.microseconds - wish->time.microseconds < NEAR_THE_END)
+        plan_warn(plan,
+                  "the target lies near the end of the WAL held: if no transaction committed after it, PostgreSQL "
+                  "ends with \"recovery ended before configured recovery target was reached\"");
+    return true;
+}
+
+static bool check_position(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
+                           struct error *err)
+{
+    char until[WAL_POSITION_TEXT_SIZE];
+
+    /* PostgreSQL stops at a record that begins at the target or behind it; there must be one. */
+    if (wish->position.value < plan->reach.end.value)
+        return true;
+    if (plan->reach.has_gap)
+        return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+    wal_position_format(plan->reach.end, until);
+    error_set(err, ERROR_USAGE, "the target %s cannot be reached: the archive holds WAL until %s", wish->value, until);
+    return error_hint(err, "Leave out --target-lsn to replay everything that is held.");
+}
+
+static void warn_of_gap(const struct plan_stock *stock, struct plan *plan)
+{
+    char place[REACH_PLACE_SIZE];
+    char until[WAL_POSITION_TEXT_SIZE];
+
+    if (!plan->reach.has_gap)
+        return;
+    reach_format_place(plan->reach.timeline, plan->reach.end, stock->segment_size, place);
+    wal_position_format(plan->reach.gap_end, until);
+    plan_warn(plan,
+              "%s is missing from the archive, up to %s on timeline %" PRIu32
+              ": recovery stops there with an error, and what came later cannot be restored from this backup",
+              place, until, plan->reach.gap_timeline.value);
+}
+
+static bool check_target(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *plan,
+                         struct error *err)
+{
+    switch (wish->target) {
+    case PLAN_TIME:
+        return check_time(stock, wish, plan, err);
+    case PLAN_LSN:
+        return check_position(stock, wish, plan, err);
+    case PLAN_END:
+    case PLAN_XID:
+    case PLAN_NAME:
+        warn_of_gap(stock, plan);
+        break;
+    case PLAN_IMMEDIATE:
+        break;
+    }
+    return true;
+}
+
+bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan, struct error *err)
+{
+    struct plan *plan = ret_plan;
+
+    *plan = (struct plan){0};
+    if (!plan_choose_backup(stock, wish, plan, err) || !check_own_wal(stock, plan, err))
+        return false;
+    const struct backup_meta *meta = plan->backup->meta;
+    plan->reach = reach_along(stock->ranges, plan->history, meta->start_timeline, meta->start_position);
+    explain(wish, plan);
+    if (strcmp(stock->system->text, stock->catalogue->current.text) != 0)
+        plan_warn(plan, "backup %s is of the former system %s; the server is system %s now", plan->backup->id.text,
+                  stock->system->text, stock->catalogue->current.text);
+    return check_target(stock, wish, plan, err);
+}
+
+struct naming {
+    struct wal_segment_size size;
+    bool (*visit)(void *context, const char *name, struct error *err);
+    void *context;
+};
+
+static bool name_segments(const struct naming *naming, struct timeline timeline, struct wal_position from,
+                          struct wal_position to, struct error *err)
+{
+    struct wal_segment segment = wal_segment_at(timeline, from, naming->size);
+    struct wal_segment last = wal_segment_before(timeline, to, naming->size);
+    char name[WAL_SEGMENT_NAME_SIZE];
+
+    for (; to.value > from.value && segment.number <= last.number; segment.number++) {
+        wal_segment_format(segment, naming->size, name);
+        if (!naming->visit(naming->context, name, err))
+            return false;
+    }
+    return true;
+}
+
+static bool name_histories(const struct plan_stock *stock, const struct history *history, const struct naming *naming,
+                           struct error *err)
+{
+    char name[WAL_HISTORY_NAME_SIZE];
+
+    for (size_t i = 0; i < stock->timeline_count; i++) {
+        const struct plan_timeline *timeline = &stock->timelines[i];
+        if (timeline->is_damaged || timeline->history.timeline.value == 1 ||
+            !history_contains(history, timeline->history.timeline))
+            continue;
+        wal_history_format(timeline->history.timeline, name);
+        if (!naming->visit(naming->context, name, err))
+            return false;
+    }
+    return true;
+}
+
+bool plan_each_wal_file(const struct plan_stock *stock, const struct plan *plan,
+                        bool (*visit)(void *context, const char *name, struct error *err), void *context,
+                        struct timeline end_timeline, struct wal_position end, struct error *err)
+{
+    const struct naming naming = {.size = stock->segment_size, .visit = visit, .context = context};
+    struct timeline timeline = plan->backup->meta->start_timeline;
+    struct wal_position from = plan->backup->meta->start_position;
+
+    if (!name_histories(stock, plan->history, &naming, err))
+        return false;
+    while (timeline.value != end_timeline.value) {
+        struct wal_position fork;
+        if (!history_switch_point(plan->history, timeline, &fork))
+            return error_set(err, ERROR_FAILED, "timeline %" PRIu32 " is not on the way", end_timeline.value);
+        if (!name_segments(&naming, timeline, from, fork, err))
+            return false;
+        (void)history_next(plan->history, timeline, &timeline);
+        from = fork;
+    }
+    return name_segments(&naming, timeline, from, end, err);
+}

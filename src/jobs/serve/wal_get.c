@@ -1,0 +1,224 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "jobs/serve/session_internal.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+
+/*
+ * "Not found" ends a recovery and promotes the server, so it is said only of what was never to be had: a file beyond
+ * the last byte held of its timeline, of an unknown timeline, or from before its timeline began. A hole is an error.
+ */
+static bool send_not_found(struct session *session, const char *reason, struct error *err)
+{
+    return control_send_result(session->client, json_pack("{s:b, s:s}", "found", 0, "reason", reason), err);
+}
+
+static bool send_found(struct session *session, const char *encoding, uint64_t stored, uint64_t length,
+                       struct error *err)
+{
+    return control_send_item(session->client,
+                             json_pack("{s:b, s:s, s:I, s:I}", "found", 1, "encoding", encoding, "stored",
+                                       (json_int_t)stored, "length", (json_int_t)length),
+                             err);
+}
+
+static bool fail_hole(const struct wal_archive *archive, const char *name, struct error *err)
+{
+    error_set(err, ERROR_INTEGRITY, "WAL file %s is missing from the archive of \"%s\", and later WAL is held", name,
+              archive->server);
+    return error_hint(err, "\"pgcoffer wal status %s\" shows the gap; a recovery cannot pass it.", archive->server);
+}
+
+/* ---- history files ---- */
+
+/* A switch is published with its history; until then the copied segment of the new timeline is a partial one. */
+static bool has_finished_segment(const struct wal_archive *archive, struct timeline timeline, bool *ret_has,
+                                 struct error *err)
+{
+    struct wal_files files SCOPED(scoped_wal_files) = {0};
+
+    if (!wal_archive_list(archive, &files, err))
+        return false;
+    *ret_has = false;
+    for (size_t i = 0; i < files.count; i++)
+        if (files.files[i].segment.timeline.value == timeline.value && files.files[i].state != WAL_FILE_PARTIAL)
+            *ret_has = true;
+    return true;
+}
+
+static bool send_history(struct session *session, const struct wal_archive *archive, const char *name,
+                         struct timeline timeline, struct error *err)
+{
+    struct buffer text SCOPED(scoped_buffer) = BUFFER_WITH_LIMIT(HISTORY_MOST_BYTES);
+    struct history history SCOPED(scoped_history) = {0};
+    bool is_hole = false;
+
+    if (wal_archive_read_history(archive, timeline, &text, err)) {
+        if (!history_parse(timeline, text.bytes, text.used, &history, err))
+            return error_wrap(err, "\"%s\" is damaged", name);
+        return send_found(session, "history", text.used, text.used, err) &&
+               control_send_bytes(session->client, text.bytes, text.used, err) &&
+               control_send_result(session->client, json_object(), err);
+    }
+    if (err->errnum != ENOENT)
+        return false;
+    if (timeline.value != 1 && !has_finished_segment(archive, timeline, &is_hole, err))
+        return false;
+    return is_hole ? fail_hole(archive, name, err) : send_not_found(session, "this timeline is not known", err);
+}
+
+/* ---- segments ---- */
+
+/* Is anything held of this timeline behind the segment's end? */
+static bool is_followed(const struct wal_ranges *ranges, struct wal_segment segment, struct wal_segment_size size)
+{
+    struct wal_position end = wal_segment_end(segment, size);
+
+    for (size_t i = 0; i < ranges->count; i++)
+        if (ranges->ranges[i].timeline.value == segment.timeline.value && ranges->ranges[i].end.value > end.value)
+            return true;
+    return false;
+}
+
+/* A timeline has no segments from before its fork; recovery may ask for them all the same. */
+static bool is_before_timeline(const struct wal_archive *archive, struct wal_segment segment)
+{
+    struct history history SCOPED(scoped_history) = {0};
+    struct error ignored;
+
+    if (!wal_archive_history(archive, segment.timeline, &history, &ignored) || history.entry_count == 0)
+        return false;
+    struct wal_position fork = history.entries[history.entry_count - 1].switched_at;
+    return segment.number < wal_segment_at(segment.timeline, fork, archive->segment_size).number;
+}
+
+/* False in *ret_is_settled: the segment has changed its state since it was looked at, so look again. */
+static bool answer_missing(struct session *session, const struct wal_archive *archive, const char *name,
+                           struct wal_segment segment, bool *ret_is_settled, struct error *err)
+{
+    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_file file;
+
+    *ret_is_settled = true;
+    if (!wal_archive_ranges(archive, &ranges, err) || !wal_archive_stat(archive, segment, &file, err))
+        return false;
+    *ret_is_settled = file.state == WAL_FILE_MISSING;
+    if (!*ret_is_settled)
+        return true;
+    if (!is_followed(&ranges, segment, archive->segment_size))
+        return send_not_found(session, "it lies beyond the last byte held of its timeline", err);
+    if (is_before_timeline(archive, segment))
+        return send_not_found(session, "its timeline begins later", err);
+    return fail_hole(archive, name, err);
+}
+
+static bool send_partial(struct session *session, const struct wal_archive *archive, const char *name, int fd,
+                         const struct wal_file *file, bool *ret_is_settled, struct error *err)
+{
+    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_file now;
+
+    *ret_is_settled = true;
+    if (!wal_archive_ranges(archive, &ranges, err) || !wal_archive_stat(archive, file->segment, &now, err))
+        return false;
+    *ret_is_settled = now.state == WAL_FILE_PARTIAL;
+    if (!*ret_is_settled)
+        return true;
+    if (is_followed(&ranges, file->segment, archive->segment_size))
+        return fail_hole(archive, name, err);
+    if (file->held_bytes == 0)
+        return send_not_found(session, "nothing of it has arrived yet", err);
+    return send_found(session, "partial", file->held_bytes, archive->segment_size.bytes, err) &&
+           control_send_file(session->client, fd, 0, file->held_bytes, err) &&
+           control_send_result(session->client, json_object(), err);
+}
+
+static bool send_whole(struct session *session, const struct wal_archive *archive, const char *encoding, int fd,
+                       const struct wal_file *file, struct error *err)
+{
+    return send_found(session, encoding, file->stored_bytes, archive->segment_size.bytes, err) &&
+           control_send_file(session->client, fd, 0, file->stored_bytes, err) &&
+           control_send_result(session->client, json_object(), err);
+}
+
+static bool look_and_send(struct session *session, const struct wal_archive *archive, const char *name,
+                          struct wal_segment segment, bool *ret_is_settled, struct error *err)
+{
+    int fd SCOPED(scoped_close) = -1;
+    struct wal_file file;
+
+    if (!wal_archive_open_segment(archive, segment, &fd, &file, err))
+        return false;
+    *ret_is_settled = true;
+    switch (file.state) {
+    case WAL_FILE_MISSING:
+        return answer_missing(session, archive, name, segment, ret_is_settled, err);
+    case WAL_FILE_PARTIAL:
+        return send_partial(session, archive, name, fd, &file, ret_is_settled, err);
+    case WAL_FILE_RAW:
+        if (file.stored_bytes != archive->segment_size.bytes)
+            return error_set(err, ERROR_INTEGRITY, "WAL segment %s is damaged: it has %" PRIu64 " bytes", name,
+                             file.stored_bytes);
+        return send_whole(session, archive, "plain", fd, &file, err);
+    case WAL_FILE_COMPRESSED:
+        return send_whole(session, archive, "zstd", fd, &file, err);
+    }
+    return error_set(err, ERROR_FAILED, "unknown state of WAL segment %s", name);
+}
+
+/* A segment goes from missing to partial to whole, each once: a few looks find it settled. */
+static bool send_segment(struct session *session, const struct wal_archive *archive, const char *name,
+                         struct wal_segment segment, struct error *err)
+{
+    bool is_settled = false;
+
+    for (int look = 0; look < 4 && !is_settled; look++)
+        if (!look_and_send(session, archive, name, segment, &is_settled, err))
+            return false;
+    return is_settled || error_set(err, ERROR_INTEGRITY, "WAL segment %s comes and goes", name);
+}
+
+/* The system the caller restores must be one whose WAL lies here, or the answer would be of another cluster. */
+static bool choose_system(const struct session *session, const struct request *request, struct wal_archive *ret_archive,
+                          struct error *err)
+{
+    const char *wanted = request_text(request, OPTION_ID_system_id);
+    struct system_id system;
+    struct stat status;
+
+    if (wanted == NULL)
+        return session_open_wal(session, request->server, NULL, ret_archive, err);
+    if (!system_id_parse(wanted, &system, err)) {
+        err->kind = ERROR_USAGE;
+        return false;
+    }
+    char *folder SCOPED(scoped_free) = repo_system_path(session->repo, request->server, &system, "wal");
+    if (lstat(folder, &status) < 0 || !S_ISDIR(status.st_mode)) {
+        error_set(err, ERROR_INTEGRITY, "nothing is stored of \"%s\" with system identifier %s", request->server,
+                  system.text);
+        return error_hint(err, "The cluster that asks was not restored from this server's backups.");
+    }
+    return session_open_wal(session, request->server, &system, ret_archive, err);
+}
+
+bool answer_wal_get(struct session *session, const struct request *request, struct error *err)
+{
+    const char *name = request_wire_text(request, "file");
+    struct wal_archive archive;
+    struct timeline timeline;
+    struct wal_segment segment;
+
+    if (name == NULL)
+        return error_set(err, ERROR_USAGE, "\"file\" is missing");
+    if (!choose_system(session, request, &archive, err))
+        return false;
+    if (wal_history_name_parse(name, &timeline))
+        return send_history(session, &archive, name, timeline, err);
+    if (wal_segment_parse(name, archive.segment_size, &segment))
+        return send_segment(session, &archive, name, segment, err);
+    return send_not_found(session, "it is neither a WAL segment nor a timeline history", err);
+}
