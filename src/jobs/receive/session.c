@@ -271,7 +271,6 @@ static bool stream_timeline(struct session *session, bool is_sync_standby, struc
         return false;
     }
     log_start(session);
-    receive_report_state(&receiver->report, RECEIVE_STREAMING, NULL);
     if (is_at_end)
         return true;
     switch (receive_stream_run(&stream, &fault, err)) {

@@ -262,6 +262,7 @@ static enum receive_stream_end run(struct receive_stream *stream, enum wal_strea
 
     if (!begin(stream, err))
         return RECEIVE_STREAM_FAULT;
+    receive_report_state(&stream->receiver->report, RECEIVE_STREAMING, NULL);
     while (end == RECEIVE_STREAM_GOES_ON) {
         end = take_messages(stream, &is_drained, ret_fault, err);
         if (end != RECEIVE_STREAM_GOES_ON)
