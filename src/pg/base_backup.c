@@ -8,9 +8,11 @@
 #include "pgcoffer/base/text.h"
 
 #define FIRST_NEW_GRAMMAR 150000
+#define BAD_CHECKSUMS     "XX001"
 
 static const char what[] = "could not read the base backup";
 static const char starting[] = "could not start the base backup";
+static const char ending[] = "could not end the base backup";
 
 void base_backup_free(struct base_backup *backup)
 {
@@ -292,29 +294,36 @@ bool base_backup_read(struct base_backup *backup, const void **ret_bytes, size_t
     return is_read;
 }
 
+/* Bad page checksums come after everything was delivered, so the caller may keep the backup, marked. */
+static bool take_status(const struct base_backup *backup, struct base_backup_end *end, struct error *err)
+{
+    PGresult *result SCOPED(scoped_result) = NULL;
+
+    if (!pg_next_result(backup->connection, ending, &result, err))
+        return false;
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    if (PQresultStatus(result) == PGRES_COMMAND_OK)
+        return true;
+    if (sqlstate == NULL || strcmp(sqlstate, BAD_CHECKSUMS) != 0)
+        return pg_result_error(backup->connection, result, ending, err);
+    end->has_checksum_failures = true;
+    snprintf(end->checksum_words, sizeof end->checksum_words, "%s", words == NULL ? "" : words);
+    text_make_printable(end->checksum_words);
+    return true;
+}
+
 bool base_backup_end(struct base_backup *backup, struct base_backup_end *ret_end, struct error *err)
 {
-    const char *ending = "could not end the base backup";
     struct pg_connection *connection = backup->connection;
-    PGresult *position SCOPED(scoped_result) = NULL, *status SCOPED(scoped_result) = NULL;
+    PGresult *position SCOPED(scoped_result) = NULL;
     struct base_backup_end end = {0};
-    struct error failure;
 
     assert(backup->is_over && backup->place == BACKUP_BETWEEN);
     if (!pg_expect_result(connection, PGRES_TUPLES_OK, ending, &position, err) ||
         !pg_field_position(position, 0, 0, ending, &end.position, err) ||
-        !pg_field_timeline(position, 0, 1, ending, &end.timeline, err))
-        return false;
-    if (!pg_expect_result(connection, PGRES_COMMAND_OK, ending, &status, &failure)) {
-        /* Bad page checksums: everything was delivered, so the caller may keep it, marked. */
-        if (strcmp(pg_last_sqlstate(connection), "XX001") != 0) {
-            *err = failure;
-            return false;
-        }
-        end.has_checksum_failures = true;
-        snprintf(end.checksum_words, sizeof end.checksum_words, "%s", failure.message);
-    }
-    if (!pg_drain(connection, ending, err))
+        !pg_field_timeline(position, 0, 1, ending, &end.timeline, err) || !take_status(backup, &end, err) ||
+        !pg_drain(connection, ending, err))
         return false;
     *ret_end = end;
     return true;

@@ -1,5 +1,6 @@
 #include "pgcoffer/tls/certificate.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -53,16 +54,12 @@ static void describe_common_name(const X509 *certificate, char *ret_text, size_t
 
 static void print_address(BIO *bio, const ASN1_OCTET_STRING *address)
 {
-    const unsigned char *bytes = ASN1_STRING_get0_data(address);
+    int length = ASN1_STRING_length(address);
+    char text[INET6_ADDRSTRLEN] = "?";
 
-    if (ASN1_STRING_length(address) == 4)
-        BIO_printf(bio, "IP:%d.%d.%d.%d", bytes[0], bytes[1], bytes[2], bytes[3]);
-    else if (ASN1_STRING_length(address) == 16) {
-        BIO_puts(bio, "IP:");
-        for (int at = 0; at < 16; at += 2)
-            BIO_printf(bio, "%s%x", at == 0 ? "" : ":", bytes[at] << 8 | bytes[at + 1]);
-    } else
-        BIO_puts(bio, "IP:?");
+    if (length == 4 || length == 16)
+        inet_ntop(length == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(address), text, sizeof text);
+    BIO_printf(bio, "IP:%s", text);
 }
 
 static void describe_names(const X509 *certificate, char *ret_text, size_t size)

@@ -138,9 +138,16 @@ static void explain(struct diagnosis *diagnosis)
         strstr(words, "does not match host name") != NULL || strstr(words, "could not get server's host name") != NULL;
     int alert = probe->alert >= 0 ? probe->alert : alert_of_words(words);
 
+    /* An error in the clear, before TLS: nobody vouches for its words, so libpq's stay. */
+    if (probe->outcome == TLS_PROBE_NOT_POSTGRES && probe->answer == 'E')
+        return;
     if (probe->outcome == TLS_PROBE_NO_TLS || probe->outcome == TLS_PROBE_NOT_POSTGRES)
         explain_no_tls(diagnosis);
-    else if (probe->outcome == TLS_PROBE_REFUSED_BY_US)
+    else if (probe->outcome == TLS_PROBE_UNREACHABLE) {
+        error_detail(diagnosis->err, "A second attempt, which only asked for TLS, ended too: %s.", probe->words);
+        error_hint(diagnosis->err, "Look at the server's log; a port of another service, or a proxy that speaks TLS at "
+                                   "once (stunnel, haproxy), closes like this too.");
+    } else if (probe->outcome == TLS_PROBE_REFUSED_BY_US)
         diagnosis_explain_chain(diagnosis);
     else if (is_about_name && probe->chain != NULL)
         diagnosis_explain_name(diagnosis);

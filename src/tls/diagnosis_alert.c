@@ -142,6 +142,17 @@ static void explain_unsupported(struct refusal *refusal)
                "do, so use your own CA.");
 }
 
+/* Is the CA of our certificate's issuer at hand under the same name, but with another key? */
+static bool has_other_key(const struct refusal *refusal)
+{
+    X509 *leaf = sk_X509_value(refusal->ours, 0);
+    X509 *issuer = find_subject(refusal->ours, X509_get_issuer_name(leaf));
+
+    if (issuer == NULL)
+        issuer = find_subject(refusal->trusted, X509_get_issuer_name(leaf));
+    return issuer != NULL && X509_verify(leaf, X509_get0_pubkey(issuer)) != 1;
+}
+
 static void explain_known_authority(struct refusal *refusal, X509 *top)
 {
     struct diagnosis *diagnosis = refusal->diagnosis;
@@ -149,6 +160,17 @@ static void explain_known_authority(struct refusal *refusal, X509 *top)
     char issuer[256];
 
     certificate_name_format(X509_get_issuer_name(top), issuer, sizeof issuer);
+    if (has_other_key(refusal)) {
+        diagnosis_say(
+            diagnosis,
+            "the server refused %s: it accepts a CA of that name, but the one in tls_ca_file, and so probably "
+            "the server's, has another key than the one that signed our certificate",
+            refusal->who);
+        error_hint(diagnosis->err,
+                   "Get a new certificate from the present CA, or append the CA that signed this one to "
+                   "ssl_ca_file on the server, then SELECT pg_reload_conf();");
+        return;
+    }
     if (is_accepted(refusal, X509_get_issuer_name(top))) {
         diagnosis_say(
             diagnosis,

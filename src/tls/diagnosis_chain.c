@@ -92,12 +92,14 @@ static void explain_self_signed(struct chain_fault *fault)
         explain_other_key(fault, same_name);
     else if (fault->depth > 0) {
         diagnosis_say(diagnosis,
-                      "the chain of the server's certificate ends at CA \"%s\", which is not in tls_ca_file "
-                      "\"%s\" (it holds %s)",
-                      fault->text.subject, fault->ca_file, fault->trusted_names);
+                      "the chain of the server's certificate ends at CA \"%s\", which is not in tls_ca_file \"%s\" (it "
+                      "holds %s%s)",
+                      fault->text.subject, fault->ca_file, fault->trusted_names,
+                      is_trusted(fault, sk_X509_value(diagnosis->probe.chain, 0)) ? ", the server's own certificate"
+                                                                                  : "");
         error_hint(diagnosis->err,
-                   "If this is your CA, append its certificate to \"%s\"; if not, somebody else "
-                   "answers at this address.",
+                   "If this is your CA, append its certificate to \"%s\"; if not, somebody else answers at this "
+                   "address.",
                    fault->ca_file);
     } else {
         diagnosis_say(diagnosis, "%s is self-signed and not in tls_ca_file \"%s\" (it holds %s)", fault->who,

@@ -103,6 +103,13 @@ static void explain_mismatch(const struct configured_file *certificate_file, con
                        certificate_file->path, i + 1);
             return;
         }
+    if (X509_check_ca(sk_X509_value(certificates, 0)) == 1) {
+        error_hint(err,
+                   "\"%s\" begins with a CA certificate; put the client certificate there, and the CA into "
+                   "tls_ca_file.",
+                   certificate_file->path);
+        return;
+    }
     error_hint(err,
                "They were made for different keys; compare: openssl x509 -in \"%s\" -noout -pubkey; openssl pkey "
                "-in \"%s\" -pubout. After a renewal both files must be replaced.",
