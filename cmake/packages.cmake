@@ -9,7 +9,7 @@ pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent_core)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(SMARTCOLS REQUIRED IMPORTED_TARGET smartcols)
 
-set(packages_of_base PkgConfig::JANSSON)
+set(packages_of_base PkgConfig::JANSSON Threads::Threads)
 set(packages_of_config PkgConfig::JANSSON)
 set(packages_of_wal)
 set(packages_of_control PkgConfig::JANSSON)

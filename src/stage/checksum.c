@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "pgcoffer/base/crc32c.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -81,7 +82,7 @@ void checksum_restart(struct checksum *checksum)
 void checksum_update(struct checksum *checksum, const void *data, size_t size)
 {
     if (checksum->algorithm == CHECKSUM_CRC32C)
-        checksum->crc32c = checksum_crc32c(checksum->crc32c, data, size);
+        checksum->crc32c = crc32c_update(checksum->crc32c, data, size);
     else if (checksum->context != NULL)
         demand(EVP_DigestUpdate(checksum->context, data, size));
 }

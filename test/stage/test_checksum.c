@@ -2,8 +2,6 @@
 #include <string.h>
 
 #include "pgcoffer/stage/checksum.h"
-#include "stage/capture.h"
-#include "stage/crc32c_internal.h"
 #include "support/suite.h"
 
 static void check_hex(enum checksum_algorithm algorithm, const char *data, const char *expected)
@@ -21,40 +19,6 @@ static void check_hex(enum checksum_algorithm algorithm, const char *data, const
     }
     checksum_free(checksum);
 }
-
-START_TEST(crc32c_gives_the_published_values)
-{
-    uint8_t bytes[32];
-
-    ck_assert_uint_eq(checksum_crc32c(0, "123456789", 9), 0xe3069283);
-    ck_assert_uint_eq(checksum_crc32c(0, "", 0), 0);
-    /* RFC 3720, B.4 */
-    memset(bytes, 0, sizeof bytes);
-    ck_assert_uint_eq(checksum_crc32c(0, bytes, sizeof bytes), 0x8a9136aa);
-    memset(bytes, 0xff, sizeof bytes);
-    ck_assert_uint_eq(checksum_crc32c(0, bytes, sizeof bytes), 0x62a8ab43);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (uint8_t)i;
-    ck_assert_uint_eq(checksum_crc32c(0, bytes, sizeof bytes), 0x46dd794e);
-    ck_assert_uint_eq(checksum_crc32c_by_table(0, bytes, sizeof bytes), 0x46dd794e);
-}
-END_TEST
-
-START_TEST(the_instruction_and_the_table_agree_for_every_length_alignment_and_split)
-{
-    uint8_t *bytes SCOPED(scoped_free) = make_bytes(600, 3);
-
-    for (size_t start = 0; start < 9; start++)
-        for (size_t size = 0; size < 300; size++) {
-            uint32_t whole = checksum_crc32c(0, bytes + start, size);
-            size_t half = size / 3;
-            uint32_t first = checksum_crc32c(0, bytes + start, half);
-            ck_assert_uint_eq(checksum_crc32c_by_table(0, bytes + start, size), whole);
-            ck_assert_uint_eq(checksum_crc32c(first, bytes + start + half, size - half), whole);
-            ck_assert_uint_eq(checksum_crc32c_by_table(first, bytes + start + half, size - half), whole);
-        }
-}
-END_TEST
 
 START_TEST(checksums_are_printed_as_the_manifest_prints_them)
 {
@@ -99,8 +63,6 @@ int main(void)
 {
     TCase *tests = tcase_create("checksum");
 
-    tcase_add_test(tests, crc32c_gives_the_published_values);
-    tcase_add_test(tests, the_instruction_and_the_table_agree_for_every_length_alignment_and_split);
     tcase_add_test(tests, checksums_are_printed_as_the_manifest_prints_them);
     tcase_add_test(tests, every_word_leads_to_its_algorithm_and_back);
     tcase_add_test(tests, words_are_read_in_any_case_and_unknown_ones_are_refused);

@@ -28,7 +28,4 @@ void checksum_restart(struct checksum *checksum);
 void checksum_update(struct checksum *checksum, const void *data, size_t size);
 void checksum_final(struct checksum *checksum, char ret_hex[CHECKSUM_HEX_SIZE]);
 
-/* Castagnoli, with the processor's instruction where it has one. Start with 0. */
-uint32_t checksum_crc32c(uint32_t previous, const void *data, size_t size);
-
 #endif

@@ -1,8 +1,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "pgcoffer/stage/checksum.h"
-#include "stage/crc32c_internal.h"
+#include "base/crc32c_internal.h"
+#include "pgcoffer/base/crc32c.h"
 
 #define CASTAGNOLI_REVERSED UINT32_C(0x82F63B78)
 
@@ -25,7 +25,7 @@ static void make_tables(void)
         }
 }
 
-uint32_t checksum_crc32c_by_table(uint32_t previous, const void *data, size_t size)
+uint32_t crc32c_update_by_table(uint32_t previous, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
     uint32_t value = ~previous;
@@ -62,15 +62,15 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_by_instruction(uint32_t
     return ~(uint32_t)value;
 }
 
-uint32_t checksum_crc32c(uint32_t previous, const void *data, size_t size)
+uint32_t crc32c_update(uint32_t previous, const void *data, size_t size)
 {
     if (__builtin_cpu_supports("sse4.2"))
         return crc32c_by_instruction(previous, data, size);
-    return checksum_crc32c_by_table(previous, data, size);
+    return crc32c_update_by_table(previous, data, size);
 }
 #else
-uint32_t checksum_crc32c(uint32_t previous, const void *data, size_t size)
+uint32_t crc32c_update(uint32_t previous, const void *data, size_t size)
 {
-    return checksum_crc32c_by_table(previous, data, size);
+    return crc32c_update_by_table(previous, data, size);
 }
 #endif
