@@ -1,0 +1,153 @@
+#include "daemon/answers_internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/jobs_internal.h"
+#include "daemon/receivers_internal.h"
+#include "daemon/reload_internal.h"
+#include "daemon/rights_internal.h"
+#include "pgcoffer/base/log.h"
+
+static enum right right_over(struct client *client, const char *server)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+
+    return rights_over_name(client_caller(client), supervisor->config, supervisor->own_uid, server);
+}
+
+static json_t *started_at(const struct supervisor *supervisor)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    timestamp_format(supervisor->started_at, text);
+    return json_string(text);
+}
+
+bool answer_ping(struct client *client, const struct request *request, struct error *err)
+{
+    (void)request;
+    (void)err;
+    client_send_result(client, json_pack("{s:s, s:i, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
+                                         "started_at", started_at(client_supervisor(client))));
+    return true;
+}
+
+static void append_jobs(struct client *client, const struct job_entry *first, const char *server, json_t *list)
+{
+    for (const struct job_entry *entry = first; entry != NULL; entry = entry->next)
+        if ((server[0] == '\0' || strcmp(entry->server, server) == 0) &&
+            right_over(client, entry->server) >= RIGHT_MONITOR)
+            json_array_append_new(list, job_entry_to_json(entry));
+}
+
+bool answer_status(struct client *client, const struct request *request, struct error *err)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+    const struct config *config = supervisor->config;
+    json_t *servers = json_array();
+    json_t *jobs = json_array();
+
+    (void)err;
+    for (size_t i = 0; i < config->server_count; i++) {
+        const char *name = config->servers[i].name;
+        if ((request->server[0] == '\0' || strcmp(request->server, name) == 0) &&
+            right_over(client, name) >= RIGHT_MONITOR)
+            json_array_append_new(servers, receivers_server_to_json(supervisor, name));
+    }
+    append_jobs(client, supervisor->jobs.running, request->server, jobs);
+    client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
+                                        (int)getpid(), "started_at", started_at(supervisor), "config",
+                                        control_text(config->path), "base_dir", control_text(config->settings.base_dir),
+                                        "jobs", jobs, "servers", servers));
+    return true;
+}
+
+bool answer_jobs(struct client *client, const struct request *request, struct error *err)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+    json_t *jobs = json_array();
+
+    (void)request;
+    (void)err;
+    append_jobs(client, supervisor->jobs.running, "", jobs);
+    append_jobs(client, supervisor->jobs.ended, "", jobs);
+    client_send_lists(client, json_pack("{s:o}", "jobs", jobs));
+    return true;
+}
+
+/* The job, if it is there and the caller's right over its server suffices. */
+static bool find_job(struct client *client, const struct request *request, struct job_entry **ret_entry,
+                     struct error *err)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+    struct job_entry *entry = job_table_find(&supervisor->jobs, request->job);
+
+    if (entry == NULL) {
+        error_set(err, ERROR_USAGE, "there is no job %s", request->job);
+        return error_hint(err, "\"pgcoffer jobs\" lists the running ones and the last %d that ended.", JOB_MOST_ENDED);
+    }
+    if (right_over(client, entry->server) < commands[request->command].right)
+        return rights_deny(client_caller(client), supervisor->config, request->command, entry->server, err);
+    *ret_entry = entry;
+    return true;
+}
+
+bool answer_follow(struct client *client, const struct request *request, struct error *err)
+{
+    struct job_entry *entry;
+
+    if (!find_job(client, request, &entry, err))
+        return false;
+    if (entry->state != JOB_RUNNING) {
+        client_send(client, entry->last_word);
+        return true;
+    }
+    if (entry->progress != NULL)
+        client_send(client, entry->progress);
+    client_wait_for_job(client, CLIENT_FOLLOWS, entry->id);
+    return true;
+}
+
+bool answer_cancel(struct client *client, const struct request *request, struct error *err)
+{
+    struct job_entry *entry;
+
+    if (!find_job(client, request, &entry, err))
+        return false;
+    if (entry->state != JOB_RUNNING)
+        return error_set(err, ERROR_USAGE, "job %s has ended already: %s", entry->id, job_state_word(entry->state));
+    jobs_cancel(entry, client_caller(client)->text);
+    client_wait_for_job(client, CLIENT_CANCELS, entry->id);
+    return true;
+}
+
+bool answer_reload(struct client *client, const struct request *request, struct error *err)
+{
+    struct supervisor *supervisor = client_supervisor(client);
+    char restart_needed[CONFIG_TEXT_SIZE];
+    json_t *names = json_array();
+
+    (void)request;
+    if (!reload_configuration(supervisor, client_caller(client)->text, restart_needed, err)) {
+        json_decref(names);
+        return false;
+    }
+    for (size_t i = 0; i < supervisor->config->server_count; i++)
+        json_array_append_new(names, control_text(supervisor->config->servers[i].name));
+    client_send_result(client, json_pack("{s:o, s:s}", "servers", names, "restart_needed", restart_needed));
+    return true;
+}
+
+bool answer_shutdown(struct client *client, const struct request *request, struct error *err)
+{
+    char reason[160];
+
+    (void)request;
+    (void)err;
+    snprintf(reason, sizeof reason, "asked by %s", client_caller(client)->text);
+    client_send_result(client, json_object());
+    client_stay(client);
+    supervisor_stop(client_supervisor(client), reason);
+    return true;
+}

@@ -1,0 +1,333 @@
+#include "daemon/client_internal.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/listener_internal.h"
+#include "daemon/requests_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+
+#define REQUEST_SECONDS  10
+#define FLUSH_SECONDS    10
+#define MOST_UNREAD_SIZE (1024 * 1024) /* what a client may leave untaken */
+
+struct client {
+    struct supervisor *supervisor;
+    int fd;
+    struct bufferevent *stream;
+    struct event *deadline;
+    struct caller caller;
+    enum client_state state;
+    char job[JOB_ID_SIZE];
+    struct request deferred;
+    bool is_input_ended; /* it has closed its side, and may still read */
+};
+
+struct supervisor *client_supervisor(const struct client *client)
+{
+    return client->supervisor;
+}
+
+const struct caller *client_caller(struct client *client)
+{
+    caller_find_names(&client->caller);
+    return &client->caller;
+}
+
+uid_t client_uid(const struct client *client)
+{
+    return client->caller.uid;
+}
+
+enum client_state client_state(const struct client *client)
+{
+    return client->state;
+}
+
+/* ---- states ---- */
+
+static void set_deadline(struct client *client, int seconds)
+{
+    const struct timeval delay = {.tv_sec = seconds};
+
+    if (seconds > 0)
+        evtimer_add(client->deadline, &delay);
+    else
+        evtimer_del(client->deadline);
+}
+
+void client_drop(struct client *client)
+{
+    if (client->state == CLIENT_GONE)
+        return;
+    client->state = CLIENT_GONE;
+    bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+    close(client->fd);
+    client->fd = -1;
+    set_deadline(client, 0);
+    request_done(&client->deferred);
+    listener_sweep_later(client->supervisor->listener);
+}
+
+void client_finish(struct client *client)
+{
+    if (client->state == CLIENT_GONE)
+        return;
+    client->state = CLIENT_FLUSHES;
+    if (evbuffer_get_length(bufferevent_get_output(client->stream)) == 0) {
+        client_drop(client);
+        return;
+    }
+    bufferevent_disable(client->stream, EV_READ);
+    set_deadline(client, FLUSH_SECONDS);
+}
+
+void client_wait_for_job(struct client *client, enum client_state state, const char *job)
+{
+    snprintf(client->job, sizeof client->job, "%s", job);
+    client->state = state;
+    set_deadline(client, 0);
+}
+
+bool client_waits_for_job(const struct client *client, const char *job)
+{
+    return (client->state == CLIENT_FOLLOWS || client->state == CLIENT_CANCELS) && strcmp(client->job, job) == 0;
+}
+
+void client_defer(struct client *client, const struct request *request)
+{
+    request_done(&client->deferred);
+    client->deferred = *request;
+    json_incref(client->deferred.options);
+    client->state = CLIENT_DEFERRED;
+    set_deadline(client, 0);
+}
+
+bool client_is_deferred(const struct client *client, const char *server)
+{
+    return client->state == CLIENT_DEFERRED && strcmp(client->deferred.server, server) == 0;
+}
+
+void client_stay(struct client *client)
+{
+    client->state = CLIENT_STAYS;
+    set_deadline(client, 0);
+}
+
+int client_bare_descriptor(struct client *client)
+{
+    if (evbuffer_get_length(bufferevent_get_input(client->stream)) > 0 ||
+        evbuffer_get_length(bufferevent_get_output(client->stream)) > 0)
+        return -1;
+    return client->fd;
+}
+
+/* ---- out ---- */
+
+void client_send(struct client *client, const json_t *message)
+{
+    char *line SCOPED(scoped_free) = json_to_line(message);
+    size_t size = strlen(line);
+
+    if (client->state == CLIENT_GONE || client->state == CLIENT_FLUSHES)
+        return;
+    line[size] = '\n';
+    if (evbuffer_get_length(bufferevent_get_output(client->stream)) + size > MOST_UNREAD_SIZE) {
+        log_info("dropped a client of %s that does not read its answers", client->caller.text);
+        client_drop(client);
+        return;
+    }
+    bufferevent_write(client->stream, line, size + 1);
+}
+
+void client_send_result(struct client *client, json_t *data_stolen)
+{
+    json_t *message SCOPED(scoped_json) = json_pack("{s:s, s:o}", "event", "result", "data", data_stolen);
+
+    client_send(client, message);
+}
+
+static void send_as_items(struct client *client, json_t *list, const char *item_name)
+{
+    size_t index;
+    json_t *element;
+
+    json_array_foreach(list, index, element)
+    {
+        json_t *item SCOPED(scoped_json) = json_pack("{s:s, s:{s:O}}", "event", "item", "data", item_name, element);
+        client_send(client, item);
+    }
+    json_array_clear(list);
+}
+
+void client_send_lists(struct client *client, json_t *data_stolen)
+{
+    char *line SCOPED(scoped_free) = json_to_line(data_stolen);
+
+    if (strlen(line) + sizeof "{\"event\":\"result\",\"data\":}" > CONTROL_LINE_SIZE) {
+        send_as_items(client, json_object_get(data_stolen, "servers"), "server");
+        send_as_items(client, json_object_get(data_stolen, "jobs"), "job");
+    }
+    client_send_result(client, data_stolen);
+}
+
+void client_send_error(struct client *client, const struct error *failure)
+{
+    json_t *message SCOPED(scoped_json) = control_error_to_json(failure);
+
+    client_send(client, message);
+}
+
+/* ---- in ---- */
+
+static void refuse_and_finish(struct client *client, const struct error *failure)
+{
+    client_send_error(client, failure);
+    client_finish(client);
+}
+
+static void refuse_line(struct client *client, const char *fault)
+{
+    struct error failure;
+
+    error_set(&failure, ERROR_USAGE, "%s", fault);
+    refuse_and_finish(client, &failure);
+}
+
+static void take_line(struct client *client, const char *line, size_t size)
+{
+    struct request request;
+    struct error failure;
+
+    json_t *message SCOPED(scoped_json) = control_parse_line(line, size, &failure);
+    if (message == NULL || !request_parse(message, &request, &failure)) {
+        refuse_and_finish(client, &failure);
+        return;
+    }
+    set_deadline(client, REQUEST_SECONDS); /* for the next one */
+    requests_answer(client, &request);
+    request_done(&request);
+}
+
+static void take_lines(struct client *client)
+{
+    while (client->state == CLIENT_READS) {
+        struct evbuffer *input = bufferevent_get_input(client->stream);
+        size_t size;
+        char *line SCOPED(scoped_free) = evbuffer_readln(input, &size, EVBUFFER_EOL_LF);
+        if (line != NULL && size < CONTROL_LINE_SIZE)
+            take_line(client, line, size);
+        else if (line != NULL || evbuffer_get_length(input) >= CONTROL_LINE_SIZE)
+            refuse_line(client, "the request is longer than a line may be, 65536 bytes");
+        else if (client->is_input_ended && evbuffer_get_length(input) > 0)
+            refuse_line(client, "the request ended in the middle of its line");
+        else if (client->is_input_ended)
+            client_finish(client);
+        else
+            break;
+    }
+}
+
+static void on_input(struct bufferevent *stream, void *context)
+{
+    (void)stream;
+    take_lines(context);
+}
+
+static void on_output_taken(struct bufferevent *stream, void *context)
+{
+    struct client *client = context;
+
+    (void)stream;
+    if (client->state == CLIENT_FLUSHES)
+        client_drop(client);
+}
+
+/* Closed on one side only, it may still read: "echo REQUEST | socat - UNIX:..." */
+static bool is_gone_altogether(const struct client *client)
+{
+    struct pollfd poller = {.fd = client->fd};
+
+    return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+static void on_event(struct bufferevent *stream, short what, void *context)
+{
+    struct client *client = context;
+
+    (void)stream;
+    if (client->state == CLIENT_GONE)
+        return;
+    if ((what & BEV_EVENT_EOF) == 0 || is_gone_altogether(client)) {
+        client_drop(client);
+        return;
+    }
+    client->is_input_ended = true;
+    take_lines(client);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct client *client = context;
+
+    (void)fd;
+    (void)what;
+    if (client->state == CLIENT_READS && evbuffer_get_length(bufferevent_get_input(client->stream)) > 0)
+        refuse_line(client, "the request did not come to its end within 10 s");
+    else
+        client_drop(client);
+}
+
+void client_read_on(struct client *client)
+{
+    if (client->state == CLIENT_GONE || client->state == CLIENT_FLUSHES)
+        return;
+    client->state = CLIENT_READS;
+    set_deadline(client, REQUEST_SECONDS);
+    take_lines(client);
+}
+
+void client_retry(struct client *client)
+{
+    struct request request = client->deferred;
+
+    client->deferred = (struct request){.options = NULL};
+    client->state = CLIENT_READS;
+    set_deadline(client, REQUEST_SECONDS);
+    requests_answer(client, &request);
+    request_done(&request);
+    take_lines(client);
+}
+
+/* ---- life ---- */
+
+struct client *client_new(struct supervisor *supervisor, int fd, struct caller *caller_taken)
+{
+    struct client *client = memory_new(sizeof *client);
+
+    client->supervisor = supervisor;
+    client->fd = fd;
+    client->caller = *caller_taken;
+    client->stream = bufferevent_socket_new(supervisor->events, fd, 0);
+    client->deadline = evtimer_new(supervisor->events, on_deadline, client);
+    if (client->stream == NULL || client->deadline == NULL)
+        abort();
+    bufferevent_setcb(client->stream, on_input, on_output_taken, on_event, client);
+    bufferevent_setwatermark(client->stream, EV_READ, 0, CONTROL_LINE_SIZE);
+    bufferevent_enable(client->stream, EV_READ | EV_WRITE);
+    set_deadline(client, REQUEST_SECONDS);
+    return client;
+}
+
+void client_free(struct client *client)
+{
+    client_drop(client);
+    bufferevent_free(client->stream);
+    event_free(client->deadline);
+    caller_done(&client->caller);
+    free(client);
+}

@@ -1,0 +1,288 @@
+#include "daemon/jobs_internal.h"
+
+#include <string.h>
+
+#include "daemon/listener_internal.h"
+#include "daemon/receivers_internal.h"
+#include "daemon/start_line_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+#define CANCEL_SECONDS 10
+
+static const struct {
+    enum command_id command;
+    enum role_id role;
+} job_roles[] = {
+    {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},    {COMMAND_ID_delete, ROLE_delete},
+    {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
+};
+
+/* A running job and the supervisor it belongs to: what the child's handlers get. */
+struct job_run {
+    struct supervisor *supervisor;
+    struct job_entry *entry;
+};
+
+/* ---- words for the log ---- */
+
+static void describe(const struct job_entry *entry, char ret_text[160])
+{
+    if (entry->server[0] != '\0')
+        snprintf(ret_text, 160, "job %s (%s of \"%s\")", entry->id, job_entry_command(entry), entry->server);
+    else
+        snprintf(ret_text, 160, "job %s (%s)", entry->id, job_entry_command(entry));
+}
+
+/* ": backup 2026..., 1.4 GB, stored 310.0 MB": whatever of it the result tells. */
+static void describe_result(const struct job_entry *entry, char ret_text[192])
+{
+    const json_t *data = json_object_get(entry->last_word, "data");
+    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_delete ? "backup" : "id");
+    static const char *const figures[][2] = {
+        {"size_bytes", ""}, {"stored_bytes", " stored"}, {"freed_bytes", " freed"}};
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    if (id != NULL)
+        used = (size_t)snprintf(ret_text, 192, ": %.64s", id);
+    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
+        int64_t bytes = json_number_or(data, figures[i][0], -1);
+        char text[TEXT_BYTES_SIZE];
+        if (bytes < 0 || used >= 128)
+            continue;
+        text_format_bytes((uint64_t)bytes, text);
+        used += (size_t)snprintf(ret_text + used, 192 - used, "%s%s%s", used > 0 ? ", " : ": ", text, figures[i][1]);
+    }
+}
+
+static bool is_resume_without_work(const struct job_entry *entry)
+{
+    const json_t *data = json_object_get(entry->last_word, "data");
+
+    return entry->is_resume && entry->state == JOB_DONE && json_number_or(data, "swept", 0) == 0 &&
+           json_array_size(json_object_get(data, "resumed")) == 0;
+}
+
+static void log_end(const struct job_entry *entry)
+{
+    char what[160], figures[192], duration[TEXT_DURATION_SIZE];
+    struct error failure;
+
+    describe(entry, what);
+    text_format_duration(job_entry_seconds(entry), duration);
+    if (entry->state == JOB_DONE) {
+        describe_result(entry, figures);
+        if (is_resume_without_work(entry))
+            log_debug("%s done in %s: nothing was left over", what, duration);
+        else
+            log_info("%s done in %s%s", what, duration, figures);
+        return;
+    }
+    control_error_from_json(entry->last_word, &failure);
+    error_wrap(&failure, "%s %s after %s", what, job_state_word(entry->state), duration);
+    log_failure(entry->state == JOB_CANCELLED ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, &failure);
+}
+
+/* ---- the worker's events ---- */
+
+/* The channel has a higher ceiling than a client's connection. */
+static bool fits_a_line(const json_t *message)
+{
+    return json_dumpb(message, NULL, 0, JSON_COMPACT) < CONTROL_LINE_SIZE;
+}
+
+static void take_last_word(struct job_run *run, const json_t *message)
+{
+    struct job_entry *entry = run->entry;
+
+    if (entry->last_word != NULL)
+        return;
+    if (fits_a_line(message)) {
+        entry->last_word = json_incref((json_t *)message);
+    } else {
+        struct error failure;
+        error_set(&failure, ERROR_FAILED, "the answer of job %s is too long for a line of %d bytes", entry->id,
+                  CONTROL_LINE_SIZE);
+        entry->last_word = control_error_to_json(&failure);
+    }
+    child_expect_end(entry->child);
+}
+
+static void on_line(void *owner, const json_t *message)
+{
+    struct job_run *run = owner;
+    struct job_entry *entry = run->entry;
+    const char *event = json_text_or_null(message, "event");
+
+    if (strcmp(event, "result") == 0 || strcmp(event, "error") == 0) {
+        take_last_word(run, message);
+        return;
+    }
+    if (strcmp(event, "last_backup") == 0) {
+        receivers_set_last_backup(run->supervisor, entry->server, json_object_get(message, "data"));
+        return;
+    }
+    bool is_progress = strcmp(event, "progress") == 0;
+    if ((!is_progress && strcmp(event, "log") != 0 && strcmp(event, "item") != 0) || !fits_a_line(message))
+        return; /* not for clients */
+    if (is_progress) {
+        json_decref(entry->progress);
+        entry->progress = json_incref((json_t *)message);
+    }
+    bool is_first = !entry->has_reported;
+    entry->has_reported = true;
+    listener_tell_followers(run->supervisor->listener, entry, message);
+    if (is_first && entry->is_resume)
+        listener_retry_deferred(run->supervisor->listener, entry->server); /* it will take a while: BUSY */
+}
+
+static void explain_end(const struct job_run *run, const struct child_end *end, struct error *failure)
+{
+    const struct job_entry *entry = run->entry;
+
+    error_set(failure, ERROR_FAILED, "worker %s", end->reason);
+    if (run->supervisor->is_stopping) {
+        error_set(failure, ERROR_DAEMON, "the daemon was shut down while job %s was running", entry->id);
+        error_hint(failure, "Start the daemon, then give the command again.");
+    } else if (entry->command == COMMAND_ID_backup) {
+        error_hint(failure, "A backup that is not complete never counts; what is left of it is removed or completed "
+                            "by the daemon. Start the backup again.");
+    }
+}
+
+static void on_ended(void *owner, const struct child_end *end)
+{
+    struct job_run *run = owner;
+    struct supervisor *supervisor = run->supervisor;
+    struct job_entry *entry = run->entry;
+    struct error failure;
+    bool has_leftovers = entry->command == COMMAND_ID_backup && !entry->is_resume && entry->last_word == NULL;
+
+    explain_end(run, end, &failure);
+    free(run);
+    job_table_end(&supervisor->jobs, entry, &failure);
+    log_end(entry);
+    if (has_leftovers && !supervisor->is_stopping)
+        jobs_start_resume(supervisor, entry->server);
+    listener_end_followers(supervisor->listener, entry);
+    if (entry->is_resume)
+        listener_retry_deferred(supervisor->listener, entry->server);
+}
+
+/* A worker that was busy elsewhere has read what it was told: now it gets the latest. */
+static void on_drained(void *owner)
+{
+    struct job_run *run = owner;
+    struct job_entry *entry = run->entry;
+
+    if (!entry->is_wal_pending)
+        return;
+    entry->is_wal_pending = false;
+    json_t *event SCOPED(scoped_json) = receivers_wal_event(run->supervisor, entry->server);
+    if (event != NULL)
+        child_send(entry->child, event);
+}
+
+void jobs_tell_backup(struct supervisor *supervisor, const char *server, const json_t *event)
+{
+    struct job_entry *entry = job_table_backup_of(&supervisor->jobs, server);
+
+    if (entry == NULL || entry->child == NULL)
+        return;
+    if (child_has_unsent(entry->child))
+        entry->is_wal_pending = true;
+    else
+        child_send(entry->child, event);
+}
+
+/* ---- start and end ---- */
+
+static enum role_id role_of(enum command_id command)
+{
+    size_t i = 0;
+
+    while (job_roles[i].command != command)
+        i++;
+    return job_roles[i].role;
+}
+
+static bool start_child(struct supervisor *supervisor, struct job_entry *entry, const struct request *request,
+                        enum right right, struct error *err)
+{
+    static const struct child_handlers handlers = {.line = on_line, .ended = on_ended, .drained = on_drained};
+    struct job_run *run = memory_new(sizeof *run);
+
+    *run = (struct job_run){.supervisor = supervisor, .entry = entry};
+    json_t *line SCOPED(scoped_json) =
+        start_line_to_json(&(struct start_line){.config = supervisor->config,
+                                                .is_wanted = entry->server[0] != '\0' ? start_line_wants_one : NULL,
+                                                .context = entry->server,
+                                                .server = entry->server,
+                                                .request = request,
+                                                .right = right_word(right),
+                                                .job = entry->id,
+                                                .caller = entry->caller,
+                                                .is_resume = entry->is_resume});
+    if (!child_start(&supervisor->children, role_of(entry->command), -1, line, &handlers, run, &entry->child, err)) {
+        free(run);
+        return false;
+    }
+    if (entry->command == COMMAND_ID_backup) {
+        json_t *event SCOPED(scoped_json) = receivers_wal_event(supervisor, entry->server);
+        if (event != NULL)
+            child_send(entry->child, event);
+    }
+    return true;
+}
+
+bool jobs_start(struct supervisor *supervisor, const struct request *request, enum right right, const char *caller,
+                struct job_entry **ret_entry, struct error *err)
+{
+    struct job_entry *entry;
+    char what[160];
+
+    if (request->command == COMMAND_ID_backup && !job_table_demand_no_backup(&supervisor->jobs, request->server, err))
+        return false;
+    if (!job_table_add(&supervisor->jobs, request->command, false, request->server, caller, &entry, err))
+        return false;
+    if (!start_child(supervisor, entry, request, right, err)) {
+        job_table_remove(&supervisor->jobs, entry);
+        return false;
+    }
+    describe(entry, what);
+    log_info("%s started by %s", what, caller);
+    *ret_entry = entry;
+    return true;
+}
+
+void jobs_start_resume(struct supervisor *supervisor, const char *server)
+{
+    struct request request = {.command = COMMAND_ID_backup};
+    struct job_entry *entry;
+    struct error err;
+
+    if (job_table_backup_of(&supervisor->jobs, server) != NULL)
+        return;
+    snprintf(request.server, sizeof request.server, "%s", server);
+    if (!job_table_add(&supervisor->jobs, request.command, true, server, "the daemon", &entry, &err))
+        return;
+    if (!start_child(supervisor, entry, &request, RIGHT_ADMIN, &err)) {
+        error_wrap(&err, "could not look for leftovers of \"%s\"", server);
+        log_failure(LOG_LEVEL_ERROR, &err);
+        job_table_remove(&supervisor->jobs, entry);
+    }
+}
+
+void jobs_cancel(struct job_entry *entry, const char *caller)
+{
+    char what[160];
+
+    if (entry->cancelled_by[0] == '\0') {
+        describe(entry, what);
+        log_info("%s is cancelled by %s", what, caller);
+        snprintf(entry->cancelled_by, sizeof entry->cancelled_by, "%s", caller);
+    }
+    child_stop(entry->child, CANCEL_SECONDS);
+}

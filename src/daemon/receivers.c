@@ -1,0 +1,370 @@
+#include "daemon/receivers_internal.h"
+
+#include <string.h>
+
+#include "daemon/backoff_internal.h"
+#include "daemon/jobs_internal.h"
+#include "daemon/start_line_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+
+#define STOP_SECONDS     3
+#define MOST_REPORT_SIZE (16 * 1024) /* it stands in lines that others read */
+
+struct receiver {
+    struct supervisor *supervisor;
+    char name[64];
+    struct server_config wish; /* what the worker was started with */
+    struct child *child;       /* NULL between two tries */
+    struct event *timer;       /* until the next try */
+    struct backoff backoff;
+    bool is_removed;    /* no longer in the configuration: ends for good */
+    bool is_restarting; /* ends to begin again at once */
+    json_t *report;     /* "data" of the last report, without the next two */
+    json_t *last_backup;
+    char system_id[24];
+    struct timestamp changed_at; /* when the supervisor itself last set the state */
+    struct receiver *next;
+};
+
+static struct receiver *find(const struct supervisor *supervisor, const char *name)
+{
+    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (!receiver->is_removed && strcmp(receiver->name, name) == 0)
+            return receiver;
+    return NULL;
+}
+
+static json_t *now_to_json(void)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    timestamp_format(clock_now(), text);
+    return json_string(text);
+}
+
+/* ---- what is observed ---- */
+
+static bool has_state(const struct receiver *receiver, const char *state)
+{
+    const char *has = json_text_or_null(receiver->report, "state");
+
+    return has != NULL && strcmp(has, state) == 0;
+}
+
+static void publish(struct receiver *receiver)
+{
+    json_t *event SCOPED(scoped_json) = receivers_wal_event(receiver->supervisor, receiver->name);
+
+    if (event != NULL)
+        jobs_tell_backup(receiver->supervisor, receiver->name, event);
+    receivers_update_status(receiver->supervisor);
+}
+
+/* The supervisor's own word, where there is no worker that could report. */
+static void set_state(struct receiver *receiver, const char *state, const struct error *failure)
+{
+    json_t *error = json_null();
+
+    if (failure != NULL) {
+        error = control_error_to_json(failure);
+        json_object_del(error, "event");
+    }
+    json_object_set_new(receiver->report, "state", json_string(state));
+    json_object_set_new(receiver->report, "since", now_to_json());
+    json_object_set_new(receiver->report, "error", error);
+    publish(receiver);
+}
+
+static json_t *first_report(const struct receiver *receiver)
+{
+    return json_pack("{s:s, s:o, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n}", "state", "starting", "since",
+                     now_to_json(), "timeline", 0, "received", "flushed", "server_position", "last_message_at", "slot",
+                     control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher",
+                     "", "error");
+}
+
+static void take_report(struct receiver *receiver, const json_t *data)
+{
+    const char *system_id = json_text_or_null(data, "system_id");
+    const json_t *last_backup = json_object_get(data, "last_backup");
+
+    if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
+        return;
+    json_decref(receiver->report);
+    receiver->report = json_copy((json_t *)data);
+    json_object_del(receiver->report, "system_id");
+    json_object_del(receiver->report, "last_backup");
+    if (system_id != NULL)
+        snprintf(receiver->system_id, sizeof receiver->system_id, "%s", system_id);
+    /* A worker looks once, at its start; later news come from the jobs. */
+    if (receiver->last_backup == NULL && json_is_object(last_backup))
+        receiver->last_backup = json_incref((json_t *)last_backup);
+    if (has_state(receiver, "streaming"))
+        backoff_reset(&receiver->backoff);
+    publish(receiver);
+}
+
+/* ---- the worker ---- */
+
+static void start(struct receiver *receiver);
+
+static void on_line(void *owner, const json_t *message)
+{
+    struct receiver *receiver = owner;
+    const char *event = json_text_or_null(message, "event");
+    struct error failure;
+
+    if (strcmp(event, "receiver") == 0) {
+        take_report(receiver, json_object_get(message, "data"));
+    } else if (strcmp(event, "error") == 0) {
+        control_error_from_json(message, &failure);
+        set_state(receiver, "waiting", &failure);
+    }
+}
+
+static void free_receiver(struct receiver *receiver)
+{
+    if (receiver->timer != NULL)
+        event_free(receiver->timer);
+    json_decref(receiver->report);
+    json_decref(receiver->last_backup);
+    free(receiver);
+}
+
+static void remove_receiver(struct receiver *receiver)
+{
+    struct receiver **at = &receiver->supervisor->receivers;
+
+    while (*at != receiver)
+        at = &(*at)->next;
+    *at = receiver->next;
+    free_receiver(receiver);
+}
+
+static void try_later(struct receiver *receiver, const struct error *failure)
+{
+    struct timeval delay = {.tv_sec = backoff_next_seconds(&receiver->backoff)};
+
+    log_warning("receiver of \"%s\": %s; the next try is in %ld s", receiver->name, failure->message,
+                (long)delay.tv_sec);
+    set_state(receiver, "waiting", failure);
+    evtimer_add(receiver->timer, &delay);
+}
+
+static void on_ended(void *owner, const struct child_end *end)
+{
+    struct receiver *receiver = owner;
+    struct error failure;
+
+    receiver->child = NULL;
+    if (receiver->supervisor->is_stopping)
+        return;
+    if (receiver->is_removed) {
+        remove_receiver(receiver);
+        return;
+    }
+    if (receiver->is_restarting) {
+        start(receiver);
+        return;
+    }
+    error_set(&failure, ERROR_FAILED, "the receive worker %s", end->reason);
+    if (json_is_object(json_object_get(receiver->report, "error")) && !end->is_signalled)
+        control_error_from_json(json_object_get(receiver->report, "error"), &failure);
+    try_later(receiver, &failure);
+}
+
+static void start(struct receiver *receiver)
+{
+    static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
+    struct supervisor *supervisor = receiver->supervisor;
+    const struct server_config *server;
+    struct error err;
+
+    receiver->is_restarting = false;
+    if (supervisor->is_stopping)
+        return;
+    if (!config_find_server(supervisor->config, receiver->name, &server, &err))
+        return;
+    receiver->wish = *server;
+    json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
+                                                                               .is_wanted = start_line_wants_one,
+                                                                               .context = receiver->name,
+                                                                               .server = receiver->name});
+    if (!child_start(&supervisor->children, ROLE_receive, -1, line, &handlers, receiver, &receiver->child, &err))
+        try_later(receiver, &err);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    start(context);
+}
+
+static void add(struct supervisor *supervisor, const struct server_config *server)
+{
+    struct receiver *receiver = memory_new(sizeof *receiver);
+    struct receiver **at = &supervisor->receivers;
+
+    receiver->supervisor = supervisor;
+    receiver->wish = *server;
+    snprintf(receiver->name, sizeof receiver->name, "%s", server->name);
+    receiver->report = first_report(receiver);
+    receiver->timer = evtimer_new(supervisor->events, on_timer, receiver);
+    if (receiver->timer == NULL)
+        abort();
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = receiver;
+    start(receiver);
+}
+
+/* ---- what is wished ---- */
+
+void receivers_start(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->config->server_count; i++)
+        add(supervisor, &supervisor->config->servers[i]);
+    receivers_update_status(supervisor);
+}
+
+static bool is_same_text(const char *left, const char *right)
+{
+    return strcmp(left, right) == 0;
+}
+
+/* Lists name who may do what; that is the supervisor's business and no reason to reconnect. */
+static bool is_same_wish(const struct settings *left, const struct settings *right)
+{
+    bool is_same = true;
+
+#define TEXT(name, scope, when, default_text, sample, help)          is_same = is_same && is_same_text(left->name, right->name);
+#define NUMBER(name, scope, when, default_number, least, most, help) is_same = is_same && left->name == right->name;
+#define CHOICE(name, scope, when, default_text, choices, help)                                                         \
+    is_same = is_same && is_same_text(left->name, right->name);
+#define BOOLEAN(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
+#define LIST(name, scope, when, default_text, sample, help)
+#include "pgcoffer/config/settings.def"
+#undef TEXT
+#undef NUMBER
+#undef CHOICE
+#undef BOOLEAN
+#undef LIST
+    return is_same;
+}
+
+static void restart(struct receiver *receiver)
+{
+    log_info("receiver of \"%s\": starting again with the new settings", receiver->name);
+    backoff_reset(&receiver->backoff);
+    evtimer_del(receiver->timer);
+    if (receiver->child == NULL) {
+        start(receiver);
+        return;
+    }
+    receiver->is_restarting = true;
+    child_stop(receiver->child, STOP_SECONDS);
+}
+
+static void follow_removal(struct receiver *receiver)
+{
+    log_info("receiver of \"%s\": ended, the server is no longer in the configuration", receiver->name);
+    receiver->is_removed = true;
+    if (receiver->child == NULL)
+        remove_receiver(receiver);
+    else
+        child_stop(receiver->child, STOP_SECONDS);
+}
+
+void receivers_follow_configuration(struct supervisor *supervisor, bool is_restart_of_all_needed)
+{
+    struct receiver *receiver = supervisor->receivers;
+
+    while (receiver != NULL) {
+        struct receiver *next = receiver->next;
+        const struct server_config *server;
+        struct error err;
+        if (receiver->is_removed) {
+            receiver = next;
+            continue;
+        }
+        if (!config_find_server(supervisor->config, receiver->name, &server, &err))
+            follow_removal(receiver);
+        else if (is_restart_of_all_needed || !is_same_wish(&receiver->wish.settings, &server->settings))
+            restart(receiver);
+        receiver = next;
+    }
+    for (size_t i = 0; i < supervisor->config->server_count; i++)
+        if (find(supervisor, supervisor->config->servers[i].name) == NULL) {
+            jobs_start_resume(supervisor, supervisor->config->servers[i].name);
+            add(supervisor, &supervisor->config->servers[i]);
+        }
+    receivers_update_status(supervisor);
+}
+
+void receivers_free(struct supervisor *supervisor)
+{
+    while (supervisor->receivers != NULL)
+        remove_receiver(supervisor->receivers);
+}
+
+/* ---- for others ---- */
+
+json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server)
+{
+    const struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL)
+        return json_pack("{s:s, s:n, s:s, s:n}", "server", server, "receiver", "system_id", "", "last_backup");
+    return json_pack("{s:s, s:O, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
+                     control_text(receiver->system_id), "last_backup",
+                     receiver->last_backup != NULL ? json_incref(receiver->last_backup) : json_null());
+}
+
+json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)
+{
+    const struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL)
+        return NULL;
+    json_t *data = json_copy(receiver->report);
+    json_object_set_new(data, "system_id", control_text(receiver->system_id));
+    return json_pack("{s:s, s:o}", "event", "wal", "data", data);
+}
+
+void receivers_set_last_backup(struct supervisor *supervisor, const char *server, const json_t *backup)
+{
+    struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL)
+        return;
+    json_decref(receiver->last_backup);
+    receiver->last_backup = json_is_object(backup) ? json_incref((json_t *)backup) : NULL;
+    receivers_update_status(supervisor);
+}
+
+void receivers_update_status(struct supervisor *supervisor)
+{
+    unsigned streaming = 0, all = 0;
+    const char *newest = NULL;
+    const char *newest_server = "";
+
+    if (supervisor->is_stopping)
+        return;
+    for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
+        const char *id = json_text_or_null(receiver->last_backup, "id");
+        if (receiver->is_removed)
+            continue;
+        all++;
+        if (has_state(receiver, "streaming"))
+            streaming++;
+        if (id != NULL && (newest == NULL || strcmp(id, newest) > 0)) {
+            newest = id;
+            newest_server = receiver->name;
+        }
+    }
+    notifier_status(&supervisor->notifier, "streaming from %u of %u server%s; %s%s%s%s", streaming, all,
+                    all == 1 ? "" : "s", newest != NULL ? "last backup " : "no backup yet",
+                    newest != NULL ? newest : "", newest != NULL ? " of " : "", newest_server);
+}

@@ -1,0 +1,112 @@
+#include "daemon/sessions_internal.h"
+
+#include "daemon/rights_internal.h"
+#include "daemon/start_line_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+
+struct session {
+    struct supervisor *supervisor;
+    uid_t uid;
+    char caller[128];
+    struct session *next;
+};
+
+/* What a caller may see of the configuration: the server named, or with a list all for which the right suffices. */
+struct visibility {
+    const struct supervisor *supervisor;
+    const struct caller *caller;
+    const struct request *request;
+};
+
+static bool is_visible(const void *context, const struct server_config *server)
+{
+    const struct visibility *visibility = context;
+    const struct supervisor *supervisor = visibility->supervisor;
+
+    if (rights_is_admin(visibility->caller, supervisor->config, supervisor->own_uid))
+        return true;
+    if (visibility->request->server[0] != '\0')
+        return start_line_wants_one(visibility->request->server, server);
+    return rights_over_server(visibility->caller, supervisor->config, supervisor->own_uid, server) >=
+           commands[visibility->request->command].right;
+}
+
+static void on_line(void *owner, const json_t *message)
+{
+    (void)owner;
+    (void)message; /* a session speaks to its client */
+}
+
+static void on_ended(void *owner, const struct child_end *end)
+{
+    struct session *session = owner;
+    struct session **at = &session->supervisor->sessions;
+
+    if (end->is_signalled && !session->supervisor->is_stopping)
+        log_warning("the session of %s %s", session->caller, end->reason);
+    while (*at != session)
+        at = &(*at)->next;
+    *at = session->next;
+    free(session);
+}
+
+static bool start_child(struct client *client, int fd, const struct request *request, enum right right,
+                        struct session *session, struct error *err)
+{
+    static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
+    struct supervisor *supervisor = client_supervisor(client);
+    const struct visibility visibility = {supervisor, client_caller(client), request};
+    struct child *child;
+
+    json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
+                                                                               .is_wanted = is_visible,
+                                                                               .context = &visibility,
+                                                                               .server = request->server,
+                                                                               .request = request,
+                                                                               .right = right_word(right),
+                                                                               .caller = session->caller});
+    return child_start(&supervisor->children, ROLE_serve, fd, line, &handlers, session, &child, err);
+}
+
+bool sessions_start(struct client *client, const struct request *request, enum right right, struct error *err)
+{
+    struct supervisor *supervisor = client_supervisor(client);
+    int fd = client_bare_descriptor(client);
+
+    if (fd < 0) {
+        error_set(err, ERROR_USAGE, "more came after the request before it was answered");
+        return error_hint(err, "Wait for the answer before sending the next request.");
+    }
+    struct session *session = memory_new(sizeof *session);
+    session->supervisor = supervisor;
+    session->uid = client_uid(client);
+    snprintf(session->caller, sizeof session->caller, "%s", client_caller(client)->text);
+    if (!start_child(client, fd, request, right, session, err)) {
+        free(session);
+        return false;
+    }
+    session->next = supervisor->sessions;
+    supervisor->sessions = session;
+    client_drop(client); /* our copy of the connection; the worker has its own */
+    return true;
+}
+
+size_t sessions_count(const struct supervisor *supervisor, uid_t uid)
+{
+    size_t count = 0;
+
+    for (const struct session *session = supervisor->sessions; session != NULL; session = session->next)
+        if (session->uid == uid)
+            count++;
+    return count;
+}
+
+size_t sessions_count_all(const struct supervisor *supervisor)
+{
+    size_t count = 0;
+
+    for (const struct session *session = supervisor->sessions; session != NULL; session = session->next)
+        count++;
+    return count;
+}
