@@ -20,7 +20,7 @@ struct restore_options {
     unsigned jobs; /* 0: one per core */
     bool is_dry_run;
     bool keep_archive_mode;
-    const char *restore_command_prefix; /* "'/usr/bin/pgcoffer' -c '/etc/...' --direct": up to, without, "wal-get" */
+    const char *restore_command_prefix; /* "/usr/bin/pgcoffer -c /etc/... --direct": up to, without, "wal-get" */
     /* --standby: the server's settings for primary_conninfo; NULL without a configuration (then it is an error) */
     const struct server_config *server;
     void (*progress)(void *context, const struct progress *progress);
@@ -39,7 +39,7 @@ struct restore_options {
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
                  struct error *err) NODISCARD;
 
-/* The word as sh(1) reads it back, in single quotes; malloc'd. */
+/* The word as sh(1) reads it back, in single quotes where it needs any; malloc'd. */
 char *restore_quote_for_shell(const char *text) NEVER_NULL;
 
 enum wal_get_outcome { WAL_GET_WRITTEN, WAL_GET_NOT_THERE };

@@ -86,8 +86,6 @@ bool restore_make_places(struct restore *restore, struct error *err)
     return true;
 }
 
-/* ---- the end ---- */
-
 struct manifest_copy {
     const char *path;
     int fd;
@@ -108,7 +106,7 @@ static bool inflate_manifest(void *context, const void *bytes, size_t size, stru
     return inflater_feed(copy->inflater, bytes, size, err);
 }
 
-static bool write_backup_manifest(struct restore *restore, struct error *err)
+bool restore_write_manifest(struct restore *restore, struct error *err)
 {
     const struct restore_place *place = data_directory(restore);
     char *path SCOPED(scoped_free) = memory_text("%s/" MANIFEST, place->path);
@@ -124,6 +122,8 @@ static bool write_backup_manifest(struct restore *restore, struct error *err)
         return error_wrap(err, "could not write \"%s\"", path);
     return file_sync(fd, path, err);
 }
+
+/* ---- the end ---- */
 
 /* PostgreSQL makes them anew from tablespace_map; until then pg_verifybackup and people want to see them. */
 static bool link_tablespaces(const struct restore *restore, struct error *err)
@@ -187,8 +187,8 @@ static bool write_signal(const struct restore *restore, struct error *err)
 
 bool restore_write_recovery_files(struct restore *restore, struct error *err)
 {
-    return write_backup_manifest(restore, err) && link_tablespaces(restore, err) &&
-           rewrite_tablespace_map(restore, err) && write_settings(restore, err) && write_signal(restore, err);
+    return link_tablespaces(restore, err) && rewrite_tablespace_map(restore, err) && write_settings(restore, err) &&
+           write_signal(restore, err);
 }
 
 static bool sync_folder(const struct restore *restore, const char *path, struct error *err)

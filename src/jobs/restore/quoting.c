@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <string.h>
 
 #include "jobs/restore/restore_internal.h"
@@ -28,8 +29,19 @@ static const char *escape_for_shell(char character)
     return "'\\''";
 }
 
+/* Quotes only where the shell would see something in the word: people read it. */
+static bool is_plain_word(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++)
+        if (!isalnum((unsigned char)*at) && strchr("/._-=:,+@%", *at) == NULL)
+            return false;
+    return text[0] != '\0';
+}
+
 char *restore_quote_for_shell(const char *text)
 {
+    if (is_plain_word(text))
+        return memory_copy_text(text);
     return quote(text, "'", escape_for_shell, "'");
 }
 

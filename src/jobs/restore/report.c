@@ -1,24 +1,12 @@
-#include <ctype.h>
-#include <string.h>
-
 #include "jobs/restore/restore_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
 #define MICROSECONDS 1e6
 
-/* Quoted only where the shell would see something in it: people read it. */
-static char *shell_word(const char *text)
-{
-    for (const char *at = text; *at != '\0'; at++)
-        if (!isalnum((unsigned char)*at) && strchr("/._-=:,+@%", *at) == NULL)
-            return restore_quote_for_shell(text);
-    return memory_copy_text(text);
-}
-
 static char *start_command(const struct restore *restore)
 {
-    char *directory SCOPED(scoped_free) = shell_word(restore->places[0].path);
+    char *directory SCOPED(scoped_free) = restore_quote_for_shell(restore->places[0].path);
 
     if (restore->has_postgresql_conf)
         return memory_text("pg_ctl -D %s start", directory);

@@ -137,7 +137,7 @@ static void count_bytes(struct restore *restore)
 
 static bool write_everything(struct restore *restore, struct error *err)
 {
-    return restore_make_places(restore, err) && restore_copy(restore, err) &&
+    return restore_make_places(restore, err) && restore_write_manifest(restore, err) && restore_copy(restore, err) &&
            restore_write_recovery_files(restore, err) && restore_fetch_wal(restore, err) &&
            restore_sync(restore, err) && restore_release(restore, err);
 }

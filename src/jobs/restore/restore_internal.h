@@ -195,7 +195,9 @@ char *quote_percent(const char *text) NEVER_NULL;      /* for restore_command */
 /* finish.c */
 /* The folders, empty but for the marker. */
 bool restore_make_places(struct restore *restore, struct error *err) NODISCARD;
-/* The manifest, tablespace links and map, settings and signal file; then the warnings that follow from them. */
+/* Early: the plan's session may have been idle for too long when a large copy is done. */
+bool restore_write_manifest(struct restore *restore, struct error *err) NODISCARD;
+/* Tablespace links and map, settings and signal file; then the warnings that follow from them. */
 bool restore_write_recovery_files(struct restore *restore, struct error *err) NODISCARD;
 /* Everything is durable: the marker goes, and pg_control comes, last of all. */
 bool restore_release(struct restore *restore, struct error *err) NODISCARD;

@@ -43,6 +43,21 @@ static bool take_event(void *context, const json_t *message, struct error *err)
     return true;
 }
 
+/* Lists that would make the line too long are left out of it, and named. */
+static bool check_complete(const json_t *backup, struct error *err)
+{
+    const json_t *name;
+    size_t i;
+
+    json_array_foreach(json_object_get(backup, "left_out"), i, name)
+    {
+        if (json_is_string(name) && strcmp(json_string_value(name), "notices") != 0)
+            return error_set(err, ERROR_FAILED, "the backup has more %s than a plan can carry",
+                             json_string_value(name));
+    }
+    return true;
+}
+
 static bool parse_files(struct restore_plan *plan, const json_t *backup, struct error *err)
 {
     const json_t *files = json_object_get(backup, "files");
@@ -66,7 +81,7 @@ static bool parse_backup(struct restore_plan *plan, const json_t *backup, struct
     const char *mode;
     int64_t version;
 
-    if (!json_get_text(backup, "id", &plan->backup, err) ||
+    if (!check_complete(backup, err) || !json_get_text(backup, "id", &plan->backup, err) ||
         !json_get_number(backup, "server_version", 0, INT32_MAX, &version, err) ||
         !json_get_text(backup, "data_directory_mode", &mode, err) || !parse_files(plan, backup, err))
         return error_wrap(err, "backup");
@@ -141,9 +156,9 @@ bool restore_plan_ask(struct restore *restore, struct error *err)
     if (json_array_size(names) > 0)
         json_object_set(restore->plan.json, "wal_files", names);
     if (!parse_plan(&restore->plan, err)) {
-        error_wrap(err, "could not read the plan of the restore");
-        err->kind = ERROR_DAEMON;
-        return false;
+        if (err->kind == ERROR_INTEGRITY) /* a key that is missing */
+            err->kind = ERROR_DAEMON;
+        return error_wrap(err, "could not read the plan of the restore");
     }
     take_warnings(restore);
     return true;

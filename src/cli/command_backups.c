@@ -1,0 +1,209 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/clock.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+/* What is stored: list, show, delete. */
+
+/* ---- list ---- */
+
+/* {"servers":[{"server":NAME,"backups":[...]}]} from the items and the names. */
+static json_t *group_by_server(const json_t *names, const json_t *items)
+{
+    json_t *servers = json_array();
+    const json_t *name;
+    const json_t *item;
+    size_t i;
+    size_t j;
+
+    json_array_foreach(names, i, name)
+    {
+        json_t *backups = json_array();
+        json_array_foreach(items, j, item)
+        {
+            const char *server = json_text_or_null(item, "server");
+            if (server != NULL && json_is_string(name) && strcmp(server, json_string_value(name)) == 0)
+                json_array_append(backups, (json_t *)item);
+        }
+        json_array_append_new(servers, json_pack("{s:O, s:o}", "server", name, "backups", backups));
+    }
+    return json_pack("{s:o}", "servers", servers);
+}
+
+static void set_duration(struct table *table, size_t column, const json_t *backup)
+{
+    const char *from = json_text_or_null(backup, "started_at");
+    const char *to = json_text_or_null(backup, "stopped_at");
+    struct timestamp started;
+    struct timestamp stopped;
+    struct error ignored;
+    char duration[TEXT_DURATION_SIZE] = "-";
+
+    if (from != NULL && to != NULL && timestamp_parse(from, &started, &ignored) &&
+        timestamp_parse(to, &stopped, &ignored))
+        text_format_duration((double)(stopped.microseconds - started.microseconds) / 1e6, duration);
+    table_set(table, column, "%s", duration);
+}
+
+static void add_backup(struct table *table, const json_t *backup)
+{
+    const char *state = json_text_or_null(backup, "state");
+    const char *start = json_text_or_null(backup, "start_lsn");
+    const char *end = json_text_or_null(backup, "end_lsn");
+    const char *problem = json_text_or_null(json_object_get(backup, "error"), "message");
+
+    table_add_row(table);
+    table_set_text(table, 0, backup, "server");
+    table_set_text(table, 1, backup, "id");
+    table_set_text(table, 2, backup, "state");
+    table_set_text(table, 3, backup, "kind");
+    table_set_text(table, 4, backup, "started_at");
+    set_duration(table, 5, backup);
+    table_set_bytes(table, 6, backup, "size_bytes");
+    table_set_bytes(table, 7, backup, "stored_bytes");
+    table_set(table, 8, "%s%s%s", start != NULL ? start : "-", end != NULL ? ".." : "", end != NULL ? end : "");
+    if (problem != NULL)
+        table_set(table, 9, "%s", problem);
+    else
+        table_set_text(table, 9, backup, "label");
+    if (state != NULL && (strcmp(state, "damaged") == 0 || strcmp(state, "unreadable") == 0))
+        table_mark_bad(table);
+}
+
+bool command_list(struct invocation *invocation, struct error *err)
+{
+    static const char *const titles[] = {
+        "SERVER", "ID",   "STATE", "KIND", "STARTED", TABLE_RIGHT "TOOK", TABLE_RIGHT "SIZE", TABLE_RIGHT "STORED",
+        "WAL",    "LABEL"};
+    struct conversation conversation SCOPED(conversation_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+    const json_t *backup;
+    size_t i;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation)) {
+        json_t *data SCOPED(scoped_json) = group_by_server(json_object_get(result, "servers"), conversation.items);
+        output_json(data);
+        return true;
+    }
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 10);
+    json_array_foreach(conversation.items, i, backup)
+    {
+        add_backup(table, backup);
+    }
+    if (json_array_size(conversation.items) == 0)
+        output_line(invocation, "no backups");
+    table_print(table);
+    return true;
+}
+
+/* ---- show ---- */
+
+bool command_show(struct invocation *invocation, struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation))
+        output_json(result);
+    else
+        table_print_members(invocation, result);
+    return true;
+}
+
+/* ---- delete ---- */
+
+static bool ask(const struct invocation *invocation, struct control_stream *stream, enum command_id command,
+                struct conversation *conversation, json_t **ret_result, struct error *err)
+{
+    struct request request SCOPED(request_done) = {.command = command, .options = json_object()};
+
+    conversation->invocation = invocation;
+    snprintf(request.server, sizeof request.server, "%s", invocation_argument(invocation, 0));
+    if (command == COMMAND_ID_show)
+        snprintf(request.backup, sizeof request.backup, "%s", invocation_argument(invocation, 1));
+    return conversation_run(conversation, stream, &request, ret_result, err);
+}
+
+/* Would the server be left without a backup to restore? */
+static bool is_last_complete(const json_t *items, const char *id)
+{
+    bool is_complete = false;
+    const json_t *item;
+    size_t others = 0;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        const char *state = json_text_or_null(item, "state");
+        const char *other = json_text_or_null(item, "id");
+        if (state == NULL || other == NULL || strcmp(state, "complete") != 0)
+            continue;
+        if (strcmp(other, id) == 0)
+            is_complete = true;
+        else
+            others++;
+    }
+    return is_complete && others == 0;
+}
+
+static void report_preview(const struct invocation *invocation, const json_t *backup, bool needs_force)
+{
+    char freed[TEXT_BYTES_SIZE];
+    const char *id = json_text_or_null(backup, "id");
+    int64_t bytes = json_number_or(backup, "stored_bytes", 0);
+
+    if (output_is_json(invocation)) {
+        json_t *data SCOPED(scoped_json) =
+            json_pack("{s:b, s:s, s:s, s:I, s:b}", "dry_run", 1, "server", invocation_argument(invocation, 0), "backup",
+                      id != NULL ? id : "", "freed_bytes", (json_int_t)bytes, "needs_force", needs_force);
+        output_json(data);
+        return;
+    }
+    text_format_bytes((uint64_t)bytes, freed);
+    output_line(invocation, "backup %s of %s would be deleted, which would free %s", id != NULL ? id : "?",
+                invocation_argument(invocation, 0), freed);
+    if (needs_force)
+        output_line(invocation, "it is the last complete backup: --force would be needed");
+}
+
+static bool preview_delete(const struct invocation *invocation, struct error *err)
+{
+    struct session_source *source SCOPED(scoped_session_source) = NULL;
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+    struct conversation shown SCOPED(conversation_done) = {0};
+    struct conversation listed SCOPED(conversation_done) = {0};
+    json_t *backup SCOPED(scoped_json) = NULL;
+    json_t *names SCOPED(scoped_json) = NULL;
+
+    if (!session_source_new(invocation, false, &source, err) || !session_source_open(source, &stream, err) ||
+        !ask(invocation, stream, COMMAND_ID_show, &shown, &backup, err) ||
+        !ask(invocation, stream, COMMAND_ID_list, &listed, &names, err))
+        return false;
+    const char *id = json_text_or_null(backup, "id");
+    report_preview(invocation, backup,
+                   !invocation_has(invocation, OPTION_ID_force) && id != NULL && is_last_complete(listed.items, id));
+    return true;
+}
+
+bool command_delete(struct invocation *invocation, struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {.is_job = true};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (invocation_has(invocation, OPTION_ID_dry_run))
+        return preview_delete(invocation, err);
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation))
+        output_json(result);
+    else
+        report_job_result(invocation, result);
+    return true;
+}

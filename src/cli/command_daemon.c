@@ -1,0 +1,192 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/wal/position.h"
+
+/* ping, status, reload, shutdown */
+
+/* A daemon that does not end by itself in this time will not. */
+#define SHUTDOWN_MILLISECONDS 60000
+
+bool command_ping(struct invocation *invocation, struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation)) {
+        output_json(result);
+        return true;
+    }
+    const char *version = json_text_or_null(result, "version");
+    const char *started = json_text_or_null(result, "started_at");
+    output_line(invocation, "pgcofferd %s is there: pid %" PRId64 ", since %s", version != NULL ? version : "?",
+                json_number_or(result, "pid", 0), started != NULL ? started : "?");
+    return true;
+}
+
+/* ---- status ---- */
+
+/* How many bytes of WAL the server has and we do not. */
+static void set_lag(struct table *table, size_t column, const json_t *receiver)
+{
+    const char *theirs = json_text_or_null(receiver, "server_position");
+    const char *ours = json_text_or_null(receiver, "flushed");
+    struct wal_position end;
+    struct wal_position flushed;
+    struct error ignored;
+    char text[TEXT_BYTES_SIZE] = "-";
+
+    if (theirs != NULL && ours != NULL && wal_position_parse(theirs, &end, &ignored) &&
+        wal_position_parse(ours, &flushed, &ignored))
+        text_format_bytes(end.value > flushed.value ? end.value - flushed.value : 0, text);
+    table_set(table, column, "%s", text);
+}
+
+static void add_server(struct table *table, const json_t *server)
+{
+    const json_t *receiver = json_object_get(server, "receiver");
+    const json_t *backup = json_object_get(server, "last_backup");
+    const char *state = json_text_or_null(receiver, "state");
+    const char *id = json_text_or_null(backup, "id");
+
+    table_add_row(table);
+    table_set_text(table, 0, server, "server");
+    table_set_text(table, 1, receiver, "state");
+    table_set_text(table, 2, receiver, "since");
+    table_set_text(table, 3, receiver, "timeline");
+    table_set_text(table, 4, receiver, "flushed");
+    set_lag(table, 5, receiver);
+    table_set_text(table, 6, receiver, "slot");
+    table_set_text(table, 7, receiver, "tls_version");
+    table_set(table, 8, "%s", id != NULL ? id : "none");
+    if (state != NULL && strcmp(state, "alarm") == 0)
+        table_mark_bad(table);
+}
+
+static void print_fault(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *fault = json_object_get(json_object_get(server, "receiver"), "error");
+    const char *name = json_text_or_null(server, "server");
+    const char *message = json_text_or_null(fault, "message");
+    const char *detail = json_text_or_null(fault, "detail");
+    const char *hint = json_text_or_null(fault, "hint");
+
+    if (message == NULL)
+        return;
+    output_line(invocation, "%s", "");
+    output_line(invocation, "%s: %s", name != NULL ? name : "?", message);
+    if (!text_is_empty(detail))
+        output_line(invocation, "  detail: %s", detail);
+    if (!text_is_empty(hint))
+        output_line(invocation, "  hint: %s", hint);
+}
+
+static void print_status(const struct invocation *invocation, const json_t *status)
+{
+    static const char *const titles[] = {"SERVER",     "RECEIVER",           "SINCE", TABLE_RIGHT "TIMELINE",
+                                         "FLUSHED",    TABLE_RIGHT "BEHIND", "SLOT",  "TLS",
+                                         "LAST BACKUP"};
+    const json_t *servers = json_object_get(status, "servers");
+    const char *version = json_text_or_null(status, "version");
+    const char *base = json_text_or_null(status, "base_dir");
+    const json_t *server;
+    size_t running = 0;
+    const json_t *job;
+    size_t i;
+
+    json_array_foreach(json_object_get(status, "jobs"), i, job)
+    {
+        const char *state = json_text_or_null(job, "state");
+        running += state != NULL && strcmp(state, "running") == 0;
+    }
+    output_line(invocation, "pgcofferd %s, pid %" PRId64 ", repository %s, running jobs: %zu",
+                version != NULL ? version : "?", json_number_or(status, "pid", 0), base != NULL ? base : "?", running);
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 9);
+    json_array_foreach(servers, i, server)
+    {
+        add_server(table, server);
+    }
+    table_print(table);
+    json_array_foreach(servers, i, server)
+    {
+        print_fault(invocation, server);
+    }
+}
+
+bool command_status(struct invocation *invocation, struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation))
+        output_json(result);
+    else
+        print_status(invocation, result);
+    return true;
+}
+
+/* ---- reload, shutdown ---- */
+
+bool command_reload(struct invocation *invocation, struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (output_is_json(invocation)) {
+        output_json(result);
+        return true;
+    }
+    const char *restart = json_text_or_null(result, "restart_needed");
+    output_line(invocation, "the configuration is read again: %zu servers",
+                json_array_size(json_object_get(result, "servers")));
+    if (!text_is_empty(restart))
+        output_warning(invocation, "these changes need a restart of the daemon: %s", restart);
+    return true;
+}
+
+/* The connection ends with the daemon. */
+static bool wait_for_end(struct control_stream *stream, struct error *err)
+{
+    control_stream_set_timeout(stream, SHUTDOWN_MILLISECONDS);
+    for (;;) {
+        json_t *message SCOPED(scoped_json) = NULL;
+        if (!control_receive(stream, &message, err)) {
+            if (err->errnum != ETIMEDOUT)
+                return true; /* broken off: it has ended all the same */
+            error_wrap(err, "the daemon has not ended after %d s", SHUTDOWN_MILLISECONDS / 1000);
+            return error_hint(err, "See `systemctl status pgcofferd` or its log.");
+        }
+        if (message == NULL)
+            return true;
+    }
+}
+
+bool command_shutdown(struct invocation *invocation, struct error *err)
+{
+    struct session_source *source SCOPED(scoped_session_source) = NULL;
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+    struct conversation conversation SCOPED(conversation_done) = {.invocation = invocation};
+    struct request request SCOPED(request_done) = {0};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!invocation_request(invocation, &request, err) || !session_source_new(invocation, false, &source, err) ||
+        !session_source_open(source, &stream, err) ||
+        !conversation_run(&conversation, stream, &request, &result, err) || !wait_for_end(stream, err))
+        return false;
+    if (output_is_json(invocation))
+        output_json(result);
+    else
+        output_line(invocation, "the daemon has ended");
+    return true;
+}

@@ -1,0 +1,400 @@
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/jobs/restore.h"
+
+#define MOST_JOBS   64
+#define MOST_GROUPS 64
+
+static volatile sig_atomic_t is_interrupted;
+
+static void note_interrupt(int signal_number)
+{
+    (void)signal_number;
+    if (is_interrupted) /* twice: somebody does not want to wait for an orderly end */
+        _exit(1);
+    is_interrupted = 1;
+}
+
+/* ---- options ---- */
+
+static char *absolute_path(const char *path)
+{
+    if (path[0] == '/')
+        return memory_copy_text(path);
+    char *folder SCOPED(scoped_free) = getcwd(NULL, 0);
+    return memory_text("%s/%s", folder != NULL ? folder : "", path);
+}
+
+static bool parse_jobs(const struct invocation *invocation, unsigned *ret_jobs, struct error *err)
+{
+    const char *text = invocation_text(invocation, OPTION_ID_jobs);
+    uint64_t number = 0;
+
+    if (text != NULL && (!text_parse_unsigned(text, MOST_JOBS, &number) || number == 0))
+        return error_set(err, ERROR_USAGE, "--jobs: \"%s\" is not a number between 1 and %d", text, MOST_JOBS);
+    *ret_jobs = (unsigned)number;
+    return true;
+}
+
+static bool parse_archive_mode(const struct invocation *invocation, bool *ret_keep, struct error *err)
+{
+    const char *text = invocation_text(invocation, OPTION_ID_archive_mode);
+
+    *ret_keep = text != NULL && strcmp(text, "preserve") == 0;
+    if (text == NULL || *ret_keep || strcmp(text, "off") == 0)
+        return true;
+    return error_set(err, ERROR_USAGE, "--archive-mode: \"%s\" is neither off nor preserve", text);
+}
+
+struct mappings {
+    struct tablespace_mapping *list;
+    size_t count;
+};
+
+static void mappings_done(struct mappings *mappings)
+{
+    for (size_t i = 0; i < mappings->count; i++)
+        free((char *)mappings->list[i].old_path); /* new_path lies in the same piece */
+    free(mappings->list);
+}
+
+/* "OLD=NEW"; as in pg_basebackup an equals sign within a path is written \=. */
+static bool split_mapping(const char *text, struct tablespace_mapping *ret_mapping, struct error *err)
+{
+    char *copy SCOPED(scoped_free) = memory_copy_text(text);
+    char *end = copy;
+    char *new_path = NULL;
+
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at == '\\' && at[1] == '=') {
+            *end++ = *++at;
+        } else if (*at == '=' && new_path == NULL) {
+            *end++ = '\0';
+            new_path = end;
+        } else {
+            *end++ = *at;
+        }
+    }
+    *end = '\0';
+    if (new_path == NULL || copy[0] == '\0' || new_path[0] == '\0') {
+        error_set(err, ERROR_USAGE, "--tablespace-map: \"%s\" is not OLD=NEW", text);
+        return error_hint(err, "OLD is the tablespace's path or its oid, NEW an absolute path: 16389=/srv/space.");
+    }
+    *ret_mapping = (struct tablespace_mapping){.old_path = TAKE(copy), .new_path = new_path};
+    return true;
+}
+
+static bool parse_mappings(const struct invocation *invocation, struct mappings *ret_mappings, struct error *err)
+{
+    ret_mappings->list = memory_new((invocation->occurrence_count + 1) * sizeof ret_mappings->list[0]);
+    for (size_t i = 0; i < invocation->occurrence_count; i++) {
+        const struct occurrence *occurrence = &invocation->occurrences[i];
+        if (occurrence->option != OPTION_ID_tablespace_map)
+            continue;
+        if (!split_mapping(occurrence->text, &ret_mappings->list[ret_mappings->count], err))
+            return false;
+        ret_mappings->count++;
+    }
+    return true;
+}
+
+/* ---- restore_command ---- */
+
+static void add_word(char **command, const char *option, const char *value)
+{
+    char *quoted SCOPED(scoped_free) = value != NULL ? restore_quote_for_shell(value) : memory_copy_text("");
+    char *longer = memory_text("%s%s%s%s%s", *command, (*command)[0] != '\0' ? " " : "", option,
+                               option[0] != '\0' && value != NULL ? " " : "", quoted);
+
+    free(*command);
+    *command = longer;
+}
+
+/* What PostgreSQL has to run later, wherever it runs it: this binary, and where it found the repository. */
+static bool make_prefix(const struct invocation *invocation, char **ret_prefix, struct error *err)
+{
+    char self[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    const char *configuration = invocation_text(invocation, OPTION_ID_config);
+    const char *socket = invocation_text(invocation, OPTION_ID_socket);
+
+    if (size < 0)
+        return error_set_errno(err, "could not find out where this program lies");
+    self[size] = '\0';
+    char *prefix = memory_copy_text("");
+    add_word(&prefix, "", self);
+    if (configuration != NULL) {
+        char *path SCOPED(scoped_free) = absolute_path(configuration);
+        add_word(&prefix, "-c", path);
+    }
+    if (socket != NULL) {
+        char *path SCOPED(scoped_free) = absolute_path(socket);
+        add_word(&prefix, "--socket", path);
+    }
+    if (invocation_has(invocation, OPTION_ID_direct))
+        add_word(&prefix, "--direct", NULL);
+    *ret_prefix = prefix;
+    return true;
+}
+
+/* ---- the user ---- */
+
+static bool find_owner(const struct invocation *invocation, const struct passwd **ret_owner, struct error *err)
+{
+    const char *name = invocation_text(invocation, OPTION_ID_owner);
+
+    *ret_owner = NULL;
+    if (name == NULL)
+        return true;
+    errno = 0;
+    const struct passwd *owner = getpwnam(name);
+    if (owner == NULL)
+        return error_set(err, ERROR_USAGE, "--owner: there is no OS user \"%s\"", name);
+    if (geteuid() != 0 && owner->pw_uid != geteuid())
+        return error_set(err, ERROR_USAGE, "--owner: only root can become \"%s\"", name);
+    *ret_owner = owner;
+    return true;
+}
+
+/* For good: nothing of root's is left but the connections that others opened. */
+static bool become(const struct passwd *owner, struct error *err)
+{
+    if (geteuid() != 0 || owner == NULL || owner->pw_uid == 0)
+        return true;
+    if (initgroups(owner->pw_name, owner->pw_gid) < 0 || setgid(owner->pw_gid) < 0 || setuid(owner->pw_uid) < 0)
+        return error_set_kind_errno(err, ERROR_STORAGE, "could not become the user \"%s\"", owner->pw_name);
+    return true;
+}
+
+/* By the rules of the daemon: its own user, members of admin_group, restorers. */
+static bool may_ask_daemon(const struct config *config, const struct server_config *server, const struct passwd *owner)
+{
+    char *admins SCOPED(scoped_free) = memory_text("@%s", config->settings.admin_group);
+    char *names[MOST_GROUPS];
+    gid_t groups[MOST_GROUPS];
+    int count = getgroups(MOST_GROUPS, groups);
+    size_t known = 0;
+    struct stat status;
+
+    if (stat(config->settings.base_dir, &status) == 0 && status.st_uid == owner->pw_uid)
+        return true;
+    for (int i = 0; i < count; i++) {
+        const struct group *group = getgrgid(groups[i]);
+        if (group != NULL)
+            names[known++] = memory_copy_text(group->gr_name);
+    }
+    const char *const *known_names = (const char *const *)names;
+    bool may = config_list_has(server->settings.restorers, owner->pw_name, known_names, known) ||
+               config_list_has(admins, owner->pw_name, known_names, known);
+    for (size_t i = 0; i < known; i++)
+        free(names[i]);
+    return may;
+}
+
+/* PostgreSQL will run wal-get as this user, again and again: better said now than at its start. */
+static void advise_user(const struct invocation *invocation, const struct config *config,
+                        const struct server_config *server, const struct passwd *owner)
+{
+    const char *configuration = invocation_text(invocation, OPTION_ID_config);
+
+    if (owner == NULL || invocation_has(invocation, OPTION_ID_with_wal) ||
+        invocation_has(invocation, OPTION_ID_dry_run))
+        return;
+    if (configuration != NULL && access(configuration, R_OK) < 0)
+        output_warning(invocation, "%s cannot read \"%s\", which PostgreSQL's restore_command names", owner->pw_name,
+                       configuration);
+    if (config == NULL)
+        return;
+    if (invocation_has(invocation, OPTION_ID_direct)) {
+        if (access(config->settings.base_dir, R_OK | X_OK) < 0)
+            output_warning(
+                invocation,
+                "%s cannot read the repository \"%s\": PostgreSQL will not get its WAL with --direct; restore "
+                "through the daemon, or use --with-wal",
+                owner->pw_name, config->settings.base_dir);
+        return;
+    }
+    if (server != NULL && !may_ask_daemon(config, server, owner))
+        output_warning(invocation, "%s is not in restorers of [%s]: PostgreSQL will not get its WAL", owner->pw_name,
+                       server->name);
+}
+
+/* ---- running ---- */
+
+struct running {
+    const struct invocation *invocation;
+    struct progress_bar bar;
+};
+
+static void show_progress(void *context, const struct progress *progress)
+{
+    struct running *running = context;
+
+    progress_bar_show(&running->bar, progress);
+}
+
+static void show_warning(void *context, const char *message)
+{
+    struct running *running = context;
+
+    progress_bar_clear(&running->bar);
+    output_warning(running->invocation, "%s", message);
+}
+
+static bool ask_interrupted(void *context)
+{
+    (void)context;
+    return is_interrupted != 0;
+}
+
+static const char *text_or(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_text_or_null(object, key);
+
+    return text_is_empty(text) ? otherwise : text;
+}
+
+static void report_target(const struct invocation *invocation, const json_t *result)
+{
+    const json_t *target = json_object_get(result, "target");
+    const char *kind = text_or(target, "kind", "end");
+    long long timeline = (long long)json_number_or(result, "timeline", 0);
+
+    output_line(invocation, "WAL is held up to %s on timeline %lld, written at %s", text_or(result, "reachable", "?"),
+                timeline, text_or(result, "reachable_at", "an unknown time"));
+    if (strcmp(kind, "end") == 0)
+        output_line(invocation, "PostgreSQL will replay all of it");
+    else
+        output_line(invocation, "PostgreSQL will replay up to %s %s", kind, text_or(target, "value", ""));
+}
+
+static void report(const struct invocation *invocation, const json_t *result)
+{
+    char bytes[TEXT_BYTES_SIZE];
+    char duration[TEXT_DURATION_SIZE];
+    bool is_dry_run = json_is_set(result, "dry_run");
+    const json_t *tablespace;
+    size_t i;
+
+    if (output_is_json(invocation)) {
+        output_json(result);
+        return;
+    }
+    text_format_bytes((uint64_t)json_number_or(result, "bytes", 0), bytes);
+    text_format_duration(json_number_value(json_object_get(result, "seconds")), duration);
+    output_line(invocation, "backup %s of %s %s into %s: %s, %lld files%s%s", text_or(result, "backup", "?"),
+                text_or(result, "server", "?"), is_dry_run ? "would be restored" : "is restored",
+                text_or(result, "directory", "?"), bytes, (long long)json_number_or(result, "files", 0),
+                is_dry_run ? "" : ", in ", is_dry_run ? "" : duration);
+    json_array_foreach(json_object_get(result, "tablespaces"), i, tablespace)
+    {
+        output_line(invocation, "tablespace %lld: %s -> %s", (long long)json_number_or(tablespace, "oid", 0),
+                    text_or(tablespace, "original_path", "?"), text_or(tablespace, "path", "?"));
+    }
+    if (text_or(result, "why", "")[0] != '\0')
+        output_line(invocation, "why this backup: %s", text_or(result, "why", ""));
+    report_target(invocation, result);
+    if (!is_dry_run)
+        output_line(invocation, "start it: %s", text_or(result, "start", "?"));
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = note_interrupt};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static bool run(struct invocation *invocation, struct restore_options *options, struct session_source *source,
+                struct error *err)
+{
+    struct connector connector = session_source_connector(source);
+    struct running running = {.invocation = invocation, .bar = progress_bar_new(invocation)};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    options->progress = show_progress;
+    options->warn = show_warning;
+    options->is_interrupted = ask_interrupted;
+    options->context = &running;
+    catch_signals();
+    umask(027); /* the modes of the data directory are 0700 and 0600, or 0750 and 0640 */
+    bool is_restored = restore_run(options, &connector, &result, err);
+    progress_bar_clear(&running.bar);
+    if (is_restored)
+        report(invocation, result);
+    return is_restored;
+}
+
+/* The configuration serves --standby and the advice; whoever may not read it can restore all the same. */
+static bool read_configuration(const struct invocation *invocation, struct config **ret_config,
+                               const struct server_config **ret_server, struct error *err)
+{
+    bool is_needed = invocation_has(invocation, OPTION_ID_standby);
+    struct error failure;
+
+    *ret_server = NULL;
+    if ((session_source_config(invocation, ret_config, &failure) &&
+         config_find_server(*ret_config, invocation_argument(invocation, 0), ret_server, &failure)) ||
+        !is_needed)
+        return true;
+    *err = failure;
+    return false;
+}
+
+static bool restore_as(struct invocation *invocation, struct restore_options *options, const struct passwd *owner,
+                       struct error *err)
+{
+    struct config *config SCOPED(scoped_config) = NULL;
+    struct session_source *source SCOPED(scoped_session_source) = NULL;
+    bool is_root = geteuid() == 0;
+
+    if (!read_configuration(invocation, &config, &options->server, err) ||
+        !session_source_new(invocation, is_root, &source, err) || !become(owner, err))
+        return false;
+    if (is_root)
+        advise_user(invocation, config, options->server, owner);
+    return run(invocation, options, source, err);
+}
+
+bool command_restore(struct invocation *invocation, struct error *err)
+{
+    const char *directory = invocation_text(invocation, OPTION_ID_target_directory);
+    struct mappings mappings SCOPED(mappings_done) = {0};
+    struct request request SCOPED(request_done) = {0};
+    char *prefix SCOPED(scoped_free) = NULL;
+    char *target SCOPED(scoped_free) = NULL;
+    const struct passwd *owner;
+    struct restore_options options = {.use_original_tablespaces =
+                                          invocation_has(invocation, OPTION_ID_original_tablespaces),
+                                      .is_dry_run = invocation_has(invocation, OPTION_ID_dry_run)};
+
+    if (directory == NULL || directory[0] == '\0') {
+        error_set(err, ERROR_USAGE, "it is not said where the data directory goes");
+        return error_hint(err, "Add --target-directory DIR; it may be missing or empty.");
+    }
+    if (!parse_jobs(invocation, &options.jobs, err) ||
+        !parse_archive_mode(invocation, &options.keep_archive_mode, err) ||
+        !parse_mappings(invocation, &mappings, err) || !find_owner(invocation, &owner, err) ||
+        !invocation_request(invocation, &request, err) || !make_prefix(invocation, &prefix, err))
+        return false;
+    target = absolute_path(directory);
+    options.request = request;
+    options.target_directory = target;
+    options.mappings = mappings.list;
+    options.mapping_count = mappings.count;
+    options.restore_command_prefix = prefix;
+    return restore_as(invocation, &options, owner, err);
+}

@@ -1,0 +1,115 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+static const char *text_or(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_text_or_null(object, key);
+
+    return text_is_empty(text) ? otherwise : text;
+}
+
+static void report_backup(const struct invocation *invocation, const json_t *data)
+{
+    char size[TEXT_BYTES_SIZE];
+    char stored[TEXT_BYTES_SIZE];
+    char duration[TEXT_DURATION_SIZE];
+    const json_t *notice;
+    size_t i;
+
+    text_format_bytes((uint64_t)json_number_or(data, "size_bytes", 0), size);
+    text_format_bytes((uint64_t)json_number_or(data, "stored_bytes", 0), stored);
+    text_format_duration(json_number_value(json_object_get(data, "duration_seconds")), duration);
+    json_array_foreach(json_object_get(data, "notices"), i, notice)
+    {
+        if (json_is_string(notice))
+            output_detail(invocation, "PostgreSQL said: %s", json_string_value(notice));
+    }
+    output_line(invocation, "backup %s of %s is %s: %s, stored as %s, in %s", text_or(data, "id", "?"),
+                text_or(data, "server", "?"), text_or(data, "state", "?"), size, stored, duration);
+}
+
+static void report_verified_server(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *wal = json_object_get(server, "wal");
+    const json_t *backups = json_object_get(server, "backups");
+    const json_t *backup;
+    size_t i;
+
+    json_array_foreach(backups, i, backup)
+    {
+        output_line(invocation, "%s: backup %s is %s", text_or(server, "server", "?"), text_or(backup, "id", "?"),
+                    text_or(backup, "state", "?"));
+    }
+    if (json_is_object(wal))
+        output_line(invocation, "%s: WAL: %lld segments in %zu ranges, %zu problems", text_or(server, "server", "?"),
+                    (long long)json_number_or(wal, "segments", 0), json_array_size(json_object_get(wal, "ranges")),
+                    json_array_size(json_object_get(wal, "problems")));
+}
+
+static void report_slot(const struct invocation *invocation, const json_t *data)
+{
+    const char *slot = text_or(data, "slot", "?");
+    const char *server = text_or(data, "server", "?");
+
+    if (json_is_set(data, "dropped"))
+        output_line(invocation, "slot \"%s\" of %s is dropped", slot, server);
+    else if (json_is_set(data, "created"))
+        output_line(invocation, "slot \"%s\" of %s is created", slot, server);
+    else if (!json_is_set(data, "exists"))
+        output_line(invocation, "slot \"%s\" of %s does not exist", slot, server);
+    else
+        output_line(invocation, "slot \"%s\" of %s exists; it keeps WAL from %s on", slot, server,
+                    text_or(data, "restart_lsn", "an unknown position"));
+}
+
+void report_job_result(const struct invocation *invocation, const json_t *data)
+{
+    const json_t *server;
+    size_t i;
+
+    if (json_object_get(data, "slot") != NULL) {
+        report_slot(invocation, data);
+    } else if (json_object_get(data, "freed_bytes") != NULL) {
+        char freed[TEXT_BYTES_SIZE];
+        text_format_bytes((uint64_t)json_number_or(data, "freed_bytes", 0), freed);
+        output_line(invocation, "backup %s of %s is deleted, which freed %s", text_or(data, "backup", "?"),
+                    text_or(data, "server", "?"), freed);
+    } else if (json_is_array(json_object_get(data, "servers"))) {
+        json_array_foreach(json_object_get(data, "servers"), i, server)
+        {
+            report_verified_server(invocation, server);
+        }
+    } else if (json_object_get(data, "id") != NULL) {
+        report_backup(invocation, data);
+    }
+}
+
+void report_problem(const struct invocation *invocation, const json_t *problem)
+{
+    const char *backup = json_text_or_null(problem, "backup");
+    const json_t *backups = json_object_get(problem, "backups");
+    int64_t frame = json_number_or(problem, "frame", -1);
+    char place[64] = "";
+    char *suffering SCOPED(scoped_free) = memory_copy_text("");
+    const json_t *id;
+    size_t i;
+
+    if (frame >= 0)
+        snprintf(place, sizeof place, ", frame %lld", (long long)frame);
+    json_array_foreach(backups, i, id)
+    {
+        char *longer =
+            memory_text("%s%s%s", suffering,
+                        i > 0 ? ", " : "; backups that suffer: ", json_is_string(id) ? json_string_value(id) : "?");
+        free(suffering);
+        suffering = longer;
+    }
+    output_line(invocation, "%s%s%s: %s%s: %s%s", text_or(problem, "server", "?"), backup != NULL ? ": backup " : "",
+                backup != NULL ? backup : "", text_or(problem, "file", "?"), place, text_or(problem, "problem", "?"),
+                suffering);
+}

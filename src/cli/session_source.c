@@ -1,0 +1,152 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+/*
+ * Two reasons for a process of its own that opens the connections (opener.c): session children must not be forked from
+ * a process with threads, and root that becomes the owner of a restored directory still reads the repository as root.
+ */
+struct session_source {
+    char *socket_path;     /* NULL with --direct */
+    struct config *config; /* with --direct */
+    struct repo repo;
+    bool has_repo;
+    struct opener opener; /* fd -1: connections are opened here */
+    pthread_mutex_t mutex;
+};
+
+bool session_source_config(const struct invocation *invocation, struct config **ret_config, struct error *err)
+{
+    return config_load(invocation_text(invocation, OPTION_ID_config), ret_config, err);
+}
+
+/* The child of an opener that answers one client. */
+static void run_session(const struct session_source *source, int fd)
+{
+    struct control_stream *client = control_stream_new(fd, CONTROL_LINE_SIZE);
+    struct error err;
+
+    if (!serve_session(client, source->config, &source->repo, RIGHT_ADMIN, NULL, &err)) {
+        struct error ignored;
+        /* The client may be gone, which is then the reason. */
+        if (!control_send_error(client, &err, &ignored))
+            _exit(1);
+    }
+    control_stream_free(client);
+    _exit(0);
+}
+
+static bool fork_session(void *context, int *ret_fd, struct error *err)
+{
+    const struct session_source *source = context;
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket pair");
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        run_session(source, ends[1]);
+    }
+    close(ends[1]);
+    if (pid < 0) {
+        error_set_kind_errno(err, ERROR_FAILED, "could not start a session");
+        close(ends[0]);
+        return false;
+    }
+    *ret_fd = ends[0];
+    return true;
+}
+
+static bool connect_here(void *context, int *ret_fd, struct error *err)
+{
+    const struct session_source *source = context;
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+
+    if (!control_connect(source->socket_path, &stream, err))
+        return false;
+    *ret_fd = fcntl(control_stream_descriptor(stream), F_DUPFD_CLOEXEC, 3);
+    return *ret_fd >= 0 || error_set_kind_errno(err, ERROR_FAILED, "could not keep a connection");
+}
+
+static bool open_repository(struct session_source *source, const struct invocation *invocation, struct error *err)
+{
+    if (!session_source_config(invocation, &source->config, err))
+        return false;
+    const struct settings *settings = &source->config->settings;
+    if (!repo_open(settings->base_dir, settings->repository_group, &source->repo, err))
+        return false;
+    source->has_repo = true;
+    if (access(settings->base_dir, R_OK | X_OK) == 0)
+        return true;
+    error_set_errno(err, "could not read the repository \"%s\"", settings->base_dir);
+    return error_hint(err,
+                      "--direct reads it as you: run as its owner or as root, or ask the daemon without --direct.");
+}
+
+bool session_source_new(const struct invocation *invocation, bool becomes_another, struct session_source **ret_source,
+                        struct error *err)
+{
+    struct session_source *source SCOPED(scoped_session_source) = memory_new(sizeof *source);
+    bool is_direct = invocation_has(invocation, OPTION_ID_direct);
+
+    source->opener.fd = -1;
+    pthread_mutex_init(&source->mutex, NULL);
+    if (is_direct ? !open_repository(source, invocation, err)
+                  : !socket_path_find(invocation, &source->socket_path, err))
+        return false;
+    if (is_direct)
+        output_detail(invocation, "reading the repository %s", source->config->settings.base_dir);
+    else
+        output_detail(invocation, "asking the daemon at %s", source->socket_path);
+    if ((is_direct || becomes_another) &&
+        !opener_start(is_direct ? fork_session : connect_here, source, &source->opener, err))
+        return false;
+    *ret_source = TAKE(source);
+    return true;
+}
+
+void session_source_free(struct session_source *source)
+{
+    if (source == NULL)
+        return;
+    opener_end(&source->opener);
+    free(source->socket_path);
+    config_free(source->config);
+    if (source->has_repo)
+        repo_done(&source->repo);
+    pthread_mutex_destroy(&source->mutex);
+    free(source);
+}
+
+bool session_source_open(struct session_source *source, struct control_stream **ret_stream, struct error *err)
+{
+    int fd = -1;
+
+    if (source->opener.fd < 0)
+        return control_connect(source->socket_path, ret_stream, err);
+    pthread_mutex_lock(&source->mutex);
+    bool is_open = opener_open(&source->opener, &fd, err);
+    pthread_mutex_unlock(&source->mutex);
+    if (is_open)
+        *ret_stream = control_stream_new(fd, CONTROL_LINE_SIZE);
+    return is_open;
+}
+
+static bool open_for_connector(void *context, struct control_stream **ret_stream, struct error *err)
+{
+    return session_source_open(context, ret_stream, err);
+}
+
+struct connector session_source_connector(struct session_source *source)
+{
+    return (struct connector){open_for_connector, source};
+}
