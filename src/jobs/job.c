@@ -1,0 +1,112 @@
+#include "pgcoffer/jobs/job.h"
+
+#include <string.h>
+
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/catalogue.h"
+
+static bool read_configuration(struct worker_context *worker, struct job *job, struct error *err)
+{
+    const char *text, *path;
+    enum log_level level;
+
+    if (!json_get_text(worker->start, "config", &text, err) ||
+        !config_parse(text, strlen(text), "the daemon's configuration", &job->config, err))
+        return false;
+    path = json_text_or_null(worker->start, "config_path"); /* for messages that say where to change something */
+    if (path != NULL) {
+        free(job->config->path);
+        job->config->path = memory_copy_text(path);
+    }
+    if (log_level_from_word(job->config->settings.log_level, &level))
+        log_set_level(level);
+    return true;
+}
+
+static bool find_server(const struct worker_context *worker, struct job *job, struct error *err)
+{
+    const char *name = json_text_or_null(worker->start, "server");
+    char identity[128];
+
+    if (name != NULL && !config_find_server(job->config, name, &job->server, err))
+        return false;
+    snprintf(identity, sizeof identity, "%s%s%s", roles[worker->role].name, name != NULL ? " " : "",
+             name != NULL ? name : "");
+    log_set_identity(identity);
+    return true;
+}
+
+/* The repository, and the servers' folders by themselves: an administrator may have put one elsewhere by a link. */
+static bool confine(const struct job *job, struct error *err)
+{
+    const struct role *role = &roles[job->worker->role];
+    size_t count = job->config->server_count;
+    char **paths = memory_new((count + 2) * sizeof *paths);
+    static const char *const nothing[] = {NULL};
+
+    paths[0] = memory_copy_text(job->repo.base_dir);
+    for (size_t i = 0; i < count; i++)
+        paths[i + 1] = repo_server_path(&job->repo, job->config->servers[i].name, "");
+    const char *const *repository = (const char *const *)paths;
+    bool is_confined = worker_confine(job->worker, role->may_read_repository ? repository : nothing,
+                                      role->may_write_repository ? repository : nothing, err);
+    for (size_t i = 0; paths[i] != NULL; i++)
+        free(paths[i]);
+    free(paths);
+    return is_confined;
+}
+
+bool job_prepare(struct worker_context *worker, struct job *ret_job, struct error *err)
+{
+    struct job job = {.worker = worker};
+
+    if (read_configuration(worker, &job, err) && find_server(worker, &job, err) &&
+        repo_open(job.config->settings.base_dir, job.config->settings.repository_group, &job.repo, err) &&
+        confine(&job, err)) {
+        *ret_job = job;
+        return true;
+    }
+    job_done(&job);
+    return false;
+}
+
+void job_done(struct job *job)
+{
+    config_free(job->config);
+    repo_done(&job->repo);
+    *job = (struct job){.worker = NULL};
+}
+
+bool job_last_backup(const struct repo *repo, const char *server, json_t **ret_backup, struct error *err)
+{
+    struct catalogue catalogue;
+
+    *ret_backup = NULL;
+    if (!catalogue_read(repo, server, &catalogue, err))
+        return false;
+    for (size_t i = catalogue.count; i > 0 && *ret_backup == NULL; i--) {
+        const struct backup_meta *meta = catalogue.entries[i - 1].meta;
+        char stopped_at[TIMESTAMP_TEXT_SIZE];
+        if (meta == NULL || meta->state == BACKUP_COPIED)
+            continue;
+        timestamp_format(meta->stopped_at, stopped_at);
+        *ret_backup = json_pack("{s:s, s:s, s:s, s:o}", "id", meta->id.text, "state", backup_state_word(meta->state),
+                                "stopped_at", stopped_at, "label", control_text(meta->label));
+    }
+    catalogue_done(&catalogue);
+    return true;
+}
+
+void job_report_last_backup(const struct job *job)
+{
+    json_t *backup = NULL;
+    struct error err;
+
+    if (job->server == NULL || !job_last_backup(&job->repo, job->server->name, &backup, &err))
+        return;
+    json_t *event SCOPED(scoped_json) =
+        json_pack("{s:s, s:o}", "event", "last_backup", "data", backup != NULL ? backup : json_null());
+    if (!control_send(job->worker->channel, event, &err))
+        log_debug("could not report the newest backup: %s", err.message);
+}
