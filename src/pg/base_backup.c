@@ -7,7 +7,6 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
-#define FIRST_NEW_GRAMMAR 150000
 #define BAD_CHECKSUMS     "XX001"
 
 static const char what[] = "could not read the base backup";
@@ -65,7 +64,7 @@ bool base_backup_start(struct pg_connection *connection, const struct base_backu
     PGresult *copy SCOPED(scoped_result) = NULL;
 
     backup->connection = connection;
-    backup->has_old_grammar = connection->session.server_version < FIRST_NEW_GRAMMAR;
+    backup->has_old_grammar = connection->session.server_version < BASE_BACKUP_FIRST_NEW_GRAMMAR;
     backup->is_lz4 = options->want_lz4_on_wire && !backup->has_old_grammar;
     if (!begin(backup, options, &start, err)) {
         if (!backup->is_lz4 || !is_refused_option(connection))

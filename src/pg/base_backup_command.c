@@ -3,7 +3,6 @@
 #include "pgcoffer/base/text.h"
 
 #define LABEL_MOST         1024 /* PostgreSQL's MAXPGPATH */
-#define FIRST_NEW_GRAMMAR  150000
 #define TABLESPACES_MOST   65536
 #define LARGEST_SIZE_IN_KB (UINT64_MAX / 1024)
 
@@ -43,7 +42,7 @@ bool base_backup_command(const struct base_backup_options *options, int server_v
     char *label SCOPED(scoped_free) = quote(options->label);
     char *algorithm SCOPED(scoped_free) = quote(options->checksum_algorithm);
 
-    if (server_version >= FIRST_NEW_GRAMMAR)
+    if (server_version >= BASE_BACKUP_FIRST_NEW_GRAMMAR)
         *ret_command = memory_text("BASE_BACKUP (LABEL %s, PROGRESS true, CHECKPOINT '%s', WAIT false, "
                                    "TABLESPACE_MAP true, MANIFEST 'yes', MANIFEST_CHECKSUMS %s%s)",
                                    label, options->is_fast_checkpoint ? "fast" : "spread", algorithm,

@@ -6,6 +6,8 @@
 #include "pg/lz4_wire_internal.h"
 #include "pgcoffer/pg/base_backup.h"
 
+#define BASE_BACKUP_FIRST_NEW_GRAMMAR 150000
+
 enum backup_place { BACKUP_BETWEEN, BACKUP_IN_ARCHIVE, BACKUP_IN_MANIFEST };
 
 struct base_backup {
@@ -18,7 +20,9 @@ struct base_backup {
     size_t tablespace_count;
     size_t archives_begun;
     bool is_manifest_begun;
-    enum backup_place place;
+    #define BASE_BACKUP_FIRST_NEW_GRAMMAR 150000
+
+enum backup_place place;
     char *chunk;    /* the last CopyData, libpq's memory */
     bool is_over;   /* the (last) COPY ended */
     bool has_tail;  /* 13, 14: the zero blocks at this tar's end were given */

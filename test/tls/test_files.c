@@ -1,0 +1,226 @@
+#include "pgcoffer/tls/files.h"
+
+#include <errno.h>
+
+#include "support/suite.h"
+#include "tls/pki.h"
+
+/* A folder with a CA, a client certificate and its key, and a configuration that names them. */
+static struct scene {
+    char folder[64];
+    struct pki_pair root, client;
+    struct server_config server;
+} scene;
+
+static void set_path(char *setting, const char *name)
+{
+    snprintf(setting, CONFIG_TEXT_SIZE, "%s/%s", scene.folder, name);
+}
+
+static void make_scene(void)
+{
+    struct settings *settings = &scene.server.settings;
+
+    scene = (struct scene){0};
+    pki_scratch(scene.folder);
+    scene.root = pki_authority("Lab Root");
+    scene.client = pki_make((struct pki_wish){.common_name = "repl", .usage = "clientAuth", .issuer = &scene.root});
+    snprintf(scene.server.name, sizeof scene.server.name, "primary");
+    snprintf(settings->tls_mode, sizeof settings->tls_mode, "verify-full");
+    set_path(settings->tls_ca_file, "root.crt");
+    set_path(settings->tls_cert_file, "repl.crt");
+    set_path(settings->tls_key_file, "repl.key");
+    pki_write_certificate(settings->tls_ca_file, &scene.root);
+    pki_write_certificate(settings->tls_cert_file, &scene.client);
+    pki_write_key(settings->tls_key_file, &scene.client, NULL);
+}
+
+static void forget_scene(void)
+{
+    pki_done(&scene.root);
+    pki_done(&scene.client);
+}
+
+/* The check must fail with a TLS error that has `words` in its message, and a hint. */
+static void expect_fault(const char *words)
+{
+    struct error err = {0};
+
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_int_eq(err.kind, ERROR_TLS);
+    ck_assert_msg(strstr(err.message, words) != NULL, "\"%s\" has no \"%s\"", err.message, words);
+    ck_assert_uint_gt(strlen(err.hint), 0);
+}
+
+START_TEST(good_files_pass)
+{
+    struct error err = {0};
+
+    ck_assert_msg(tls_files_check(&scene.server, &err), "%s", err.message);
+    set_path(scene.server.settings.tls_crl_file, "root.crl");
+    pki_write_list(scene.server.settings.tls_crl_file, &scene.root, NULL, 10);
+    ck_assert_msg(tls_files_check(&scene.server, &err), "%s", err.message);
+}
+END_TEST
+
+START_TEST(a_missing_file_is_named)
+{
+    ck_assert_int_eq(unlink(scene.server.settings.tls_cert_file), 0);
+    expect_fault("repl.crt\": No such file");
+    set_path(scene.server.settings.tls_cert_file, "nowhere/repl.crt");
+    expect_fault("there is no directory");
+}
+END_TEST
+
+START_TEST(a_folder_is_not_a_key)
+{
+    set_path(scene.server.settings.tls_key_file, ".");
+    expect_fault("not a regular file");
+}
+END_TEST
+
+START_TEST(a_key_others_may_read_is_refused)
+{
+    const char *key = scene.server.settings.tls_key_file;
+    struct error err = {0};
+
+    ck_assert_int_eq(chmod(key, 0644), 0);
+    expect_fault("mode 0644");
+    /* Root's own key may be read by a group, as libpq allows. */
+    ck_assert_int_eq(chmod(key, 0640), 0);
+    ck_assert_int_eq(tls_files_check(&scene.server, &err), geteuid() == 0);
+    ck_assert_int_eq(chmod(key, 0400), 0);
+    ck_assert(tls_files_check(&scene.server, &err));
+}
+END_TEST
+
+START_TEST(a_key_with_a_passphrase_is_refused_without_asking)
+{
+    pki_write_key(scene.server.settings.tls_key_file, &scene.client, "secret");
+    expect_fault("protected by a passphrase");
+}
+END_TEST
+
+START_TEST(a_key_of_another_certificate_is_refused)
+{
+    pki_write_key(scene.server.settings.tls_key_file, &scene.root, NULL);
+    expect_fault("does not belong to the certificate");
+}
+END_TEST
+
+START_TEST(a_chain_that_begins_with_the_authority_is_explained)
+{
+    const char *path = scene.server.settings.tls_cert_file;
+    struct error err = {0};
+
+    ck_assert_int_eq(unlink(path), 0);
+    pki_write_certificate(path, &scene.root);
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_ptr_nonnull(strstr(err.hint, "begins with a CA"));
+    pki_write_certificate(path, &scene.client);
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_ptr_nonnull(strstr(err.hint, "first"));
+}
+END_TEST
+
+START_TEST(an_expired_certificate_is_named_with_subject_and_date)
+{
+    struct settings *settings = &scene.server.settings;
+    struct pki_pair expired =
+        pki_make((struct pki_wish){.common_name = "repl", .issuer = &scene.root, .from_days = -20, .until_days = -10});
+
+    ck_assert_int_eq(unlink(settings->tls_cert_file), 0);
+    pki_write_certificate(settings->tls_cert_file, &expired);
+    pki_write_key(settings->tls_key_file, &expired, NULL);
+    expect_fault("(subject \"CN=repl,O=Lab\") expired on 20");
+    pki_done(&expired);
+}
+END_TEST
+
+START_TEST(a_certificate_of_the_future_points_at_the_clock)
+{
+    struct settings *settings = &scene.server.settings;
+    struct pki_pair future =
+        pki_make((struct pki_wish){.common_name = "repl", .issuer = &scene.root, .from_days = 10, .until_days = 20});
+
+    ck_assert_int_eq(unlink(settings->tls_cert_file), 0);
+    pki_write_certificate(settings->tls_cert_file, &future);
+    pki_write_key(settings->tls_key_file, &future, NULL);
+    expect_fault("is not valid before");
+    pki_done(&future);
+}
+END_TEST
+
+START_TEST(a_ca_file_is_good_as_long_as_one_certificate_in_it_is)
+{
+    const char *path = scene.server.settings.tls_ca_file;
+    struct pki_pair old = pki_make(
+        (struct pki_wish){.common_name = "Old Root", .is_authority = true, .from_days = -20, .until_days = -10});
+    struct error err = {0};
+
+    pki_write_certificate(path, &old);
+    ck_assert(tls_files_check(&scene.server, &err));
+    ck_assert_int_eq(unlink(path), 0);
+    pki_write_certificate(path, &old);
+    expect_fault("expired on");
+    pki_done(&old);
+}
+END_TEST
+
+START_TEST(a_file_without_a_list_is_no_list)
+{
+    struct settings *settings = &scene.server.settings;
+
+    set_path(settings->tls_crl_file, "root.crt");
+    expect_fault("holds no revocation list");
+    set_path(settings->tls_crl_file, "missing.crl");
+    expect_fault("No such file");
+    set_path(settings->tls_crl_file, "old.crl");
+    pki_write_list(settings->tls_crl_file, &scene.root, NULL, -5);
+    expect_fault("expired on");
+}
+END_TEST
+
+START_TEST(a_mode_that_verifies_needs_a_ca)
+{
+    struct settings *settings = &scene.server.settings;
+    struct error err = {0};
+
+    settings->tls_ca_file[0] = '\0';
+    expect_fault("needs tls_ca_file");
+    snprintf(settings->tls_mode, sizeof settings->tls_mode, "require");
+    ck_assert(tls_files_check(&scene.server, &err));
+    settings->tls_key_file[0] = '\0';
+    expect_fault("tls_cert_file is set without tls_key_file");
+    snprintf(settings->tls_mode, sizeof settings->tls_mode, "disable");
+    ck_assert(tls_files_check(&scene.server, &err));
+}
+END_TEST
+
+START_TEST(the_word_system_means_the_distributions_bundle)
+{
+    snprintf(scene.server.settings.tls_ca_file, CONFIG_TEXT_SIZE, "system");
+    ck_assert_str_eq(tls_files_ca_path(&scene.server.settings), "/etc/ssl/certs/ca-certificates.crt");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("files");
+
+    tcase_add_checked_fixture(tests, make_scene, forget_scene);
+    tcase_add_test(tests, good_files_pass);
+    tcase_add_test(tests, a_missing_file_is_named);
+    tcase_add_test(tests, a_folder_is_not_a_key);
+    tcase_add_test(tests, a_key_others_may_read_is_refused);
+    tcase_add_test(tests, a_key_with_a_passphrase_is_refused_without_asking);
+    tcase_add_test(tests, a_key_of_another_certificate_is_refused);
+    tcase_add_test(tests, a_chain_that_begins_with_the_authority_is_explained);
+    tcase_add_test(tests, an_expired_certificate_is_named_with_subject_and_date);
+    tcase_add_test(tests, a_certificate_of_the_future_points_at_the_clock);
+    tcase_add_test(tests, a_ca_file_is_good_as_long_as_one_certificate_in_it_is);
+    tcase_add_test(tests, a_file_without_a_list_is_no_list);
+    tcase_add_test(tests, a_mode_that_verifies_needs_a_ca);
+    tcase_add_test(tests, the_word_system_means_the_distributions_bundle);
+    return suite_run("files", tests);
+}
