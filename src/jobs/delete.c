@@ -1,0 +1,117 @@
+#include <string.h>
+
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/jobs/jobs.h"
+#include "pgcoffer/repo/catalogue.h"
+
+static bool is_complete(const struct catalogue_entry *entry)
+{
+    return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE;
+}
+
+/* Damaged metadata must not make a backup undeletable, so an id counts before its metadata does. */
+static bool find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
+                 struct error *err)
+{
+    for (size_t i = 0; i < catalogue->count; i++)
+        if (strcmp(catalogue->entries[i].id.text, name) == 0) {
+            *ret_entry = &catalogue->entries[i];
+            return true;
+        }
+    return catalogue_find(catalogue, name, ret_entry, err);
+}
+
+static bool check_not_required(const struct catalogue *catalogue, const struct catalogue_entry *entry,
+                               struct error *err)
+{
+    for (size_t i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *other = &catalogue->entries[i];
+        if (other == entry || other->meta == NULL)
+            continue;
+        json_t *json SCOPED(scoped_json) = backup_meta_to_json(other->meta);
+        const json_t *needed;
+        size_t j;
+        json_array_foreach(json_object_get(json, "requires_backups"), j, needed)
+        {
+            const char *id = json_string_value(needed);
+            if (id != NULL && strcmp(id, entry->id.text) == 0) {
+                error_set(err, ERROR_FAILED, "backup %s needs backup %s", other->id.text, entry->id.text);
+                return error_hint(err, "Delete %s first.", other->id.text);
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_not_last(const struct catalogue *catalogue, const struct catalogue_entry *entry, const char *server,
+                           struct error *err)
+{
+    if (!is_complete(entry))
+        return true;
+    for (size_t i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *other = &catalogue->entries[i];
+        if (other != entry && is_complete(other) && strcmp(other->system.text, entry->system.text) == 0)
+            return true;
+    }
+    error_set(err, ERROR_FAILED, "backup %s is the last complete one of \"%s\"", entry->id.text, server);
+    return error_hint(err, "\"pgcoffer delete --force %s %s\" deletes it all the same.", server, entry->id.text);
+}
+
+static bool check_readable(const struct catalogue_entry *entry, const char *server, struct error *err)
+{
+    if (entry->meta != NULL)
+        return true;
+    error_set(err, ERROR_FAILED, "what backup %s is cannot be told: %.1500s", entry->id.text, entry->error.message);
+    return error_hint(err, "\"pgcoffer delete --force %s %s\" deletes it all the same.", server, entry->id.text);
+}
+
+/* A backup that waits for WAL may belong to a running job, which would go on to complete it. */
+static bool lock_waiting(const struct job *job, const struct catalogue_entry *entry, struct file_lock *ret_lock,
+                         struct error *err)
+{
+    if (entry->meta == NULL || entry->meta->state != BACKUP_COPIED)
+        return true;
+    char *path SCOPED(scoped_free) = repo_lock_path(&job->repo, job->server->name, "backup.lock");
+    return file_lock_exclusive(path, NULL, ret_lock, err) ||
+           error_wrap(err, "backup %s is not complete and a job waits for its WAL", entry->id.text);
+}
+
+static bool run(const struct job *job, json_t **ret_result, struct error *err)
+{
+    const struct request *request = &job->worker->request;
+    const char *server = job->server->name;
+    bool is_forced = request_has(request, OPTION_ID_force);
+    struct file_lock held SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
+    const struct catalogue_entry *entry;
+    uint64_t freed = 0;
+
+    if (!catalogue_read(&job->repo, server, &catalogue, err) || !find(&catalogue, request->backup, &entry, err) ||
+        !check_not_required(&catalogue, entry, err))
+        return false;
+    if (!is_forced && (!check_readable(entry, server, err) || !check_not_last(&catalogue, entry, server, err)))
+        return false;
+    if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, &freed, err))
+        return false;
+    *ret_result =
+        json_pack("{s:s, s:s, s:I}", "server", server, "backup", entry->id.text, "freed_bytes", (json_int_t)freed);
+    return true;
+}
+
+int job_delete_main(struct job *job)
+{
+    json_t *result SCOPED(scoped_json) = NULL;
+    struct error failure;
+    struct error ignored;
+
+    if (!run(job, &result, &failure)) {
+        if (!control_send_error(job->worker->channel, &failure, &ignored))
+            log_failure(LOG_LEVEL_ERROR, &failure);
+        return error_exit_status(&failure);
+    }
+    if (control_send_result(job->worker->channel, TAKE(result), &failure))
+        return EXIT_SUCCESS;
+    log_failure(LOG_LEVEL_ERROR, &failure);
+    return error_exit_status(&failure);
+}

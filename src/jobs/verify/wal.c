@@ -1,0 +1,206 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/events_internal.h"
+#include "jobs/reach_internal.h"
+#include "jobs/verify/verify_internal.h"
+#include "pgcoffer/base/memory.h"
+
+static void checked_wal_done(struct checked_wal *wal)
+{
+    for (size_t i = 0; i < wal->history_count; i++)
+        history_done(&wal->histories[i]);
+    free(wal->histories);
+    wal_ranges_done(&wal->ranges);
+    wal_files_done(&wal->files);
+}
+
+const struct history *verify_find_history(const struct checked_wal *wal, struct timeline timeline)
+{
+    for (size_t i = 0; i < wal->history_count; i++)
+        if (wal->histories[i].timeline.value == timeline.value)
+            return &wal->histories[i];
+    return NULL;
+}
+
+/* A recovery of the backup reads this stretch, on the way to its own end or to a later target. */
+static bool suffers(const struct checked_wal *wal, const struct backup_meta *meta, struct timeline timeline,
+                    struct wal_position end)
+{
+    const struct history *history = verify_find_history(wal, timeline);
+
+    if (end.value <= meta->start_position.value || timeline.value < meta->start_timeline.value)
+        return false;
+    if (timeline.value == meta->start_timeline.value || timeline.value == meta->end_timeline.value)
+        return true;
+    return history == NULL || reach_is_on_path(history, meta);
+}
+
+static bool is_of_system(const struct checked_wal *wal, const struct catalogue_entry *entry)
+{
+    return entry->meta != NULL && strcmp(entry->system.text, wal->archive.system.text) == 0;
+}
+
+json_t *verify_suffering(const struct checked_wal *wal, struct timeline timeline, struct wal_position start,
+                         struct wal_position end)
+{
+    json_t *names = json_array();
+
+    (void)start; /* what lies behind the backup's start is read by every longer recovery */
+    for (size_t i = 0; i < wal->catalogue->count; i++) {
+        const struct catalogue_entry *entry = &wal->catalogue->entries[i];
+        if (is_of_system(wal, entry) && suffers(wal, entry->meta, timeline, end))
+            json_array_append_new(names, json_string(entry->id.text));
+    }
+    return names;
+}
+
+static bool tell_gap(struct checked_wal *wal, struct timeline timeline, struct wal_position start,
+                     struct wal_position end, struct error *err)
+{
+    char name[WAL_SEGMENT_NAME_SIZE];
+    char from[WAL_POSITION_TEXT_SIZE];
+    char to[WAL_POSITION_TEXT_SIZE];
+    json_t *suffering SCOPED(scoped_json) = verify_suffering(wal, timeline, start, end);
+
+    wal_segment_format(wal_segment_at(timeline, start, wal->archive.segment_size), wal->archive.segment_size, name);
+    wal_position_format(start, from);
+    wal_position_format(end, to);
+    /* Older than every backup: nobody will ever read it. */
+    if (json_array_size(suffering) == 0)
+        return events_log(wal->verify->events, err, "warning",
+                          "%s: WAL from %s to %s on timeline %" PRIu32 " is missing, but no backup needs it",
+                          wal->verify->server, from, to, timeline.value);
+    return verify_problem(wal->verify, NULL, name, VERIFY_NO_FRAME, TAKE(suffering), err,
+                          "WAL from %s to %s on timeline %" PRIu32 " is missing", from, to, timeline.value);
+}
+
+/* Between the ranges of a timeline, and between a timeline's fork and its first range. */
+static bool check_gaps(struct checked_wal *wal, struct error *err)
+{
+    for (size_t i = 0; i < wal->ranges.count; i++) {
+        const struct wal_range *range = &wal->ranges.ranges[i];
+        const struct wal_range *before = i > 0 ? &wal->ranges.ranges[i - 1] : NULL;
+        const struct history *history = verify_find_history(wal, range->timeline);
+        if (before != NULL && before->timeline.value == range->timeline.value) {
+            if (!tell_gap(wal, range->timeline, before->end, range->start, err))
+                return false;
+        } else if (history != NULL && history->entry_count > 0) {
+            struct wal_position fork = history->entries[history->entry_count - 1].switched_at;
+            if (range->start.value > fork.value && !tell_gap(wal, range->timeline, fork, range->start, err))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool is_gap_told(const struct checked_wal *wal, struct timeline timeline, struct wal_position missing)
+{
+    const struct history *history = verify_find_history(wal, timeline);
+    bool is_held_later = false;
+
+    for (size_t i = 0; i < wal->ranges.count; i++)
+        if (wal->ranges.ranges[i].timeline.value == timeline.value && wal->ranges.ranges[i].start.value > missing.value)
+            is_held_later = true;
+    for (size_t i = 0; is_held_later && i < wal->ranges.count; i++)
+        if (wal->ranges.ranges[i].timeline.value == timeline.value && wal->ranges.ranges[i].end.value == missing.value)
+            return true;
+    return is_held_later && history != NULL && history->entry_count > 0 &&
+           history->entries[history->entry_count - 1].switched_at.value == missing.value;
+}
+
+/* Everything from the backup's start to its end. */
+static bool check_own_wal(struct checked_wal *wal, const struct backup_meta *meta, struct error *err)
+{
+    struct wal_segment_size size = wal->archive.segment_size;
+    const struct history *history = verify_find_history(wal, meta->end_timeline);
+    struct timeline timeline;
+    struct wal_position missing;
+    char name[WAL_SEGMENT_NAME_SIZE];
+    char place[REACH_PLACE_SIZE];
+
+    if (meta->state == BACKUP_COPIED)
+        return true;
+    if (history == NULL) {
+        wal_history_format(meta->end_timeline, name);
+        return verify_problem(wal->verify, meta->id.text, name, VERIFY_NO_FRAME, NULL, err,
+                              "the history of the backup's timeline is missing or damaged");
+    }
+    if (wal_ranges_cover(&wal->ranges, history, meta->start_timeline, meta->start_position, meta->end_position, size,
+                         &timeline, &missing) ||
+        is_gap_told(wal, timeline, missing))
+        return true;
+    wal_segment_format(wal_segment_at(timeline, missing, size), size, name);
+    reach_format_place(timeline, missing, size, place);
+    return verify_problem(wal->verify, meta->id.text, name, VERIFY_NO_FRAME, NULL, err,
+                          "the backup needs %s, which is missing", place);
+}
+
+static bool check_backups(struct checked_wal *wal, const struct backup_meta *only, struct error *err)
+{
+    for (size_t i = 0; i < wal->catalogue->count; i++) {
+        const struct catalogue_entry *entry = &wal->catalogue->entries[i];
+        bool is_wanted = only == NULL || only == entry->meta;
+        if (is_of_system(wal, entry) && is_wanted && !check_own_wal(wal, entry->meta, err))
+            return false;
+    }
+    return true;
+}
+
+static json_t *ranges_to_json(const struct wal_ranges *ranges)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < ranges->count; i++)
+        json_array_append_new(
+            list, json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)ranges->ranges[i].timeline.value, "start",
+                            events_position(ranges->ranges[i].start), "end", events_position(ranges->ranges[i].end),
+                            "written_at", events_time(ranges->ranges[i].last_written_at)));
+    return list;
+}
+
+/* The files are sorted: those a recovery of `from` never reads come first on each timeline. */
+static bool check_segments(struct checked_wal *wal, const struct backup_meta *from, size_t *ret_count,
+                           struct error *err)
+{
+    struct wal_segment first = {{0}, 0};
+    size_t count = 0;
+    struct wal_file *wanted SCOPED(scoped_free) = NULL;
+
+    if (from != NULL)
+        first = wal_segment_at(from->start_timeline, from->start_position, wal->archive.segment_size);
+    wanted = calloc(wal->files.count + 1, sizeof *wanted);
+    if (wanted == NULL)
+        return error_set(err, ERROR_FAILED, "no memory for %zu segments", wal->files.count);
+    for (size_t i = 0; i < wal->files.count; i++)
+        if (wal->files.files[i].segment.timeline.value >= first.timeline.value &&
+            wal->files.files[i].segment.number >= first.number)
+            wanted[count++] = wal->files.files[i];
+    *ret_count = count;
+    return verify_segments(wal, wanted, count, err);
+}
+
+bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const struct system_id *system,
+                const struct backup_meta *from, struct verify_wal_outcome *outcome, struct error *err)
+{
+    struct checked_wal wal SCOPED(checked_wal_done) = {.verify = verify, .catalogue = catalogue};
+    size_t count = 0;
+    struct error failure;
+
+    if (!wal_archive_open(verify->repo, verify->server, system, (struct wal_segment_size){0}, &wal.archive, &failure))
+        return verify_read_failure(verify, NULL, "segment_size.json", VERIFY_NO_FRAME, NULL, &failure, err);
+    if (wal.archive.segment_size.bytes != 0) {
+        if (!wal_archive_list(&wal.archive, &wal.files, err) || !wal_archive_ranges(&wal.archive, &wal.ranges, err) ||
+            !verify_timelines(&wal, err) || !check_gaps(&wal, err) || !check_segments(&wal, from, &count, err))
+            return false;
+    }
+    outcome->segments += count;
+    outcome->ranges = ranges_to_json(&wal.ranges);
+    if (wal.archive.segment_size.bytes == 0)
+        for (size_t i = 0; i < catalogue->count; i++)
+            if (is_of_system(&wal, &catalogue->entries[i]))
+                return verify_problem(verify, NULL, "wal", VERIFY_NO_FRAME, NULL, err,
+                                      "there are backups, but no WAL was ever stored");
+    return wal.archive.segment_size.bytes == 0 || check_backups(&wal, from, err);
+}

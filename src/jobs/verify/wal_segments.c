@@ -1,0 +1,168 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/verify/verify_internal.h"
+#include "jobs/verify/wal_walk_internal.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/stage/pool.h"
+
+/* Whole segments are held in memory: with large ones fewer are read at a time. */
+#define MOST_SEGMENT_BYTES (UINT32_C(256) << 20)
+/* A segment changes its state at most three times: partial, raw, compressed. */
+#define MOST_LOOKS 4
+
+struct segment_task {
+    const struct wal_archive *archive;
+    struct wal_file listed;
+    struct wal_file found;
+    struct buffer bytes;
+    bool must_walk; /* records too: it, or the one after it, has no checksum of its own */
+};
+
+struct segment_check {
+    struct checked_wal *wal;
+    struct pool *pool;
+    struct wal_walk walk;
+};
+
+/* It may be renamed, compressed and removed under its raw name between two looks. */
+static bool read_settled(struct segment_task *task, struct error *err)
+{
+    struct wal_file now;
+
+    for (int look = 1;; look++) {
+        bool ok = wal_archive_read_segment(task->archive, task->listed.segment, &task->bytes, &task->found, err);
+        if (ok && task->found.state != WAL_FILE_MISSING)
+            return true;
+        if (ok)
+            error_set(err, ERROR_INTEGRITY, "it is missing");
+        struct error failure;
+        if (look == MOST_LOOKS || !wal_archive_stat(task->archive, task->listed.segment, &now, &failure) ||
+            now.state == task->listed.state || now.state == WAL_FILE_MISSING)
+            return false;
+        task->listed = now;
+    }
+}
+
+static bool work(void *shared, void *worker, void *task_pointer, struct error *err)
+{
+    struct segment_task *task = task_pointer;
+    const struct wal_archive *archive = task->archive;
+
+    (void)shared;
+    (void)worker;
+    task->found = task->listed;
+    if (!read_settled(task, err))
+        return false;
+    if (task->found.held_bytes == 0)
+        return true;
+    return wal_segment_check_header(task->bytes.bytes, task->found.held_bytes, task->listed.segment,
+                                    archive->segment_size, system_id_value(&archive->system), err) &&
+           wal_walk_check_pages(task->bytes.bytes, task->found.held_bytes, task->listed.segment, archive->segment_size,
+                                err);
+}
+
+static const struct pool_ops segment_pool_ops = {.work = work};
+
+static void free_task(void *task_pointer)
+{
+    struct segment_task *task = task_pointer;
+
+    buffer_done(&task->bytes);
+    free(task);
+}
+
+static void scoped_task(struct segment_task **task)
+{
+    if (*task != NULL)
+        free_task(*task);
+}
+
+static const char *suffix_of(enum wal_file_state state)
+{
+    switch (state) {
+    case WAL_FILE_COMPRESSED:
+        return ".zst";
+    case WAL_FILE_PARTIAL:
+        return ".partial";
+    case WAL_FILE_RAW:
+    case WAL_FILE_MISSING:
+        break;
+    }
+    return "";
+}
+
+static bool tell(struct segment_check *check, const struct segment_task *task, const struct error *failure,
+                 struct error *err)
+{
+    struct wal_segment_size size = check->wal->archive.segment_size;
+    struct wal_segment segment = task->listed.segment;
+    char name[WAL_SEGMENT_NAME_SIZE];
+
+    wal_segment_format(segment, size, name);
+    char *file SCOPED(scoped_free) = memory_text("%s%s", name, suffix_of(task->found.state));
+    json_t *suffering = verify_suffering(check->wal, segment.timeline, wal_segment_start(segment, size),
+                                         wal_segment_end(segment, size));
+    return verify_read_failure(check->wal->verify, NULL, file, VERIFY_NO_FRAME, suffering, failure, err);
+}
+
+static bool take_oldest(struct segment_check *check, struct error *err)
+{
+    void *task_pointer = NULL;
+    struct error failure;
+    bool is_sound = pool_take(check->pool, &task_pointer, &failure);
+    struct segment_task *task SCOPED(scoped_task) = task_pointer;
+
+    if (is_sound && task->must_walk && task->found.held_bytes > 0)
+        is_sound = wal_walk_segment(&check->walk, task->bytes.bytes, task->found.held_bytes, task->listed.segment,
+                                    check->wal->archive.segment_size, &failure);
+    if (!is_sound && !tell(check, task, &failure, err))
+        return false;
+    return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
+}
+
+static bool has_own_checksum(const struct wal_file *file)
+{
+    return file->state == WAL_FILE_COMPRESSED;
+}
+
+/* Its record that runs on into the next segment is needed to check that one's. */
+static bool must_walk(const struct wal_file *files, size_t count, size_t i)
+{
+    return !has_own_checksum(&files[i]) || (i + 1 < count && !has_own_checksum(&files[i + 1]));
+}
+
+static struct segment_task *new_task(const struct checked_wal *wal, const struct wal_file *file, bool walks)
+{
+    struct segment_task *task = memory_new(sizeof *task);
+
+    *task = (struct segment_task){
+        .archive = &wal->archive,
+        .listed = *file,
+        .bytes = BUFFER_WITH_LIMIT(wal->archive.segment_size.bytes),
+        .must_walk = walks,
+    };
+    return task;
+}
+
+bool verify_segments(struct checked_wal *wal, const struct wal_file *files, size_t count, struct error *err)
+{
+    struct segment_check check = {.wal = wal};
+    unsigned most = MOST_SEGMENT_BYTES / wal->archive.segment_size.bytes;
+    unsigned workers = wal->verify->workers > 0 ? wal->verify->workers : pool_default_workers();
+    bool ok = true;
+
+    if (workers > most)
+        workers = most > 0 ? most : 1;
+    if (!pool_new(&segment_pool_ops, NULL, workers, workers + (most > workers ? 1 : 0), &check.pool, err))
+        return false;
+    for (size_t i = 0; ok && i < count; i++) {
+        ok = pool_has_room(check.pool) || take_oldest(&check, err);
+        if (ok)
+            pool_submit(check.pool, new_task(wal, &files[i], must_walk(files, count, i)));
+    }
+    while (ok && pool_in_flight(check.pool) > 0)
+        ok = take_oldest(&check, err);
+    pool_free(check.pool, free_task);
+    return ok;
+}

@@ -1,0 +1,134 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/verify/verify_internal.h"
+#include "pgcoffer/base/memory.h"
+
+/* How many bytes behind a fork must differ somewhere between the two timelines: a record and its page's header. */
+#define BEHIND_FORK 256
+
+static bool tell(struct checked_wal *wal, struct timeline timeline, const struct error *failure, struct error *err)
+{
+    char name[WAL_HISTORY_NAME_SIZE];
+
+    wal_history_format(timeline, name);
+    json_t *suffering = verify_suffering(wal, timeline, (struct wal_position){0}, (struct wal_position){UINT64_MAX});
+    return verify_read_failure(wal->verify, NULL, name, VERIFY_NO_FRAME, suffering, failure, err);
+}
+
+/* A switch that is not published yet has a partial segment only. */
+static bool has_finished_segment(const struct checked_wal *wal, struct timeline timeline)
+{
+    for (size_t i = 0; i < wal->files.count; i++)
+        if (wal->files.files[i].segment.timeline.value == timeline.value &&
+            wal->files.files[i].state != WAL_FILE_PARTIAL)
+            return true;
+    return false;
+}
+
+static bool read_history(struct checked_wal *wal, struct timeline timeline, struct error *err)
+{
+    struct error failure;
+
+    if (wal_archive_history(&wal->archive, timeline, &wal->histories[wal->history_count], &failure)) {
+        wal->history_count++;
+        return true;
+    }
+    if (failure.errnum == ENOENT && !has_finished_segment(wal, timeline))
+        return true;
+    return tell(wal, timeline, &failure, err);
+}
+
+static bool is_prefix(const struct history *parent, const struct history *child)
+{
+    if (parent->entry_count + 1 != child->entry_count)
+        return false;
+    for (size_t i = 0; i < parent->entry_count; i++)
+        if (parent->entries[i].timeline.value != child->entries[i].timeline.value ||
+            parent->entries[i].switched_at.value != child->entries[i].switched_at.value)
+            return false;
+    return true;
+}
+
+/*
+ * A history has no checksum; the WAL proves it. Up to the fork both timelines have the same bytes, from there on
+ * others. *ret_is_right also when one side is not held: the gap is told elsewhere.
+ */
+static bool compare_at_fork(const struct checked_wal *wal, const struct history_entry *fork, struct timeline child,
+                            bool *ret_is_right, struct error *failure)
+{
+    struct wal_segment_size size = wal->archive.segment_size;
+    struct buffer old_bytes SCOPED(scoped_buffer) = BUFFER_WITH_LIMIT(size.bytes);
+    struct buffer new_bytes SCOPED(scoped_buffer) = BUFFER_WITH_LIMIT(size.bytes);
+    struct wal_file old_file;
+    struct wal_file new_file;
+    uint32_t at = (uint32_t)(fork->switched_at.value % size.bytes);
+
+    *ret_is_right = true;
+    if (!wal_archive_read_segment(&wal->archive, wal_segment_at(fork->timeline, fork->switched_at, size), &old_bytes,
+                                  &old_file, failure) ||
+        !wal_archive_read_segment(&wal->archive, wal_segment_at(child, fork->switched_at, size), &new_bytes, &new_file,
+                                  failure))
+        return false;
+    if (old_file.state == WAL_FILE_MISSING || new_file.state == WAL_FILE_MISSING)
+        return true;
+    uint32_t both = old_file.held_bytes < new_file.held_bytes ? old_file.held_bytes : new_file.held_bytes;
+    uint32_t before = at < both ? at : both;
+    uint32_t behind = both - before < BEHIND_FORK ? both - before : BEHIND_FORK;
+    bool is_same_before = memcmp(old_bytes.bytes, new_bytes.bytes, before) == 0;
+    bool differs_behind =
+        behind < BEHIND_FORK || memcmp(old_bytes.bytes + before, new_bytes.bytes + before, behind) != 0;
+    *ret_is_right = is_same_before && differs_behind;
+    return true;
+}
+
+static bool check_fork(struct checked_wal *wal, const struct history *history, struct error *err)
+{
+    const struct history_entry *fork = &history->entries[history->entry_count - 1];
+    const struct history *parent = verify_find_history(wal, fork->timeline);
+    char position[WAL_POSITION_TEXT_SIZE];
+    bool is_right = true;
+    struct error failure;
+
+    wal_position_format(fork->switched_at, position);
+    if (parent != NULL && !is_prefix(parent, history)) {
+        error_set(&failure, ERROR_INTEGRITY, "it contradicts the history of its parent, timeline %" PRIu32,
+                  fork->timeline.value);
+        return tell(wal, history->timeline, &failure, err);
+    }
+    /* A segment that cannot be read is told with the segments. */
+    if (!compare_at_fork(wal, fork, history->timeline, &is_right, &failure)) {
+        if (verify_is_damage(&failure))
+            return true;
+        *err = failure;
+        return false;
+    }
+    if (is_right)
+        return true;
+    error_set(&failure, ERROR_INTEGRITY, "the WAL of timelines %" PRIu32 " and %" PRIu32 " does not part at %s",
+              fork->timeline.value, history->timeline.value, position);
+    return tell(wal, history->timeline, &failure, err);
+}
+
+bool verify_timelines(struct checked_wal *wal, struct error *err)
+{
+    struct timeline *timelines SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    if (!wal_archive_timelines(&wal->archive, &timelines, &count, err))
+        return false;
+    wal->histories = calloc(count + 1, sizeof *wal->histories);
+    if (wal->histories == NULL)
+        return error_set(err, ERROR_FAILED, "no memory for %zu timelines", count);
+    if (count == 0 || timelines[0].value != 1)
+        wal->histories[wal->history_count++] = (struct history){.timeline = {1}};
+    for (size_t i = 0; i < count; i++)
+        if (!read_history(wal, timelines[i], err))
+            return false;
+    for (size_t i = 0; i < wal->history_count; i++)
+        if (wal->histories[i].entry_count > 0 && !check_fork(wal, &wal->histories[i], err))
+            return false;
+    return true;
+}
