@@ -33,8 +33,8 @@ bool serve_session(struct control_stream *client, const struct config *config, c
                    enum right right, const struct request *first, struct error *err);
 
 /*
- * verify without a daemon: events go to `events` as they would to the supervisor, its one result or error included. False
- * with *err when that was an error: INTEGRITY when problems were found. interrupt_fd -1: none.
+ * verify without a daemon: events go to `events` as they would to the supervisor, its one result or error included.
+ * False with *err when that was an error: INTEGRITY when problems were found. interrupt_fd -1: none.
  */
 bool verify_run(const struct request *request, const struct config *config, const struct repo *repo,
                 struct control_stream *events, int interrupt_fd, struct error *err);
