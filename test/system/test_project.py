@@ -1,0 +1,151 @@
+"""What is installed: places by the FHS, units, users and folders for systemd, manual pages, hardened programs."""
+
+import gzip
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness.agent import BUILD
+
+ROOT = pathlib.Path(__file__).parents[2]
+CACHE = dict(re.findall(r"^(\w+):\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M))
+
+
+def needs(program):
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not on this machine")
+
+
+def run(*command, **environment):
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, errors="replace", timeout=120,
+                          env={**os.environ, "LC_ALL": "C.UTF-8", **environment})
+
+
+def install(folder):
+    done = run("cmake", "--install", BUILD, DESTDIR=str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(scratch):
+    return install(scratch / "installed")
+
+
+@pytest.fixture
+def units(folder, programs):
+    """The units, with paths of programs that exist here."""
+    for source in (ROOT / "conf" / "systemd").iterdir():
+        text = source.read_text().replace("/usr/sbin/", f"{programs}/").replace("/usr/bin/", f"{programs}/")
+        (folder / source.name).write_text(text)
+    return folder
+
+
+def test_everything_is_installed_where_the_fhs_puts_it(installed):
+    prefix = installed / CACHE["CMAKE_INSTALL_PREFIX"].lstrip("/")
+    configuration = installed / "etc/pgcoffer/pgcoffer.conf"
+    for path in ("bin/pgcoffer", "sbin/pgcofferd", "lib/systemd/system/pgcofferd.service",
+                 "lib/systemd/system/pgcoffer-backup@.service", "lib/systemd/system/pgcoffer-backup@.timer",
+                 "lib/sysusers.d/pgcoffer.conf", "lib/tmpfiles.d/pgcoffer.conf", "share/man/man1/pgcoffer.1.gz",
+                 "share/man/man5/pgcoffer.conf.5.gz", "share/man/man8/pgcofferd.8.gz", "share/doc/pgcoffer/README.md",
+                 "share/doc/pgcoffer/repository-format.md"):
+        assert (prefix / path).is_file(), path
+    assert configuration.read_bytes() == (ROOT / "conf/pgcoffer.conf").read_bytes()
+    assert os.access(prefix / "bin/pgcoffer", os.X_OK) and os.access(prefix / "sbin/pgcofferd", os.X_OK)
+    placed = {path.relative_to(installed).parts[0] for path in installed.rglob("*") if path.is_file()}
+    assert placed <= {"etc", CACHE["CMAKE_INSTALL_PREFIX"].strip("/").split("/")[0]}
+
+
+def test_an_administrators_configuration_is_never_overwritten(folder):
+    configuration = install(folder) / "etc/pgcoffer/pgcoffer.conf"
+    configuration.write_text("# mine\n")
+    install(folder)
+    assert configuration.read_text() == "# mine\n"
+
+
+def test_the_units_start_the_programs_that_are_installed(installed):
+    if CACHE["CMAKE_INSTALL_PREFIX"] != "/usr":
+        pytest.skip("the units are for the prefix /usr")
+    started = set()
+    for unit in (installed / "usr/lib/systemd/system").glob("*.service"):
+        started |= set(re.findall(r"^ExecStart=(\S+)", unit.read_text(), re.M))
+    assert started == {"/usr/sbin/pgcofferd", "/usr/bin/pgcoffer"}
+    assert all((installed / path.lstrip("/")).is_file() for path in started)
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@primary.service", "pgcoffer-backup@primary.timer"])
+def test_the_units_are_clean(units, unit):
+    done = run("systemd-analyze", "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{units}:")
+    if "Failed to initialize manager" in done.stderr:
+        pytest.skip(f"systemd-analyze cannot verify here: {done.stderr}")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@.service"])
+def test_the_units_leave_little_to_attack(units, unit):
+    done = run("systemd-analyze", "security", "--offline=yes", "--no-pager", units / unit)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze has no --offline")
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert score is not None, done
+    assert float(score[1]) <= 2.5, done.stdout
+
+
+@needs("systemd-sysusers")
+@needs("systemd-tmpfiles")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes users and gives folders away")
+def test_the_user_and_the_folders_come_from_systemds_files(folder):
+    for name in ("passwd", "group"):
+        (folder / "etc").mkdir(exist_ok=True)
+        (folder / "etc" / name).write_text("root:x:0:0:root:/root:/bin/sh\n" if name == "passwd" else "root:x:0:\n")
+    done = run("systemd-sysusers", f"--root={folder}", ROOT / "conf/sysusers.d/pgcoffer.conf")
+    assert done.returncode == 0, done.stderr
+    entry = next(line for line in (folder / "etc/passwd").read_text().splitlines() if line.startswith("pgcoffer:")).split(":")
+    assert entry[5] == "/var/lib/pgcoffer" and entry[6].endswith("nologin")
+
+    done = run("systemd-tmpfiles", f"--root={folder}", "--create", ROOT / "conf/tmpfiles.d/pgcoffer.conf")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    for path, mode in (("run/pgcoffer", 0o755), ("var/lib/pgcoffer", 0o700)):
+        status = (folder / path).stat()
+        assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (mode, int(entry[2]), int(entry[3])), path
+
+
+def manual_pages(installed):
+    return sorted((installed / CACHE["CMAKE_INSTALL_PREFIX"].lstrip("/") / "share/man").rglob("*.gz"))
+
+
+@needs("man")
+def test_the_manual_pages_render_without_a_warning(installed):
+    pages = manual_pages(installed)
+    assert len(pages) >= 3
+    for page in pages:
+        done = run("man", "--warnings", "-Tutf8", "-l", page, MANWIDTH="80", MAN_KEEP_FORMATTING="")
+        assert (done.returncode, done.stderr) == (0, ""), page
+        assert "NAME" in done.stdout and "pgcoffer" in done.stdout
+
+
+def test_the_manual_pages_have_their_parts(installed):
+    for page in manual_pages(installed):
+        text = gzip.decompress(page.read_bytes()).decode()
+        for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
+            assert re.search(rf'^\.SH "?{heading}"?$', text, re.M), f"{page.name}: {heading}"
+
+
+@needs("readelf")
+@pytest.mark.parametrize("name", ["pgcoffer", "pgcofferd"])
+def test_the_programs_are_hardened(name):
+    program = BUILD / "bin" / name
+    header, segments, dynamic, symbols = (run("readelf", "-W", option, program).stdout for option in ("-h", "-l", "-d", "--dyn-syms"))
+    assert re.search(r"Type:\s+DYN", header), "not position independent"
+    assert "GNU_RELRO" in segments and re.search(r"FLAGS_1.*NOW", dynamic), "relocations stay writable"
+    assert re.search(r"FLAGS_1.*PIE", dynamic)
+    assert re.search(r"GNU_STACK.* RW +0x", segments), "the stack may be executed"
+    assert not re.search(r"\((RPATH|RUNPATH)\)", dynamic), "libraries are looked for in a folder of the build"
+    assert "__stack_chk_fail" in symbols
+    if CACHE.get("CMAKE_BUILD_TYPE") != "Debug" and not CACHE.get("SANITIZE"):
+        assert re.search(r"__(vsn|sn)printf_chk", symbols), "not fortified"
