@@ -81,7 +81,7 @@ static bool check_order(struct timeline own, const struct history_entry *before,
 static bool parse_lines(struct timeline timeline, const char *next, const char *end, struct buffer *entries,
                         struct error *err)
 {
-    struct history_entry entry, before;
+    struct history_entry entry = {0}, before = {0};
     const char *why = NULL;
 
     for (unsigned line = 1; next < end; line++) {

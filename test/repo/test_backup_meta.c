@@ -271,7 +271,7 @@ START_TEST(metadata_in_the_wrong_folder_are_refused)
     struct backup_meta *found = NULL;
     struct backup_id other, id;
 
-    struct backup_meta *meta SCOPED(scoped_backup_meta) = stored_sample(BACKUP_COMPLETE);
+    backup_meta_free(stored_sample(BACKUP_COMPLETE));
     struct buffer text = repository_get("backup/" ID "/backup.json");
     repository_put("backup/20261122T013001Z/backup.json", text.bytes, text.used);
     repository_put("backup/20261122T013002Z/copied.json", text.bytes, text.used);

@@ -1,4 +1,5 @@
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <zstd.h>
 
 #include "repo/repository.h"
@@ -429,6 +430,44 @@ START_TEST(a_damaged_compressed_twin_does_not_cost_the_raw_segment)
 }
 END_TEST
 
+/* The receiver's part, in a process of its own. */
+static void bring_to_its_end(uint64_t number)
+{
+    struct error err;
+    struct wal_partial *partial = NULL;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, (uint32_t)number + 1000);
+
+    bool done = wal_partial_open(&archive, segment_of(1, number), &partial, &err) &&
+                wal_partial_write(partial, 0, bytes, ONE_MB, &err) && wal_partial_sync(partial, &err) &&
+                wal_partial_finish(partial, &err) && wal_archive_compress(&archive, segment_of(1, number), 1, &err);
+    wal_partial_free(partial);
+    _exit(done ? 0 : 1);
+}
+
+START_TEST(a_reader_beside_the_receiver_never_misses_a_segment)
+{
+    struct error err;
+    struct wal_file file;
+
+    for (uint64_t number = 1; number <= 40; number++) {
+        int status = 0;
+        enum wal_file_state before = WAL_FILE_PARTIAL;
+        hold_partial(1, number, 10);
+        pid_t child = fork();
+        if (child == 0)
+            bring_to_its_end(number);
+        do {
+            MUST(wal_archive_stat(&archive, segment_of(1, number), &file, &err));
+            if (file.state < before)
+                ck_abort_msg("segment %d went from state %d to %d", (int)number, before, file.state);
+            before = file.state;
+        } while (waitpid(child, &status, WNOHANG) == 0);
+        ck_assert_int_eq(status, 0);
+        assert_holds(1, number, WAL_FILE_COMPRESSED);
+    }
+}
+END_TEST
+
 START_TEST(a_start_on_an_empty_repository_does_nothing)
 {
     struct error err;
@@ -461,6 +500,7 @@ int main(void)
     tcase_add_test(tests, compression_interrupted_anywhere_loses_nothing);
     tcase_add_test(tests, a_start_cleans_up_what_a_kill_left);
     tcase_add_test(tests, a_damaged_compressed_twin_does_not_cost_the_raw_segment);
+    tcase_add_test(tests, a_reader_beside_the_receiver_never_misses_a_segment);
     tcase_add_test(tests, a_start_on_an_empty_repository_does_nothing);
     return suite_run("wal_archive", tests);
 }
