@@ -149,9 +149,9 @@ static bool check_options(const struct invocation *invocation, struct error *err
         }
     }
     bool can_be_direct = command->how == COMMAND_SESSION || invocation->command == COMMAND_ID_verify;
-    if (!invocation_has(invocation, OPTION_ID_direct) || can_be_direct || command->how == COMMAND_LOCAL)
+    if (!invocation_has(invocation, OPTION_ID_direct) || can_be_direct)
         return true;
-    error_set(err, ERROR_USAGE, "\"%s\" needs the daemon and takes no --direct", command->words);
+    error_set(err, ERROR_USAGE, "\"%s\" takes no --direct", command->words);
     return error_hint(err,
                       "Leave --direct out; it is for list, show, verify, restore, wal-get, wal list and wal status.");
 }
