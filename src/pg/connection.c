@@ -237,6 +237,7 @@ static bool accept_session(struct pg_connection *connection, struct error *err)
     if (PQsetnonblocking(connection->handle, 1) != 0)
         return error_set(err, ERROR_SERVER, "could not connect to server \"%s\": %s", connection->server.name,
                          "libpq cannot work without blocking");
+    pg_limit_portions(connection);
     return true;
 }
 

@@ -22,7 +22,11 @@ struct pg_connection {
     void *notice_context;
     char last_sqlstate[6];
     struct wal_stream_state stream;
+    size_t portion_left; /* bytes until the socket is said to be empty; see portion.c */
 };
+
+/* Keeps libpq's input buffer small, whatever the server sends. */
+void pg_limit_portions(struct pg_connection *connection);
 
 /* A connection that differs from the usual one: see pg_slot_read(). */
 bool pg_connect_database(const struct pg_connection *like, const char *database, struct pg_connection **ret_connection,
