@@ -4,6 +4,7 @@
 #include <event2/bufferevent.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/listener_internal.h"
@@ -13,6 +14,8 @@
 
 #define REQUEST_SECONDS  10
 #define FLUSH_SECONDS    10
+#define DISCARD_SIZE     (64 * 1024)
+#define MOST_DISCARDS    16
 #define MOST_UNREAD_SIZE (1024 * 1024) /* what a client may leave untaken */
 
 struct client {
@@ -60,12 +63,24 @@ static void set_deadline(struct client *client, int seconds)
         evtimer_del(client->deadline);
 }
 
+/* A socket closed with unread bytes is reset, and the peer might never see our last words. */
+static void discard_input(const struct client *client)
+{
+    static char bytes[DISCARD_SIZE];
+
+    for (int i = 0; i < MOST_DISCARDS; i++)
+        if (recv(client->fd, bytes, sizeof bytes, MSG_DONTWAIT) <= 0)
+            break;
+}
+
 void client_drop(struct client *client)
 {
     if (client->state == CLIENT_GONE)
         return;
-    client->state = CLIENT_GONE;
     bufferevent_disable(client->stream, EV_READ | EV_WRITE);
+    if (client->state == CLIENT_FLUSHES)
+        discard_input(client);
+    client->state = CLIENT_GONE;
     close(client->fd);
     client->fd = -1;
     set_deadline(client, 0);

@@ -80,9 +80,13 @@ static void log_end(const struct job_entry *entry)
             log_info("%s done in %s%s", what, duration, figures);
         return;
     }
+    if (entry->state == JOB_CANCELLED) {
+        log_warning("%s was cancelled by %s after %s", what, entry->cancelled_by, duration);
+        return;
+    }
     control_error_from_json(entry->last_word, &failure);
-    error_wrap(&failure, "%s %s after %s", what, job_state_word(entry->state), duration);
-    log_failure(entry->state == JOB_CANCELLED ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, &failure);
+    error_wrap(&failure, "%s failed after %s", what, duration);
+    log_failure(LOG_LEVEL_ERROR, &failure);
 }
 
 /* ---- the worker's events ---- */
@@ -138,6 +142,11 @@ static void on_line(void *owner, const json_t *message)
         listener_retry_deferred(run->supervisor->listener, entry->server); /* it will take a while: BUSY */
 }
 
+static bool is_error(const json_t *last_word)
+{
+    return strcmp(json_text_or_null(last_word, "event"), "error") == 0;
+}
+
 static void explain_end(const struct job_run *run, const struct child_end *end, struct error *failure)
 {
     const struct job_entry *entry = run->entry;
@@ -162,6 +171,10 @@ static void on_ended(void *owner, const struct child_end *end)
 
     explain_end(run, end, &failure);
     free(run);
+    if (supervisor->is_stopping && entry->last_word != NULL && is_error(entry->last_word)) {
+        json_decref(entry->last_word); /* "interrupted", and by whom is better known here */
+        entry->last_word = NULL;
+    }
     job_table_end(&supervisor->jobs, entry, &failure);
     log_end(entry);
     if (has_leftovers && !supervisor->is_stopping)

@@ -13,11 +13,12 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
-#define MOST_CONNECTIONS 256
-#define MOST_OF_ADMIN    128
-#define MOST_OF_USER     32
-#define RETRY_SECONDS    1 /* after the process ran out of descriptors */
-#define ACCEPTED_AT_ONCE 16
+#define MOST_CONNECTIONS   256
+#define MOST_OF_ADMIN      128
+#define MOST_OF_USER       32
+#define QUIET_MICROSECONDS INT64_C(10000000)
+#define RETRY_SECONDS      1 /* after the process ran out of descriptors */
+#define ACCEPTED_AT_ONCE   16
 
 struct listener {
     struct supervisor *supervisor;
@@ -25,6 +26,7 @@ struct listener {
     struct event *ready;
     struct event *retry; /* when there was no descriptor for a connection */
     struct event *sweep;
+    int64_t refusal_logged_at; /* monotonic; 0: never */
     struct client *clients[MOST_CONNECTIONS];
     size_t client_count;
 };
@@ -41,7 +43,7 @@ static size_t count_connections(const struct listener *listener, uid_t uid)
 
 /* ---- those who come ---- */
 
-static void refuse(int fd, const struct caller *caller, size_t most, const char *of_whom)
+static void refuse(struct listener *listener, int fd, const struct caller *caller, size_t most, const char *of_whom)
 {
     struct error failure;
 
@@ -53,16 +55,20 @@ static void refuse(int fd, const struct caller *caller, size_t most, const char 
     line[size] = '\n';
     if (send(fd, line, size + 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         log_debug("could not tell a client why it was refused");
+    /* A crowd at the door shall not fill the log. */
+    if (listener->refusal_logged_at != 0 && clock_monotonic() - listener->refusal_logged_at < QUIET_MICROSECONDS)
+        return;
+    listener->refusal_logged_at = clock_monotonic();
     log_warning("refused a connection of %s: %s", caller->text, failure.message);
 }
 
-static bool has_room(const struct listener *listener, int fd, struct caller *caller)
+static bool has_room(struct listener *listener, int fd, struct caller *caller)
 {
     const struct supervisor *supervisor = listener->supervisor;
     size_t mine = count_connections(listener, caller->uid);
 
     if (listener->client_count + sessions_count_all(supervisor) >= MOST_CONNECTIONS) {
-        refuse(fd, caller, MOST_CONNECTIONS, "all users");
+        refuse(listener, fd, caller, MOST_CONNECTIONS, "all users");
         return false;
     }
     if (mine < MOST_OF_USER)
@@ -70,7 +76,7 @@ static bool has_room(const struct listener *listener, int fd, struct caller *cal
     caller_find_names(caller);
     size_t most = rights_is_admin(caller, supervisor->config, supervisor->own_uid) ? MOST_OF_ADMIN : MOST_OF_USER;
     if (mine >= most)
-        refuse(fd, caller, most, caller->text);
+        refuse(listener, fd, caller, most, caller->text);
     return mine < most;
 }
 

@@ -4,6 +4,8 @@
 
 #include "pgcoffer/base/text.h"
 
+#define CONFIG_DAEMON_NAME "pgcoffer" /* its monitors are those of every server */
+
 static bool list_has(const struct caller *caller, const char *list)
 {
     return config_list_has(list, caller->user, (const char *const *)caller->groups, caller->group_count);
@@ -74,7 +76,8 @@ static bool hint_at_list(const struct caller *caller, const struct config *confi
                           "(admin_group).",
                           config->settings.admin_group);
     return error_hint(err, "Add %s to %s of [%s] in %s and give \"pgcoffer reload\".", name,
-                      needed == RIGHT_RESTORER ? "restorers" : "monitors", server[0] != '\0' ? server : "SERVER", file);
+                      needed == RIGHT_RESTORER ? "restorers" : "monitors",
+                      server[0] != '\0' ? server : CONFIG_DAEMON_NAME, file);
 }
 
 bool rights_deny(const struct caller *caller, const struct config *config, enum command_id command, const char *server,
