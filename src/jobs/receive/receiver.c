@@ -240,7 +240,10 @@ int job_receive_main(struct job *job)
         .report = {.channel = job->worker->channel, .slot = job->server->settings.wal_slot},
     };
 
-    mallopt(M_ARENA_MAX, 2); /* the compressing thread */
+    /* It runs for months: what a segment's compression or a burst of WAL took goes back at once. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 1 << 18);
+    mallopt(M_TRIM_THRESHOLD, 1 << 18);
     receive_report_state(&receiver.report, RECEIVE_STARTING, NULL);
     if (prepare(&receiver, &lock)) {
         receiver.report.last_backup = newest_backup(&receiver);
