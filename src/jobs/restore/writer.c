@@ -153,7 +153,7 @@ bool writer_take(struct writer *writer, const struct index_frame *frame, const v
         /* An empty member may lie on the very end of the frame, one with bytes begins in the next. */
         if (member->data_offset > stop || (member->data_offset == stop && member->size > 0))
             break;
-        bool is_whole;
+        bool is_whole = false;
         if (!take_part(writer, member, plain, frame->length, &is_whole, err))
             return false;
         if (!is_whole)
