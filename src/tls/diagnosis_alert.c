@@ -6,7 +6,7 @@
 #include "tls/diagnosis_internal.h"
 
 #define LEAST_SECURITY_BITS 112
-#define SECONDS_PER_DAY     86400
+#define SECONDS_PER_DAY     INT64_C(86400)
 
 /* Our own chain and what is known of the server's view of it. */
 struct refusal {

@@ -34,8 +34,8 @@ static int connect_address(const struct addrinfo *address, int64_t deadline)
         failure = errno;
     else if (!probe_socket_wait(fd, POLLOUT, deadline))
         failure = ETIMEDOUT;
-    else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) < 0)
-        failure = errno;
+    else
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size);
     if (failure == 0)
         return fd;
     close(fd);

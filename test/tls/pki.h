@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "pgcoffer/base/file.h"
 #include "pgcoffer/config/config.h"
 
 /* Certificates made on the spot, in a scratch folder of the test. */
@@ -29,10 +30,23 @@ struct pki_wish {
     long from_days, until_days; /* from now; both 0: yesterday until in 100 days */
 };
 
+static char pki_folder[64];
+
+static inline void pki_remove_folder(void)
+{
+    struct error ignored;
+
+    if (!file_remove_tree(pki_folder, &ignored))
+        fprintf(stderr, "%s\n", ignored.message);
+}
+
+/* Goes away with the process of the test. */
 static inline void pki_scratch(char path[64])
 {
     snprintf(path, 64, "/tmp/pgcoffer-tls-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(path));
+    snprintf(pki_folder, sizeof pki_folder, "%s", path);
+    atexit(pki_remove_folder);
 }
 
 static inline void pki_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
