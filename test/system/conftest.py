@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from harness.agent import Agent, install_binaries  # noqa: E402
 from harness.certificates import Pki  # noqa: E402
 from harness.cluster import Cluster, binaries  # noqa: E402
+from harness.scratch import give_to  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def sanitizer_reports(scratch):
 @pytest.fixture
 def folder(scratch, request):
     path = pathlib.Path(tempfile.mkdtemp(prefix=request.node.name[:40].replace("[", "-").replace("]", "") + "-", dir=scratch))
-    path.chmod(0o755)
+    path.chmod(0o1777)  # programs of several OS users make their folders here
     yield path
     if not os.environ.get("PGCOFFER_TEST_KEEP"):
         shutil.rmtree(path, ignore_errors=True)

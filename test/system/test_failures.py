@@ -194,15 +194,12 @@ def test_restore_refuses_before_the_first_byte(agent, cluster, folder):
     if OS_USER is not None:
         refused = agent.cli("restore", "primary", "--target-directory", folder / "new", user="root")
         assert refused.code == 2 and "--owner" in refused.err, refused
-        restore(agent, folder / "owned", "--owner", "postgres", user="root")
-        assert (folder / "owned" / "global" / "pg_control").owner() == "postgres" if False else True
 
 
 def test_root_restores_as_the_owner_it_names(agent, cluster, folder):
     if OS_USER is None:
         pytest.skip("needs root")
     agent.backup("primary")
-    folder.chmod(0o777)
     restore(agent, folder / "owned", "--owner", "postgres", user="root")
     assert {path.owner() for path in (folder / "owned").rglob("*")} == {"postgres"}
     agent.stop()
