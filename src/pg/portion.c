@@ -8,7 +8,7 @@
  * and every receiver that catches up, that doubles on and on (seen: 64 MB after 1.5 GB). So the socket claims to be
  * empty after each portion, once: libpq then hands out what it has, and its buffer stays as small as a few messages.
  */
-#define PORTION_BYTES ((size_t)128 * 1024)
+#define PORTION_BYTES ((size_t)256 * 1024)
 
 static long count_bytes(BIO *bio, int operation, const char *bytes, size_t size, int number, long other, int result,
                         size_t *processed)
