@@ -122,8 +122,9 @@ def test_the_manifest_is_the_servers_and_fits_the_index(stored):
 
 
 def test_segments_are_whole_or_say_that_they_are_not(stored, agent, cluster):
-    end = cluster.sql("SELECT pg_switch_wal()::text")
-    agent.wait_flushed("primary", end)
+    cluster.sql("SELECT pg_switch_wal()")
+    cluster.sql("INSERT INTO in_space SELECT generate_series(1, 100)")
+    agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_lsn()::text"))
     wal = agent.system_folder("primary") / "wal"
     size = json.loads((wal / "segment_size.json").read_text())["segment_size"]
     states = set()
@@ -136,7 +137,7 @@ def test_segments_are_whole_or_say_that_they_are_not(stored, agent, cluster):
     assert json.loads((wal.parents[1] / "server.json").read_text())["system_identifier"] == wal.parent.name
 
 
-def test_the_commands_of_the_page_restore_by_hand(stored, agent, cluster, folder, pki):
+def test_its_commands_restore_by_hand(stored, agent, cluster, folder, pki):
     cluster.sql("INSERT INTO rows SELECT n, '' FROM generate_series(60001, 61000) n")
     agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_lsn()::text"))
     agent.stop()
