@@ -51,7 +51,7 @@ def sanitizer_reports(scratch):
 
 @pytest.fixture
 def folder(scratch, request):
-    path = pathlib.Path(tempfile.mkdtemp(prefix=request.node.name[:40].replace("[", "-").replace("]", "") + "-", dir=scratch))
+    path = pathlib.Path(tempfile.mkdtemp(prefix=request.node.name[5:17].replace("[", "-").replace("]", "") + "-", dir=scratch))
     path.chmod(0o1777)  # programs of several OS users make their folders here
     yield path
     if not os.environ.get("PGCOFFER_TEST_KEEP"):
