@@ -47,6 +47,11 @@ static bool is_usable(const struct plan_stock *stock, const struct catalogue_ent
            strcmp(entry->system.text, stock->system->text) == 0;
 }
 
+static bool is_unreadable(const struct plan_stock *stock, const struct catalogue_entry *entry)
+{
+    return entry->meta == NULL && strcmp(entry->system.text, stock->system->text) == 0;
+}
+
 /* The newest complete backup that ends before the target, on the way of `history` (NULL: on any). */
 static const struct catalogue_entry *newest(const struct plan_stock *stock, const struct plan_wish *wish,
                                             const struct history *history)
@@ -83,6 +88,12 @@ static bool fail_without_backup(const struct plan_stock *stock, const struct pla
     char end[64];
 
     if (newest(stock, &any, NULL) == NULL) {
+        /* A backup whose metadata is damaged is there all the same. */
+        for (size_t i = stock->catalogue->count; i-- > 0;)
+            if (is_unreadable(stock, &stock->catalogue->entries[i])) {
+                *err = stock->catalogue->entries[i].error;
+                return error_wrap(err, "backup %s cannot be read", stock->catalogue->entries[i].id.text);
+            }
         error_set(err, ERROR_USAGE, "there is no complete backup of \"%s\"", stock->server);
         return error_hint(err, "\"pgcoffer list %s\" shows what there is; \"pgcoffer backup %s\" takes one.",
                           stock->server, stock->server);
@@ -191,7 +202,7 @@ static void warn_of_unreadable(const struct plan_stock *stock, struct plan *plan
 {
     for (size_t i = 0; i < stock->catalogue->count; i++) {
         const struct catalogue_entry *entry = &stock->catalogue->entries[i];
-        if (entry->meta == NULL && strcmp(entry->system.text, stock->system->text) == 0)
+        if (is_unreadable(stock, entry))
             plan_warn(plan, "backup %s was passed over, because its metadata cannot be read: %.300s", entry->id.text,
                       entry->error.message);
     }

@@ -73,13 +73,13 @@ static bool send_history(struct session *session, const struct wal_archive *arch
 
 /* ---- segments ---- */
 
-/* Is anything held of this timeline behind the segment's end? */
-static bool is_followed(const struct wal_ranges *ranges, struct wal_segment segment, struct wal_segment_size size)
+/* Is there anything of this timeline behind the segment? A file that is still empty is proof that the stream went by.
+ */
+static bool is_followed(const struct wal_files *files, struct wal_segment segment)
 {
-    struct wal_position end = wal_segment_end(segment, size);
-
-    for (size_t i = 0; i < ranges->count; i++)
-        if (ranges->ranges[i].timeline.value == segment.timeline.value && ranges->ranges[i].end.value > end.value)
+    for (size_t i = 0; i < files->count; i++)
+        if (files->files[i].segment.timeline.value == segment.timeline.value &&
+            files->files[i].segment.number > segment.number)
             return true;
     return false;
 }
@@ -100,16 +100,16 @@ static bool is_before_timeline(const struct wal_archive *archive, struct wal_seg
 static bool answer_missing(struct session *session, const struct wal_archive *archive, const char *name,
                            struct wal_segment segment, bool *ret_is_settled, struct error *err)
 {
-    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file file;
 
     *ret_is_settled = true;
-    if (!wal_archive_ranges(archive, &ranges, err) || !wal_archive_stat(archive, segment, &file, err))
+    if (!wal_archive_list(archive, &files, err) || !wal_archive_stat(archive, segment, &file, err))
         return false;
     *ret_is_settled = file.state == WAL_FILE_MISSING;
     if (!*ret_is_settled)
         return true;
-    if (!is_followed(&ranges, segment, archive->segment_size))
+    if (!is_followed(&files, segment))
         return send_not_found(session, "it lies beyond the last byte held of its timeline", err);
     if (is_before_timeline(archive, segment))
         return send_not_found(session, "its timeline begins later", err);
@@ -119,16 +119,16 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
 static bool send_partial(struct session *session, const struct wal_archive *archive, const char *name, int fd,
                          const struct wal_file *file, bool *ret_is_settled, struct error *err)
 {
-    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file now;
 
     *ret_is_settled = true;
-    if (!wal_archive_ranges(archive, &ranges, err) || !wal_archive_stat(archive, file->segment, &now, err))
+    if (!wal_archive_list(archive, &files, err) || !wal_archive_stat(archive, file->segment, &now, err))
         return false;
     *ret_is_settled = now.state == WAL_FILE_PARTIAL;
     if (!*ret_is_settled)
         return true;
-    if (is_followed(&ranges, file->segment, archive->segment_size))
+    if (is_followed(&files, file->segment))
         return fail_hole(archive, name, err);
     if (file->held_bytes == 0)
         return send_not_found(session, "nothing of it has arrived yet", err);

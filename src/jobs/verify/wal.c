@@ -95,6 +95,22 @@ static bool check_gaps(struct checked_wal *wal, struct error *err)
     return true;
 }
 
+/* An empty file, made for the next byte to come, tells that everything before it had come. */
+static bool check_empty_files(struct checked_wal *wal, struct error *err)
+{
+    for (size_t i = 1; i < wal->files.count; i++) {
+        const struct wal_file *file = &wal->files.files[i];
+        const struct wal_file *before = &wal->files.files[i - 1];
+        struct wal_position start = wal_segment_start(file->segment, wal->archive.segment_size);
+        struct wal_position held_until = {wal_segment_start(before->segment, wal->archive.segment_size).value +
+                                          before->held_bytes};
+        if (file->held_bytes == 0 && before->segment.timeline.value == file->segment.timeline.value &&
+            held_until.value < start.value && !tell_gap(wal, file->segment.timeline, held_until, start, err))
+            return false;
+    }
+    return true;
+}
+
 static bool is_gap_told(const struct checked_wal *wal, struct timeline timeline, struct wal_position missing)
 {
     const struct history *history = verify_find_history(wal, timeline);
@@ -192,7 +208,8 @@ bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const 
         return verify_read_failure(verify, NULL, "segment_size.json", VERIFY_NO_FRAME, NULL, &failure, err);
     if (wal.archive.segment_size.bytes != 0) {
         if (!wal_archive_list(&wal.archive, &wal.files, err) || !wal_archive_ranges(&wal.archive, &wal.ranges, err) ||
-            !verify_timelines(&wal, err) || !check_gaps(&wal, err) || !check_segments(&wal, from, &count, err))
+            !verify_timelines(&wal, err) || !check_gaps(&wal, err) || !check_empty_files(&wal, err) ||
+            !check_segments(&wal, from, &count, err))
             return false;
     }
     outcome->segments += count;
