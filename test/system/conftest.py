@@ -19,7 +19,7 @@ from harness.scratch import give_to  # noqa: E402
 @pytest.fixture(scope="session")
 def scratch():
     """A folder every OS user may pass through, removed at the end unless PGCOFFER_TEST_KEEP is set."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-test-"))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-"))
     folder.chmod(0o755)
     yield folder
     if not os.environ.get("PGCOFFER_TEST_KEEP"):

@@ -135,7 +135,7 @@ def test_backup_and_stream_use_tls_13_with_the_client_certificate(agent, cluster
                 " WHERE r.application_name LIKE %s")
     assert cluster.rows(question, "pgcoffer") == [(True, "TLSv1.3", "/CN=repl")]
     cluster.sql("CREATE TABLE big AS SELECT repeat(md5(n::text), 50) FROM generate_series(1, 40000) n")
-    process = subprocess.Popen(agent.command("backup", "primary", "--quiet"))
+    process = subprocess.Popen(agent.command("backup", "primary", "--quiet", "--fast-checkpoint"))
     seen = set()
     while process.poll() is None:
         seen.update(cluster.rows(question, "pgcoffer backup"))
@@ -151,7 +151,7 @@ def test_a_server_without_tls_gets_nothing(make_agent, make_cluster):
     result = agent.cli("backup", "primary", timeout=90)
     assert result.code == 6, result
     assert "TLS" in result.err and "ssl = on" in result.err
-    assert "authorized" not in cluster.log_text().split("ssl = off")[-1].replace("user=postgres", "")
+    assert "user=repl" not in cluster.log_text(), "not even the name of the role was sent"
 
 
 def test_a_promoted_standby_takes_over_and_the_dead_branch_is_never_restored(agent, cluster, make_cluster, folder, restored):
@@ -164,7 +164,6 @@ def test_a_promoted_standby_takes_over_and_the_dead_branch_is_never_restored(age
     standby.start()
     end = fill(cluster, 101, 200)
     agent.wait_flushed("primary", end)
-    run(["true"])
     while lsn_number(standby.sql("SELECT pg_last_wal_replay_lsn()::text")) < lsn_number(end):
         time.sleep(0.05)
     standby.stop()
@@ -179,7 +178,6 @@ def test_a_promoted_standby_takes_over_and_the_dead_branch_is_never_restored(age
     standby.wait_until_promoted()
     end = fill(standby, 201, 300)
     agent.wait_streaming("primary")
-    assert agent.receiver("primary")["timeline"] == 2 or True
     agent.wait_flushed("primary", end)
     restore(agent, folder / "target")
     copy = restored(folder / "target")
