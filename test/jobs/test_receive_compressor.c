@@ -1,0 +1,131 @@
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "repo/repository.h"
+
+#include "jobs/receive/compressor_internal.h"
+
+static bool is_disk_full;
+
+int rename(const char *from, const char *to)
+{
+    if (is_disk_full) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_rename, from, to);
+}
+
+static struct receive_compressor *compressor;
+
+static void compressor_make(void)
+{
+    struct error err;
+
+    is_disk_full = false;
+    repository_make();
+    MUST(receive_compressor_new(&archive, 3, &compressor, &err));
+}
+
+static void compressor_remove(void)
+{
+    receive_compressor_free(compressor);
+    repository_remove();
+}
+
+/* Until nothing is under way; how many turns told of a failure, the last of them in *err. */
+static int work_off(struct error *err)
+{
+    int failures = receive_compressor_turn(compressor, err) ? 0 : 1;
+
+    while (receive_compressor_is_working(compressor)) {
+        struct pollfd done = {.fd = receive_compressor_descriptor(compressor), .events = POLLIN};
+        ck_assert_int_eq(poll(&done, 1, 10000), 1);
+        if (!receive_compressor_turn(compressor, err))
+            failures++;
+    }
+    return failures;
+}
+
+START_TEST(finished_segments_are_compressed_one_after_the_other)
+{
+    struct error err;
+
+    for (uint64_t number = 3; number < 9; number++) {
+        hold_segment(1, number);
+        receive_compressor_add(compressor, segment_of(1, number));
+    }
+    ck_assert_int_eq(work_off(&err), 0);
+    for (uint64_t number = 3; number < 9; number++)
+        assert_holds(1, number, WAL_FILE_COMPRESSED);
+    ck_assert_int_eq(receive_compressor_due(compressor), INT64_MAX);
+}
+END_TEST
+
+START_TEST(a_segment_added_twice_is_no_failure)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    receive_compressor_add(compressor, segment_of(1, 3));
+    receive_compressor_add(compressor, segment_of(1, 3));
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 3, WAL_FILE_COMPRESSED);
+}
+END_TEST
+
+START_TEST(many_segments_may_wait)
+{
+    struct error err;
+
+    for (uint64_t number = 0; number < 200; number++)
+        receive_compressor_add(compressor, segment_of(1, 3));
+    hold_segment(1, 3);
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 3, WAL_FILE_COMPRESSED);
+}
+END_TEST
+
+START_TEST(a_full_disk_leaves_the_segment_raw_and_is_tried_again_later)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    receive_compressor_add(compressor, segment_of(1, 3));
+    is_disk_full = true;
+    ck_assert_int_eq(work_off(&err), 1);
+    ck_assert_int_eq(err.kind, ERROR_STORAGE);
+    assert_holds(1, 3, WAL_FILE_RAW);
+    ck_assert_int_ne(receive_compressor_due(compressor), INT64_MAX);
+    ck_assert(receive_compressor_turn(compressor, &err));
+    ck_assert_msg(!receive_compressor_is_working(compressor), "tried again at once");
+}
+END_TEST
+
+START_TEST(a_damaged_segment_is_told_once_and_stays_as_it_is)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    ck_assert_int_eq(truncate(repository_path("wal/00000001/00000000/000000010000000000000003"), 4096), 0);
+    receive_compressor_add(compressor, segment_of(1, 3));
+    ck_assert_int_eq(work_off(&err), 1);
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    ck_assert_int_eq(receive_compressor_due(compressor), INT64_MAX);
+    ck_assert(repository_has("wal/00000001/00000000/000000010000000000000003"));
+    ck_assert(!repository_has("wal/00000001/00000000/000000010000000000000003.zst"));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("receive compressor");
+
+    tcase_add_checked_fixture(tests, compressor_make, compressor_remove);
+    tcase_add_test(tests, finished_segments_are_compressed_one_after_the_other);
+    tcase_add_test(tests, a_segment_added_twice_is_no_failure);
+    tcase_add_test(tests, many_segments_may_wait);
+    tcase_add_test(tests, a_full_disk_leaves_the_segment_raw_and_is_tried_again_later);
+    tcase_add_test(tests, a_damaged_segment_is_told_once_and_stays_as_it_is);
+    return suite_run("receive_compressor", tests);
+}

@@ -1,0 +1,152 @@
+#include "support/suite.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "jobs/receive/report_internal.h"
+
+static struct control_stream *supervisor;
+static struct receive_report report;
+
+static void report_make(void)
+{
+    int ends[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    supervisor = control_stream_new(ends[0], CONTROL_CHANNEL_SIZE);
+    report = (struct receive_report){.channel = control_stream_new(ends[1], CONTROL_CHANNEL_SIZE), .slot = "pgcoffer"};
+}
+
+static void report_remove(void)
+{
+    receive_report_done(&report);
+    control_stream_free(report.channel);
+    control_stream_free(supervisor);
+}
+
+static bool has_event(void)
+{
+    struct pollfd input = {.fd = control_stream_descriptor(supervisor), .events = POLLIN};
+
+    return control_stream_has_input(supervisor) || poll(&input, 1, 0) == 1;
+}
+
+static json_t *next_event(void)
+{
+    struct error err;
+    json_t *event = NULL;
+
+    ck_assert_msg(control_receive(supervisor, &event, &err), "%s", err.message);
+    return event;
+}
+
+static void assert_text(const json_t *data, const char *key, const char *expected)
+{
+    const char *text = json_text_or_null(data, key);
+
+    ck_assert_msg(text != NULL, "%s is missing", key);
+    ck_assert_str_eq(text, expected);
+}
+
+START_TEST(a_change_of_state_is_told_at_once)
+{
+    struct error failure;
+
+    receive_report_state(&report, RECEIVE_STARTING, NULL);
+    json_t *first SCOPED(scoped_json) = next_event();
+    assert_text(first, "event", "receiver");
+    const json_t *data = json_object_get(first, "data");
+    assert_text(data, "state", "starting");
+    assert_text(data, "slot", "pgcoffer");
+    assert_text(data, "flushed", "0/0");
+    ck_assert(json_is_null(json_object_get(data, "error")));
+    ck_assert(json_is_null(json_object_get(data, "last_backup")));
+    ck_assert(json_is_null(json_object_get(data, "last_message_at")));
+
+    error_set(&failure, ERROR_TLS, "certificate expired");
+    error_detail(&failure, "it did");
+    error_hint(&failure, "Renew it.");
+    receive_report_state(&report, RECEIVE_WAITING, &failure);
+    json_t *second SCOPED(scoped_json) = next_event();
+    const json_t *error = json_object_get(json_object_get(second, "data"), "error");
+    assert_text(json_object_get(second, "data"), "state", "waiting");
+    assert_text(error, "kind", "tls");
+    assert_text(error, "message", "certificate expired");
+    assert_text(error, "hint", "Renew it.");
+    ck_assert(json_object_get(error, "event") == NULL);
+}
+END_TEST
+
+START_TEST(moving_positions_are_told_now_and_then)
+{
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    json_decref(next_event());
+    ck_assert_int_eq(receive_report_due(&report), INT64_MAX);
+    for (uint64_t at = 1; at <= 1000; at++) {
+        receive_report_positions(&report, (struct timeline){2}, (struct wal_position){at}, (struct wal_position){at});
+        receive_report_turn(&report);
+    }
+    ck_assert(!has_event());
+    ck_assert_int_le(receive_report_due(&report), clock_monotonic() + RECEIVE_REPORT_MILLISECONDS * 1000);
+    report.sent_at -= RECEIVE_REPORT_MILLISECONDS * 1000;
+    receive_report_turn(&report);
+    json_t *event SCOPED(scoped_json) = next_event();
+    assert_text(json_object_get(event, "data"), "received", "0/3E8");
+    ck_assert_int_eq(json_number_or(json_object_get(event, "data"), "timeline", 0), 2);
+    receive_report_turn(&report);
+    ck_assert(!has_event());
+}
+END_TEST
+
+START_TEST(positions_that_stand_still_are_told_once)
+{
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    json_decref(next_event());
+    receive_report_positions(&report, (struct timeline){0}, (struct wal_position){0}, (struct wal_position){0});
+    ck_assert_int_eq(receive_report_due(&report), INT64_MAX);
+}
+END_TEST
+
+START_TEST(streaming_ends_an_error_but_one_that_is_kept)
+{
+    struct error failure;
+
+    error_set(&failure, ERROR_INTEGRITY, "WAL is lost");
+    receive_report_state(&report, RECEIVE_WAITING, &failure);
+    receive_report_state(&report, RECEIVE_CONNECTING, NULL);
+    ck_assert(report.has_error);
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    ck_assert(!report.has_error);
+
+    receive_report_keep_error(&report, &failure, 60000000);
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    ck_assert(report.has_error);
+    report.error_kept_until = clock_monotonic();
+    receive_report_turn(&report);
+    ck_assert(!report.has_error);
+    ck_assert(report.is_changed);
+}
+END_TEST
+
+START_TEST(a_supervisor_that_is_gone_is_no_crash)
+{
+    control_stream_free(supervisor);
+    supervisor = NULL;
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    receive_report_state(&report, RECEIVE_WAITING, NULL);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("receive report");
+
+    tcase_add_checked_fixture(tests, report_make, report_remove);
+    tcase_add_test(tests, a_change_of_state_is_told_at_once);
+    tcase_add_test(tests, moving_positions_are_told_now_and_then);
+    tcase_add_test(tests, positions_that_stand_still_are_told_once);
+    tcase_add_test(tests, streaming_ends_an_error_but_one_that_is_kept);
+    tcase_add_test(tests, a_supervisor_that_is_gone_is_no_crash);
+    return suite_run("receive_report", tests);
+}
