@@ -157,7 +157,7 @@ def test_segments_of_one_gigabyte(make_cluster, make_agent, folder, pki):
 def test_another_cluster_under_the_same_name_is_refused_and_nothing_is_lost(agent, cluster, make_cluster):
     agent.backup("primary")
     cluster.stop("fast")
-    stranger = make_cluster("stranger", port=cluster.port).start().create_role()
+    stranger = make_cluster("stranger", port=cluster.port, is_stranger=True).start().create_role()
     row = wait_for(lambda: (lambda it: it if it["state"] == "alarm" else None)(agent.receiver("primary")), "an alarm")
     assert "system identifier" in row["error"]["message"]
     result = agent.cli("backup", "primary", "--fast-checkpoint")

@@ -30,7 +30,7 @@ def binaries(version):
 
 class Cluster:
     def __init__(self, folder, pki, version=15, segment_size_mb=1, settings=(), hba=PG_HBA, data=None, port=None,
-                 initdb_options=()):
+                 is_stranger=False):
         self.folder = make_folder(folder, 0o755)
         self.pki, self.version, self.bin = pki, version, binaries(version)
         self.data = pathlib.Path(data or self.folder / "data")
@@ -38,12 +38,22 @@ class Cluster:
         self.sockets = make_folder(self.folder / "sockets", 0o755)
         self.log = self.folder / "postgres.log"
         if data is None:
-            run([self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-k", "--no-locale", "-E", "UTF8",
-                 "--no-sync", f"--wal-segsize={segment_size_mb}", *initdb_options])
+            self.initialize(segment_size_mb, is_stranger)
             self.install_tls()
             self.write("pg_hba.conf", hba)
             self.configure("listen_addresses = 'localhost'", "max_wal_senders = 10", "fsync = off",
                            "wal_keep_size = 0", "log_connections = on", "log_replication_commands = on", *settings)
+
+    def initialize(self, segment_size_mb, is_stranger):
+        """A copy of one initdb a version and segment size, which makes them one system; a stranger gets its own."""
+        template = self.pki.folder / f"initdb-{self.version}-{segment_size_mb}"
+        place = self.data if is_stranger else template
+        if not place.exists():
+            give_to(self.pki.folder)
+            run([self.bin / "initdb", "-D", place, "-U", "postgres", "-A", "trust", "-k", "--no-locale", "-E", "UTF8",
+                 "--no-sync", f"--wal-segsize={segment_size_mb}"])
+        if not is_stranger:
+            run(["cp", "-a", template, self.data])
 
     def install_tls(self):
         """Keys outside the data directory: a base backup must not carry them."""
