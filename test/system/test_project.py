@@ -124,7 +124,7 @@ def test_the_manual_pages_render_without_a_warning(installed):
     pages = manual_pages(installed)
     assert len(pages) >= 3
     for page in pages:
-        done = run("man", "--warnings", "-Tutf8", "-l", page, MANWIDTH="80", MAN_KEEP_FORMATTING="")
+        done = run("man", "--warnings", "-Tutf8", "-l", page, MANWIDTH="80")
         assert (done.returncode, done.stderr) == (0, ""), page
         assert "NAME" in done.stdout and "pgcoffer" in done.stdout
 
