@@ -74,6 +74,24 @@ static _Noreturn void become_worker(enum role_id role, int channel, int client, 
     fail_in_child(WORKER_CHANNEL_DESCRIPTOR, "exec");
 }
 
+/*
+ * No signal may reach the child while it has the supervisor's handlers: those of an event loop write into a socket that
+ * is still shared, and the supervisor would take the child's SIGTERM for its own. reset_signals() lets them in again.
+ */
+static pid_t fork_without_signals(void)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    pid_t pid = fork();
+    int errnum = errno;
+    if (pid != 0)
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = errnum;
+    return pid;
+}
+
 bool worker_start(enum role_id role, int client, struct worker *ret_worker, struct error *err)
 {
     int ends[2];
@@ -85,7 +103,7 @@ bool worker_start(enum role_id role, int client, struct worker *ret_worker, stru
     int theirs SCOPED(scoped_close) = ends[1];
     if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not make a channel non-blocking");
-    pid_t pid = fork();
+    pid_t pid = fork_without_signals();
     if (pid < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not start a worker");
     if (pid == 0)

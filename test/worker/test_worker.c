@@ -226,6 +226,34 @@ START_TEST(sigterm_interrupts_a_worker_and_does_not_kill_it)
 }
 END_TEST
 
+static int shared_pipe[2];
+
+static void write_into_pipe(int number)
+{
+    (void)number;
+    if (write(shared_pipe[1], "x", 1) != 1)
+        _exit(1);
+}
+
+START_TEST(a_worker_ended_at_once_does_not_run_the_supervisors_handlers)
+{
+    struct sigaction action = {.sa_handler = write_into_pipe};
+    char byte;
+
+    ck_assert_int_eq(pipe2(shared_pipe, O_CLOEXEC | O_NONBLOCK), 0);
+    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < 100; i++) {
+        struct worker worker = start(ROLE_backup, -1);
+        kill(worker.pid, SIGTERM);
+        close(worker.channel);
+        end_status(&worker);
+    }
+    ck_assert_int_lt(read(shared_pipe[0], &byte, 1), 0);
+    close(shared_pipe[0]);
+    close(shared_pipe[1]);
+}
+END_TEST
+
 START_TEST(a_closed_channel_interrupts_a_worker)
 {
     struct worker worker = start(ROLE_verify, -1);
@@ -355,6 +383,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_worker_gets_its_channel_and_nothing_else);
     tcase_add_test(tests, a_serve_worker_gets_the_connection);
     tcase_add_test(tests, sigterm_interrupts_a_worker_and_does_not_kill_it);
+    tcase_add_test(tests, a_worker_ended_at_once_does_not_run_the_supervisors_handlers);
     tcase_add_test(tests, a_closed_channel_interrupts_a_worker);
     tcase_add_test(tests, a_worker_dies_with_its_supervisor);
     tcase_add_test(tests, a_confined_worker_keeps_what_it_needs_and_loses_the_rest);

@@ -1,0 +1,134 @@
+#ifndef PGCOFFER_TEST_DAEMON_FAKE_WORKER_H
+#define PGCOFFER_TEST_DAEMON_FAKE_WORKER_H
+
+#include <check.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pgcoffer/worker/worker.h"
+
+/*
+ * The test program as its own workers: a receiver that streams from nowhere, and backups that behave as their label
+ * says.
+ */
+static inline void fake_send(struct worker_context *context, json_t *message_stolen)
+{
+    struct error err;
+
+    if (!control_send(context->channel, message_stolen, &err))
+        _exit(1);
+    json_decref(message_stolen);
+}
+
+static inline void fake_wait(struct worker_context *context)
+{
+    struct pollfd interrupt = {.fd = context->interrupt_fd, .events = POLLIN};
+
+    while (poll(&interrupt, 1, -1) < 0)
+        continue;
+}
+
+static inline void fake_wait_whatever_comes(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    for (;;)
+        pause();
+}
+
+static inline void fake_receive(struct worker_context *context)
+{
+    fake_send(context,
+              json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:{s:s}}}", "event", "receiver", "data", "state", "streaming",
+                        "pid", (int)getpid(), "flushed", "0/3000000", "system_id", "73", "last_backup", "id", "old"));
+    fake_wait(context);
+}
+
+static inline void fake_send_progress(struct worker_context *context)
+{
+    const struct progress progress = {.phase = "copy", .done_bytes = 7};
+
+    fake_send(context, progress_to_json(&progress));
+}
+
+static inline void fake_flood(struct worker_context *context)
+{
+    static char text[30000];
+
+    memset(text, 'x', sizeof text - 1);
+    for (int i = 0; i < 500; i++)
+        fake_send(context, json_pack("{s:s, s:{s:s}}", "event", "item", "data", "t", text));
+}
+
+/* The result shows the first thing the supervisor told: where the receiver is. */
+static inline void fake_finish_backup(struct worker_context *context)
+{
+    struct error err;
+    json_t *told;
+
+    if (!control_receive(context->channel, &told, &err) || told == NULL)
+        _exit(1);
+    fake_send(context, json_pack("{s:s, s:{s:s, s:o}}", "event", "result", "data", "id", "new", "told", told));
+    fake_send(context, json_pack("{s:s, s:{s:s}}", "event", "last_backup", "data", "id", "new"));
+}
+
+static inline void fake_backup(struct worker_context *context)
+{
+    const char *label = request_text(&context->request, OPTION_ID_label);
+
+    if (json_is_set(context->start, "resume")) {
+        fake_send(context, json_pack("{s:s, s:{s:i, s:[]}}", "event", "result", "data", "swept", 0, "resumed"));
+        return;
+    }
+    fake_send_progress(context);
+    if (strcmp(label, "quick") == 0)
+        fake_finish_backup(context);
+    else if (strcmp(label, "killed") == 0)
+        raise(SIGKILL);
+    else if (strcmp(label, "garbage") == 0 && write(WORKER_CHANNEL_DESCRIPTOR, "what?\n", 6) == 6)
+        fake_wait_whatever_comes();
+    else if (strcmp(label, "stubborn") == 0)
+        fake_wait_whatever_comes();
+    else if (strcmp(label, "flood") == 0)
+        fake_flood(context);
+    else
+        fake_wait(context);
+}
+
+static inline void fake_serve(struct worker_context *context)
+{
+    struct control_stream *client SCOPED(scoped_control_stream) =
+        control_stream_new(context->client, CONTROL_LINE_SIZE);
+    struct error err;
+
+    context->client = -1;
+    if (!control_send_result(client,
+                             json_pack("{s:s, s:O}", "right", json_text_or_null(context->start, "right"), "servers",
+                                       json_object_get(context->start, "servers")),
+                             &err))
+        _exit(1);
+}
+
+static inline int fake_worker(const char *name)
+{
+    struct worker_context context;
+    struct error err;
+    enum role_id role;
+
+    if (!role_find(name, &role) || !worker_begin(role, &context, &err))
+        return 1;
+    if (role == ROLE_receive)
+        fake_receive(&context);
+    else if (role == ROLE_backup)
+        fake_backup(&context);
+    else if (role == ROLE_serve)
+        fake_serve(&context);
+    worker_end(&context);
+    return 0;
+}
+
+#endif
