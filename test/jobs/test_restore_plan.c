@@ -1,0 +1,655 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/serve/plan_internal.h"
+#include "support/suite.h"
+
+/*
+ * A made-up repository with segments of 1 MB. Positions are given in MB, times in seconds. Backup "a" lies on timeline
+ * 1 from 10 to 12 MB and ended at second 100, "b" from 20 to 22 MB at second 200, "c" from 30 to 32 MB at second 300.
+ * WAL is held from 10 to 50 MB, written last at second 500. Tests change what they are about.
+ */
+#define MB     UINT64_C(1048576)
+#define SECOND INT64_C(1000000)
+#define MOST   8
+
+static struct catalogue_entry entries[MOST];
+static struct catalogue catalogue;
+static struct system_id current = {"7710780024945402825"};
+static struct plan_timeline timelines[MOST];
+static struct wal_range ranges[MOST];
+static struct wal_ranges held;
+static struct plan_stock stock;
+static struct plan_wish wish;
+static struct plan plan;
+static struct error err;
+
+static struct wal_position at(double megabytes)
+{
+    return (struct wal_position){(uint64_t)(megabytes * (double)MB)};
+}
+
+static struct timestamp second(int64_t seconds)
+{
+    return (struct timestamp){seconds * SECOND};
+}
+
+static void add_backup(const char *id, uint32_t timeline, double start, double end, int64_t stopped)
+{
+    struct catalogue_entry *entry = &entries[catalogue.count++];
+
+    *entry = (struct catalogue_entry){.meta = backup_meta_new(), .system = current};
+    snprintf(entry->id.text, sizeof entry->id.text, "%s", id);
+    entry->meta->id = entry->id;
+    entry->meta->system = current;
+    entry->meta->start_timeline = entry->meta->end_timeline = (struct timeline){timeline};
+    entry->meta->start_position = at(start);
+    entry->meta->end_position = at(end);
+    entry->meta->stopped_at = second(stopped);
+}
+
+static void add_timeline(uint32_t number, const char *history)
+{
+    struct plan_timeline *timeline = &timelines[stock.timeline_count++];
+
+    *timeline = (struct plan_timeline){0};
+    ck_assert_msg(history_parse((struct timeline){number}, history, strlen(history), &timeline->history, &err), "%s",
+                  err.message);
+}
+
+static void hold(uint32_t timeline, double start, double end, int64_t written)
+{
+    ranges[held.count++] = (struct wal_range){{timeline}, at(start), at(end), second(written)};
+}
+
+static void make(void)
+{
+    catalogue = (struct catalogue){.entries = entries, .current = current};
+    held = (struct wal_ranges){.ranges = ranges};
+    stock = (struct plan_stock){.server = "primary",
+                                .catalogue = &catalogue,
+                                .system = &current,
+                                .timelines = timelines,
+                                .ranges = &held,
+                                .segment_size = {(uint32_t)MB}};
+    wish = (struct plan_wish){.value = ""};
+    add_backup("20261122T000001Z", 1, 10, 12, 100);
+    add_backup("20261122T000002Z", 1, 20, 22, 200);
+    add_backup("20261122T000003Z", 1, 30, 32, 300);
+    add_timeline(1, "");
+    hold(1, 10, 50, 500);
+}
+
+static void drop(void)
+{
+    for (size_t i = 0; i < catalogue.count; i++)
+        backup_meta_free(entries[i].meta);
+    for (size_t i = 0; i < stock.timeline_count; i++)
+        history_done(&timelines[i].history);
+}
+
+/* Timeline 2 forked off at 25 MB: "c" and what follows 25 MB on timeline 1 is a dead branch. */
+static void fork_at_25(void)
+{
+    add_timeline(2, "1\t0/1900000\tno reason\n");
+    hold(2, 25, 60, 600);
+}
+
+static void expect(size_t backup, uint32_t timeline)
+{
+    ck_assert_msg(plan_choose(&stock, &wish, &plan, &err), "%s", err.message);
+    ck_assert_str_eq(plan.backup->id.text, entries[backup].id.text);
+    ck_assert_uint_eq(plan.history->timeline.value, timeline);
+}
+
+static void expect_refusal(enum error_kind kind, const char *words)
+{
+    ck_assert(!plan_choose(&stock, &wish, &plan, &err));
+    ck_assert_msg(err.kind == kind, "%s: %s", error_kind_word(err.kind), err.message);
+    ck_assert_msg(strstr(err.message, words) != NULL, "%s", err.message);
+}
+
+static void expect_warning(const char *words)
+{
+    for (size_t i = 0; i < plan.warning_count; i++)
+        if (strstr(plan.warnings[i], words) != NULL)
+            return;
+    ck_abort_msg("no warning says \"%s\"", words);
+}
+
+static void want_time(int64_t seconds)
+{
+    wish.target = PLAN_TIME;
+    wish.value = "T";
+    wish.time = second(seconds);
+}
+
+static void want_position(double megabytes)
+{
+    wish.target = PLAN_LSN;
+    wish.value = "P";
+    wish.position = at(megabytes);
+}
+
+static void want_timeline(uint32_t number)
+{
+    wish.timeline_choice = PLAN_TIMELINE_NUMBER;
+    wish.timeline = (struct timeline){number};
+}
+
+/* ---- without a target ---- */
+
+START_TEST(without_a_wish_the_newest_backup_and_all_wal_is_taken)
+{
+    expect(2, 1);
+    ck_assert_uint_eq(plan.reach.end.value, at(50).value);
+    ck_assert_int_eq(plan.reach.written_at.microseconds, 500 * SECOND);
+    ck_assert_uint_eq(plan.warning_count, 0);
+    ck_assert_ptr_nonnull(strstr(plan.why, "newest complete backup"));
+}
+END_TEST
+
+START_TEST(a_named_backup_overrides)
+{
+    wish.backup = &entries[0];
+    expect(0, 1);
+    ck_assert_str_eq(plan.why, "it was named");
+}
+END_TEST
+
+START_TEST(an_empty_catalogue_is_an_operators_error)
+{
+    for (size_t i = 0; i < 3; i++)
+        backup_meta_free(entries[i].meta);
+    catalogue.count = 0;
+    expect_refusal(ERROR_USAGE, "no complete backup");
+}
+END_TEST
+
+START_TEST(damaged_and_waiting_backups_are_never_chosen)
+{
+    entries[2].meta->state = BACKUP_DAMAGED;
+    entries[1].meta->state = BACKUP_COPIED;
+    expect(0, 1);
+}
+END_TEST
+
+START_TEST(a_damaged_backup_is_taken_by_name_with_a_warning)
+{
+    entries[2].meta->state = BACKUP_DAMAGED;
+    entries[2].meta->checksum_failures = 3;
+    wish.backup = &entries[2];
+    expect(2, 1);
+    expect_warning("3 pages with a wrong checksum");
+}
+END_TEST
+
+START_TEST(a_waiting_backup_is_refused_by_name)
+{
+    entries[2].meta->state = BACKUP_COPIED;
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "still waits for the WAL");
+}
+END_TEST
+
+START_TEST(an_unreadable_backup_is_passed_over_aloud)
+{
+    backup_meta_free(entries[2].meta);
+    entries[2].meta = NULL;
+    error_set(&entries[2].error, ERROR_INTEGRITY, "its digest is wrong");
+    expect(1, 1);
+    expect_warning("its digest is wrong");
+}
+END_TEST
+
+START_TEST(when_all_are_unreadable_that_is_damage)
+{
+    for (size_t i = 0; i < 3; i++) {
+        backup_meta_free(entries[i].meta);
+        entries[i].meta = NULL;
+        error_set(&entries[i].error, ERROR_INTEGRITY, "its digest is wrong");
+    }
+    expect_refusal(ERROR_INTEGRITY, "its digest is wrong");
+}
+END_TEST
+
+START_TEST(an_unreadable_backup_is_refused_by_name)
+{
+    backup_meta_free(entries[2].meta);
+    entries[2].meta = NULL;
+    error_set(&entries[2].error, ERROR_INTEGRITY, "its digest is wrong");
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_INTEGRITY, "its digest is wrong");
+}
+END_TEST
+
+START_TEST(backups_of_a_former_system_are_taken_by_name_only)
+{
+    struct system_id former = {"42"};
+
+    entries[2].system = former;
+    expect(1, 1);
+    wish.backup = &entries[2];
+    stock.system = &former;
+    expect(2, 1);
+    expect_warning("former system 42");
+}
+END_TEST
+
+/* ---- WAL that is missing ---- */
+
+START_TEST(a_backup_without_its_own_wal_is_refused)
+{
+    held.count = 0;
+    hold(1, 10, 31, 310);
+    hold(1, 33, 50, 500);
+    expect_refusal(ERROR_INTEGRITY, "00000001000000000000001F"); /* segment of 31 MB */
+    held.count = 0;
+    hold(1, 31, 50, 500);
+    expect_refusal(ERROR_INTEGRITY, "00000001000000000000001E");
+    held.count = 0;
+    expect_refusal(ERROR_INTEGRITY, "needs it");
+}
+END_TEST
+
+START_TEST(a_gap_behind_the_backup_is_a_warning_and_limits_the_reach)
+{
+    held.count = 0;
+    hold(1, 10, 40, 400);
+    hold(1, 45, 50, 500);
+    static const enum plan_target targets[] = {PLAN_END, PLAN_XID, PLAN_NAME};
+    wish.target = targets[_i];
+    wish.value = "x";
+    expect(2, 1);
+    ck_assert_uint_eq(plan.reach.end.value, at(40).value);
+    expect_warning("000000010000000000000028");
+}
+END_TEST
+
+START_TEST(a_gap_does_not_matter_when_recovery_stops_before_it)
+{
+    held.count = 0;
+    hold(1, 10, 40, 400);
+    hold(1, 45, 50, 500);
+    wish.target = PLAN_IMMEDIATE;
+    expect(2, 1);
+    ck_assert_uint_eq(plan.warning_count, 0);
+    want_position(39);
+    expect(2, 1);
+    ck_assert_uint_eq(plan.warning_count, 0);
+}
+END_TEST
+
+START_TEST(a_target_behind_a_gap_is_damage_not_a_wrong_question)
+{
+    held.count = 0;
+    hold(1, 10, 40, 400);
+    hold(1, 45, 50, 500);
+    want_position(46);
+    expect_refusal(ERROR_INTEGRITY, "000000010000000000000028");
+    want_time(450);
+    expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
+}
+END_TEST
+
+/* ---- times ---- */
+
+START_TEST(a_time_takes_the_newest_backup_that_had_ended)
+{
+    want_time(100);
+    expect(0, 1);
+    want_time(199);
+    expect(0, 1);
+    want_time(200);
+    expect(1, 1);
+    want_time(500);
+    expect(2, 1);
+    expect_warning("near the end");
+}
+END_TEST
+
+START_TEST(the_servers_clock_counts_where_it_is_known)
+{
+    entries[2].meta->server_stopped_at = second(250);
+    want_time(260);
+    expect(2, 1);
+}
+END_TEST
+
+START_TEST(a_time_before_the_first_backup_cannot_be_reached)
+{
+    want_time(99);
+    expect_refusal(ERROR_USAGE, "no complete backup of \"primary\" ended at or before the target");
+    ck_assert_ptr_nonnull(strstr(err.hint, "20261122T000001Z"));
+}
+END_TEST
+
+START_TEST(a_time_behind_the_last_wal_cannot_be_reached)
+{
+    want_time(501);
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 1970-01-01T00:08:20Z");
+}
+END_TEST
+
+START_TEST(a_named_backup_must_have_ended_before_the_time)
+{
+    want_time(250);
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "cannot reach the target");
+    wish.backup = &entries[0];
+    expect(0, 1);
+}
+END_TEST
+
+/* ---- positions ---- */
+
+START_TEST(a_position_takes_the_newest_backup_that_ends_before_it)
+{
+    want_position(12);
+    expect(0, 1);
+    want_position(21.5);
+    expect(0, 1);
+    want_position(22);
+    expect(1, 1);
+    want_position(49.9);
+    expect(2, 1);
+}
+END_TEST
+
+START_TEST(a_position_before_the_first_backup_or_behind_the_last_wal_cannot_be_reached)
+{
+    want_position(11.9);
+    expect_refusal(ERROR_USAGE, "ended at or before the target");
+    want_position(50);
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
+    want_position(70);
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
+}
+END_TEST
+
+START_TEST(a_named_backup_must_end_before_the_position)
+{
+    want_position(31);
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "ended at 0/2000000");
+}
+END_TEST
+
+/* ---- xid, name, immediate ---- */
+
+START_TEST(for_a_transaction_or_a_name_the_newest_is_taken_and_the_plan_says_so)
+{
+    static const enum plan_target targets[] = {PLAN_XID, PLAN_NAME};
+
+    wish.target = targets[_i];
+    wish.value = "4711";
+    expect(2, 1);
+    ck_assert_ptr_nonnull(strstr(plan.why, "name an older backup"));
+}
+END_TEST
+
+/* ---- timelines ---- */
+
+START_TEST(the_newest_timeline_is_followed_and_the_dead_branch_left)
+{
+    fork_at_25();
+    expect(1, 2);
+    ck_assert_uint_eq(plan.reach.end.value, at(60).value);
+    ck_assert_uint_eq(plan.reach.timeline.value, 2);
+    ck_assert_int_eq(plan.reach.written_at.microseconds, 600 * SECOND);
+}
+END_TEST
+
+START_TEST(a_named_backup_of_the_dead_branch_stays_there)
+{
+    fork_at_25();
+    wish.backup = &entries[2];
+    expect(2, 1);
+    ck_assert_uint_eq(plan.reach.end.value, at(50).value);
+}
+END_TEST
+
+START_TEST(an_old_timeline_can_be_asked_for_by_its_number)
+{
+    fork_at_25();
+    want_timeline(1);
+    expect(2, 1);
+    want_timeline(2);
+    expect(1, 2);
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "does not lie on the way to timeline 2");
+}
+END_TEST
+
+START_TEST(an_unknown_timeline_is_an_operators_error)
+{
+    want_timeline(7);
+    expect_refusal(ERROR_USAGE, "timeline 7 of \"primary\" is not known");
+}
+END_TEST
+
+START_TEST(current_is_the_backups_own_timeline)
+{
+    fork_at_25();
+    wish.timeline_choice = PLAN_TIMELINE_CURRENT;
+    expect(2, 1);
+    wish.backup = &entries[0];
+    expect(0, 1);
+}
+END_TEST
+
+START_TEST(a_timeline_without_any_backup_on_its_way_falls_back)
+{
+    add_timeline(2, "1\t0/500000\tforked off before every backup\n");
+    hold(2, 5, 60, 600);
+    expect(2, 1);
+    want_timeline(2);
+    expect_refusal(ERROR_USAGE, "no complete backup of \"primary\" lies on timeline 2");
+}
+END_TEST
+
+START_TEST(a_fork_in_the_middle_of_a_backup_does_not_carry_it)
+{
+    add_timeline(2, "1\t0/1F00000\tat 31 MB\n");
+    hold(2, 31, 60, 600);
+    expect(1, 2);
+}
+END_TEST
+
+START_TEST(a_fork_at_the_very_end_of_a_backup_does)
+{
+    add_timeline(2, "1\t0/2000000\tat 32 MB\n");
+    hold(2, 32, 60, 600);
+    expect(2, 2);
+}
+END_TEST
+
+START_TEST(grandchildren_are_followed_through_their_parents)
+{
+    fork_at_25();
+    add_timeline(3, "1\t0/1900000\tno reason\n2\t0/3200000\tat 50 MB\n");
+    hold(3, 50, 70, 700);
+    expect(1, 3);
+    ck_assert_uint_eq(plan.reach.end.value, at(70).value);
+    ck_assert(!plan.reach.has_gap);
+}
+END_TEST
+
+START_TEST(a_new_timeline_whose_wal_has_not_come_yet_ends_at_the_fork)
+{
+    add_timeline(2, "1\t0/3200000\tat 50 MB\n");
+    expect(2, 2);
+    ck_assert_uint_eq(plan.reach.end.value, at(50).value);
+    ck_assert_uint_eq(plan.reach.timeline.value, 1);
+    ck_assert_uint_eq(plan.warning_count, 0);
+}
+END_TEST
+
+START_TEST(wal_missing_right_after_a_fork_is_a_gap)
+{
+    add_timeline(2, "1\t0/1900000\tno reason\n");
+    hold(2, 27, 60, 600);
+    expect(1, 2);
+    ck_assert_uint_eq(plan.reach.end.value, at(25).value);
+    ck_assert(plan.reach.has_gap);
+    expect_warning("up to 0/1B00000 on timeline 2");
+}
+END_TEST
+
+START_TEST(the_old_branch_held_beyond_a_fork_is_no_gap)
+{
+    fork_at_25();
+    held.count = 0;
+    hold(1, 10, 26, 260);
+    hold(1, 28, 30, 300);
+    hold(2, 25, 60, 600);
+    expect(1, 2);
+    ck_assert(!plan.reach.has_gap);
+}
+END_TEST
+
+START_TEST(a_damaged_history_is_told_unless_another_timeline_is_named)
+{
+    fork_at_25();
+    timelines[1].is_damaged = true;
+    error_set(&timelines[1].damage, ERROR_INTEGRITY, "history of timeline 2, line 1: nonsense");
+    expect_refusal(ERROR_INTEGRITY, "nonsense");
+    ck_assert_ptr_nonnull(strstr(err.hint, "--target-timeline"));
+    want_timeline(1);
+    expect(2, 1);
+    want_timeline(2);
+    expect_refusal(ERROR_INTEGRITY, "nonsense");
+}
+END_TEST
+
+START_TEST(times_and_positions_hold_along_a_switch)
+{
+    fork_at_25();
+    want_position(55);
+    expect(1, 2);
+    want_position(24);
+    expect(1, 2);
+    want_time(599);
+    expect(1, 2);
+    want_time(601);
+    expect_refusal(ERROR_USAGE, "cannot be reached");
+}
+END_TEST
+
+/* ---- the list of WAL files ---- */
+
+static char named[64][32];
+static size_t named_count;
+
+static bool note(void *context, const char *name, struct error *failure)
+{
+    (void)context;
+    (void)failure;
+    snprintf(named[named_count++], sizeof named[0], "%s", name);
+    return true;
+}
+
+static void list_files(void)
+{
+    named_count = 0;
+    ck_assert(plan_each_wal_file(&stock, &plan, note, NULL, plan.reach.timeline, plan.reach.end, &err));
+}
+
+START_TEST(wal_files_go_from_the_start_to_the_reach)
+{
+    held.count = 0;
+    hold(1, 10, 33.5, 500);
+    expect(2, 1);
+    list_files();
+    ck_assert_uint_eq(named_count, 4);
+    ck_assert_str_eq(named[0], "00000001000000000000001E");
+    ck_assert_str_eq(named[3], "000000010000000000000021");
+}
+END_TEST
+
+START_TEST(an_end_on_a_boundary_names_no_segment_behind_it)
+{
+    held.count = 0;
+    hold(1, 10, 33, 500);
+    expect(2, 1);
+    list_files();
+    ck_assert_uint_eq(named_count, 3);
+    ck_assert_str_eq(named[2], "000000010000000000000020");
+}
+END_TEST
+
+START_TEST(across_a_fork_both_timelines_and_the_history_are_named)
+{
+    add_timeline(2, "1\t0/1980000\tat 25.5 MB\n");
+    hold(2, 25, 27, 600);
+    expect(1, 2);
+    list_files();
+    ck_assert_str_eq(named[0], "00000002.history");
+    ck_assert_str_eq(named[1], "000000010000000000000014");
+    ck_assert_str_eq(named[6], "000000010000000000000019"); /* the fork's segment, of the old timeline */
+    ck_assert_str_eq(named[7], "000000020000000000000019"); /* and of the new one */
+    ck_assert_str_eq(named[8], "00000002000000000000001A");
+    ck_assert_uint_eq(named_count, 9);
+}
+END_TEST
+
+static TCase *cases(void)
+{
+    TCase *tests = tcase_create("restore_plan");
+
+    tcase_add_checked_fixture(tests, make, drop);
+    tcase_add_test(tests, without_a_wish_the_newest_backup_and_all_wal_is_taken);
+    tcase_add_test(tests, a_named_backup_overrides);
+    tcase_add_test(tests, an_empty_catalogue_is_an_operators_error);
+    tcase_add_test(tests, damaged_and_waiting_backups_are_never_chosen);
+    tcase_add_test(tests, a_damaged_backup_is_taken_by_name_with_a_warning);
+    tcase_add_test(tests, a_waiting_backup_is_refused_by_name);
+    tcase_add_test(tests, an_unreadable_backup_is_passed_over_aloud);
+    tcase_add_test(tests, when_all_are_unreadable_that_is_damage);
+    tcase_add_test(tests, an_unreadable_backup_is_refused_by_name);
+    tcase_add_test(tests, backups_of_a_former_system_are_taken_by_name_only);
+    tcase_add_test(tests, a_backup_without_its_own_wal_is_refused);
+    tcase_add_loop_test(tests, a_gap_behind_the_backup_is_a_warning_and_limits_the_reach, 0, 3);
+    tcase_add_test(tests, a_gap_does_not_matter_when_recovery_stops_before_it);
+    tcase_add_test(tests, a_target_behind_a_gap_is_damage_not_a_wrong_question);
+    tcase_add_test(tests, a_time_takes_the_newest_backup_that_had_ended);
+    tcase_add_test(tests, the_servers_clock_counts_where_it_is_known);
+    tcase_add_test(tests, a_time_before_the_first_backup_cannot_be_reached);
+    tcase_add_test(tests, a_time_behind_the_last_wal_cannot_be_reached);
+    tcase_add_test(tests, a_named_backup_must_have_ended_before_the_time);
+    return tests;
+}
+
+static void add_more(TCase *tests)
+{
+    tcase_add_test(tests, a_position_takes_the_newest_backup_that_ends_before_it);
+    tcase_add_test(tests, a_position_before_the_first_backup_or_behind_the_last_wal_cannot_be_reached);
+    tcase_add_test(tests, a_named_backup_must_end_before_the_position);
+    tcase_add_loop_test(tests, for_a_transaction_or_a_name_the_newest_is_taken_and_the_plan_says_so, 0, 2);
+    tcase_add_test(tests, the_newest_timeline_is_followed_and_the_dead_branch_left);
+    tcase_add_test(tests, a_named_backup_of_the_dead_branch_stays_there);
+    tcase_add_test(tests, an_old_timeline_can_be_asked_for_by_its_number);
+    tcase_add_test(tests, an_unknown_timeline_is_an_operators_error);
+    tcase_add_test(tests, current_is_the_backups_own_timeline);
+    tcase_add_test(tests, a_timeline_without_any_backup_on_its_way_falls_back);
+    tcase_add_test(tests, a_fork_in_the_middle_of_a_backup_does_not_carry_it);
+    tcase_add_test(tests, a_fork_at_the_very_end_of_a_backup_does);
+    tcase_add_test(tests, grandchildren_are_followed_through_their_parents);
+    tcase_add_test(tests, a_new_timeline_whose_wal_has_not_come_yet_ends_at_the_fork);
+    tcase_add_test(tests, wal_missing_right_after_a_fork_is_a_gap);
+    tcase_add_test(tests, the_old_branch_held_beyond_a_fork_is_no_gap);
+    tcase_add_test(tests, a_damaged_history_is_told_unless_another_timeline_is_named);
+    tcase_add_test(tests, times_and_positions_hold_along_a_switch);
+    tcase_add_test(tests, wal_files_go_from_the_start_to_the_reach);
+    tcase_add_test(tests, an_end_on_a_boundary_names_no_segment_behind_it);
+    tcase_add_test(tests, across_a_fork_both_timelines_and_the_history_are_named);
+}
+
+int main(void)
+{
+    TCase *tests = cases();
+
+    add_more(tests);
+    return suite_run("restore_plan", tests);
+}
