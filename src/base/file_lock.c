@@ -64,7 +64,7 @@ static bool write_holder(int fd, const char *path, const char *holder, struct er
 bool file_lock_exclusive(const char *path, const char *holder, struct file_lock *ret_lock, struct error *err)
 {
     for (;;) {
-        int fd SCOPED(scoped_close) = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640);
+        int fd SCOPED(scoped_close) = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
             return error_set_errno(err, "could not open lock file \"%s\"", path);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0)

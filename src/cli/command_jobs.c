@@ -84,29 +84,29 @@ struct verify_child {
     struct control_stream *events;
 };
 
-static bool answer_verify(const struct config *config, struct control_stream *events, struct error *err)
+static bool take_verify(const struct config *config, struct control_stream *events, struct request *ret_request,
+                        struct repo *ret_repo, struct error *err)
 {
     json_t *message SCOPED(scoped_json) = NULL;
-    struct request request SCOPED(request_done) = {0};
-    struct repo repo SCOPED(repo_done) = {0};
 
-    return control_receive(events, &message, err) && message != NULL && request_parse(message, &request, err) &&
-           repo_open(config->settings.base_dir, config->settings.repository_group, &repo, err) &&
-           verify_run(&request, config, &repo, events, -1, err);
+    return control_receive(events, &message, err) && request_parse(message, ret_request, err) &&
+           repo_open(config->settings.base_dir, config->settings.repository_group, ret_repo, err);
 }
 
-/* The other end of the conversation, where otherwise the daemon is. */
+/* The other end of the conversation, where otherwise the daemon is. Ends the process. */
 static void run_verify(const struct config *config, int fd)
 {
     struct control_stream *events = control_stream_new(fd, CONTROL_LINE_SIZE);
-    struct error err = {.kind = ERROR_FAILED};
+    struct request request;
+    struct repo repo;
+    struct error err;
     struct error ignored;
-    bool ok = answer_verify(config, events, &err);
 
-    if (!ok && !control_send_error(events, &err, &ignored))
-        _exit(1); /* nobody listens any more */
+    bool is_right = take_verify(config, events, &request, &repo, &err);
+    bool is_told = is_right ? verify_run(&request, config, &repo, events, -1, &err) /* tells its failures itself */
+                            : control_send_error(events, &err, &ignored);
     control_stream_free(events);
-    _exit(0);
+    _exit(is_told ? 0 : 1);
 }
 
 static bool start_verify(const struct config *config, struct verify_child *ret_child, struct error *err)

@@ -93,9 +93,8 @@ def test_readiness_and_a_status_sentence(make_agent, cluster, folder):
         agent.environment = {"NOTIFY_SOCKET": str(place)}
         agent.start()
         seen = ""
-        while "STATUS=" not in seen or "streaming" not in seen:
+        while "READY=1" not in seen or "STATUS=streaming from 1 of 1" not in seen:
             seen += listener.recv(4096).decode() + "\n"
-        assert "READY=1" in seen
         agent.stop()
         while "STOPPING=1" not in seen:
             seen += listener.recv(4096).decode() + "\n"

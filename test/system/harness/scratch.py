@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pwd
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,8 @@ def as_user(command, user=OS_USER):
         return command
     if user == "root":
         return command
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--", *command]
+    group = pwd.getpwnam(user).pw_gid
+    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups", "--", *command]
 
 
 def give_to(path, user=OS_USER):
