@@ -20,6 +20,7 @@ struct receive_compressor {
     struct wal_segment at_hand; /* the pool's one task */
     bool is_overrun;            /* some were left out of `waiting` */
     int64_t retry_at;           /* 0: not waiting for a retry */
+    bool is_stuck;              /* the last one failed, and was told */
 };
 
 static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
@@ -91,14 +92,18 @@ static bool take_done(struct receive_compressor *compressor, struct error *err)
 {
     void *task = NULL;
 
-    if (pool_try_take(compressor->pool, &task, err))
+    if (pool_try_take(compressor->pool, &task, err)) {
+        compressor->is_stuck = compressor->is_stuck && task == NULL;
         return true;
-    /* Room may come back; what is damaged will not mend, and verify names it. */
-    if (err->kind == ERROR_STORAGE && err->errnum != ENOENT) {
-        receive_compressor_add(compressor, compressor->at_hand);
-        compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
     }
-    return false;
+    /* Room may come back; what is damaged will not mend, and verify names it. */
+    if (err->kind != ERROR_STORAGE || err->errnum == ENOENT)
+        return false;
+    receive_compressor_add(compressor, compressor->at_hand);
+    compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
+    bool was_stuck = compressor->is_stuck;
+    compressor->is_stuck = true;
+    return was_stuck; /* told once */
 }
 
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)

@@ -196,18 +196,17 @@ static void stream_for_ever(struct receiver *receiver)
     struct error err;
 
     for (;;) {
-        receive_report_state(&receiver->report, RECEIVE_CONNECTING, NULL);
         enum receive_verdict verdict = receive_session_run(receiver, &err);
         if (verdict == RECEIVE_INTERRUPTED)
             return;
         bool was_streaming = receiver->report.state == RECEIVE_STREAMING;
+        receiver->report.reconnects += was_streaming;
         if (was_streaming && clock_now().microseconds - receiver->report.since.microseconds >= STEADY_AFTER)
             retry.failures = 0;
         if (was_streaming)
             retry.logged[0] = '\0';
         if (!wait_after(receiver, &retry, verdict, &err))
             return;
-        receiver->report.reconnects++;
     }
 }
 

@@ -20,6 +20,8 @@ struct receiver {
     struct wal_archive archive;
     struct receive_compressor *compressor; /* NULL until the archive is open */
     bool is_to_recover;                    /* a segment could not be finished: clean up before the next try */
+    bool is_without_room;                  /* this segment could not be made: no connection before it can */
+    struct wal_segment roomless_segment;
 
     /* The flush position reported to the server, on that timeline never lowered again. */
     struct timeline acknowledged_timeline;

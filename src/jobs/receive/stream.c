@@ -88,6 +88,8 @@ static bool open_partial(struct receive_stream *stream, struct error *err)
     if (wal_partial_open(&receiver->archive, segment_at_next(stream), &stream->partial, err))
         return true;
     stream->is_comparing = err->kind == ERROR_BUSY;
+    receiver->is_without_room = err->kind == ERROR_STORAGE;
+    receiver->roomless_segment = segment_at_next(stream);
     return stream->is_comparing;
 }
 
