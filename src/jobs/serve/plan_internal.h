@@ -49,7 +49,10 @@ struct plan {
     size_t warning_count;
 };
 
-/* USAGE for what can never be; INTEGRITY when WAL or metadata that is needed is missing or damaged. */
+/*
+ * USAGE for what no backup can reach (a target before the first one, an unknown timeline); INTEGRITY when WAL or
+ * metadata that is needed is not held or damaged, a target behind the last WAL included.
+ */
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan,
                  struct error *err) NODISCARD;
 /* When the backup ended, by the server's clock where it is known: recovery targets are times of that clock. */

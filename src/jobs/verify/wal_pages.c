@@ -58,6 +58,11 @@ static bool check_page(const uint8_t *bytes, uint32_t at, const struct wal_pages
         return wal_pages_fail(err, segment, size, at, "the page has another magic number");
     if ((info & ~(uint64_t)WAL_PAGE_ALL_FLAGS) != 0 || ((info & WAL_PAGE_LONG) != 0) != (at == 0))
         return wal_pages_fail(err, segment, size, at, "the page has impossible flags");
+    bool continues = (info & WAL_PAGE_CONTINUES) != 0;
+    if ((continues && (info & WAL_PAGE_OVERWRITE) != 0) ||
+        (!continues && read_number(bytes + at + WAL_PAGE_REST_AT, 4, shape->is_big_endian) != 0) ||
+        !wal_pages_are_zero(bytes + at + WAL_PAGE_PADDING_AT, WAL_PAGE_SHORT_HEADER_SIZE - WAL_PAGE_PADDING_AT))
+        return wal_pages_fail(err, segment, size, at, "the page's header contradicts itself");
     if (timeline == 0 || timeline > segment.timeline.value)
         return wal_pages_fail(err, segment, size, at, "the page is of a later timeline");
     if (address != wal_segment_start(segment, size).value + at)

@@ -9,6 +9,7 @@ enum {
     WAL_PAGE_LONG_HEADER_SIZE = 40,
     WAL_PAGE_INFO_AT = 2,
     WAL_PAGE_REST_AT = 16, /* xlp_rem_len */
+    WAL_PAGE_PADDING_AT = 20,
 };
 #define WAL_PAGE_CONTINUES 0x0001 /* begins within a record */
 #define WAL_PAGE_LONG      0x0002

@@ -151,8 +151,10 @@ static bool enter_page(const struct step *step, uint32_t at, bool is_first)
             return fail(step, at, "the page continues a record that had ended");
         return rest == walk->record_left || fail(step, at, "the page continues a record of another length");
     }
-    if (walk->record_left > 0 && (info & WAL_PAGE_OVERWRITE) == 0)
-        return fail(step, at, "the page does not continue the record before it");
+    if ((walk->record_left > 0) != ((info & WAL_PAGE_OVERWRITE) != 0))
+        return fail(step, at,
+                    walk->record_left > 0 ? "the page does not continue the record before it"
+                                          : "the page replaces a record that had ended");
     walk->record_left = 0;
     return true;
 }
