@@ -13,8 +13,8 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 
-#define CHUNK_SIZE    (16 * 1024)
-#define SENDFILE_SIZE (1024 * 1024)
+#define CHUNK_SIZE    16384
+#define SENDFILE_SIZE 1048576
 
 struct control_stream {
     int fd;
@@ -245,7 +245,7 @@ static void drop_used_input(struct control_stream *stream)
 static bool fill_input(struct control_stream *stream, bool *ret_is_end, struct error *err)
 {
     uint8_t chunk[CHUNK_SIZE];
-    size_t received;
+    size_t received = 0;
 
     drop_used_input(stream);
     size_t room = stream->most_line - stream->input.used;
@@ -299,7 +299,7 @@ bool control_receive_bytes(struct control_stream *stream, void *bytes, size_t si
         memcpy(at, stream->input.bytes + stream->input_start, taken);
     stream->input_start += taken;
     while (taken < size) {
-        size_t received;
+        size_t received = 0;
         if (!receive_some(stream, at + taken, size - taken, &received, err))
             return false;
         if (received == 0)

@@ -95,7 +95,7 @@ static bool find_job(struct client *client, const struct request *request, struc
 
 bool answer_follow(struct client *client, const struct request *request, struct error *err)
 {
-    struct job_entry *entry;
+    struct job_entry *entry = NULL;
 
     if (!find_job(client, request, &entry, err))
         return false;
@@ -111,7 +111,7 @@ bool answer_follow(struct client *client, const struct request *request, struct 
 
 bool answer_cancel(struct client *client, const struct request *request, struct error *err)
 {
-    struct job_entry *entry;
+    struct job_entry *entry = NULL;
 
     if (!find_job(client, request, &entry, err))
         return false;

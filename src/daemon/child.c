@@ -9,7 +9,7 @@
 
 #include "pgcoffer/base/memory.h"
 
-#define DRAIN_SIZE (64 * 1024)
+#define DRAIN_SIZE 65536
 
 struct child {
     struct children *children;

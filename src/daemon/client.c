@@ -14,9 +14,9 @@
 
 #define REQUEST_SECONDS  10
 #define FLUSH_SECONDS    10
-#define DISCARD_SIZE     (64 * 1024)
+#define DISCARD_SIZE     65536
 #define MOST_DISCARDS    16
-#define MOST_UNREAD_SIZE (1024 * 1024) /* what a client may leave untaken */
+#define MOST_UNREAD_SIZE 1048576 /* what a client may leave untaken */
 
 struct client {
     struct supervisor *supervisor;

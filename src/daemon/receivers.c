@@ -9,7 +9,7 @@
 #include "pgcoffer/base/memory.h"
 
 #define STOP_SECONDS     3
-#define MOST_REPORT_SIZE (16 * 1024) /* it stands in lines that others read */
+#define MOST_REPORT_SIZE 16384 /* it stands in lines that others read */
 
 struct receiver {
     struct supervisor *supervisor;

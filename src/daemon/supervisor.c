@@ -139,7 +139,7 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max < MOST_DESCRIPTORS ? limit.rlim_max : MOST_DESCRIPTORS;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        log_warning("could not raise the limit of open files: %s", strerror(errno));
+        log_debug("could not raise the limit of open files: %s", strerror(errno)); /* enough for most */
 }
 
 static bool start(struct supervisor *supervisor, struct error *err)

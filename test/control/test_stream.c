@@ -87,6 +87,7 @@ START_TEST(pieces_of_any_size_make_the_same_objects)
     char bytes[5];
     struct error err;
     json_t *first SCOPED(scoped_json) = receive();
+    ck_assert_int_eq(json_number_or(first, "a", -1), 1);
     json_t *header SCOPED(scoped_json) = receive();
     ck_assert_int_eq(json_number_or(header, "length", -1), 5);
     ck_assert(control_receive_bytes(near_end, bytes, 2, &err));

@@ -10,11 +10,9 @@
  * workers and on the channel between supervisor and worker. The supervisor itself, which must not block, uses
  * control_parse_line() and its event loop.
  */
-#define CONTROL_LINE_SIZE (64 * 1024)
-#define CONTROL_CHANNEL_SIZE                                                                                           \
-    (4 * 1024 * 1024) /* between supervisor and worker: the configuration travels in a line                            \
-                       */
-#define CONTROL_VERSION 1
+#define CONTROL_LINE_SIZE    65536   /* 64 KiB */
+#define CONTROL_CHANNEL_SIZE 4194304 /* 4 MiB, between supervisor and worker: the configuration travels in a line */
+#define CONTROL_VERSION      1
 
 struct control_stream;
 
