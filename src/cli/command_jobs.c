@@ -166,6 +166,7 @@ static void add_job(struct table *table, const json_t *job)
     const json_t *progress = json_object_get(job, "progress");
     const char *state = json_text_or_null(job, "state");
     const char *problem = json_text_or_null(json_object_get(job, "error"), "message");
+    bool is_running = state != NULL && strcmp(state, "running") == 0;
     int64_t done = json_number_or(progress, "done_bytes", 0);
     int64_t total = json_number_or(progress, "total_bytes", 0);
 
@@ -179,12 +180,12 @@ static void add_job(struct table *table, const json_t *job)
     table_set_text(table, 6, job, "caller");
     if (problem != NULL)
         table_set(table, 7, "%s", problem);
-    else if (json_is_object(progress) && total > 0)
+    else if (is_running && total > 0)
         table_set(table, 7, "%s %d%%",
                   json_text_or_null(progress, "phase") != NULL ? json_text_or_null(progress, "phase") : "",
                   (int)(100.0 * (double)(done < total ? done : total) / (double)total));
     else
-        table_set_text(table, 7, progress, "phase");
+        table_set_text(table, 7, is_running ? progress : NULL, "phase");
     if (state != NULL && strcmp(state, "failed") == 0)
         table_mark_bad(table);
 }

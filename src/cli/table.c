@@ -64,12 +64,21 @@ void table_set(struct table *table, size_t column, const char *format, ...)
         abort();
 }
 
+/* People need no microseconds: "2026-11-22T01:30:00.123456Z" -> "2026-11-22T01:30:00Z". */
+static bool is_time_with_fraction(const char *text)
+{
+    return strlen(text) == sizeof "2026-11-22T01:30:00.123456Z" - 1 && text[10] == 'T' && text[19] == '.' &&
+           text[26] == 'Z';
+}
+
 void table_set_text(struct table *table, size_t column, const json_t *object, const char *key)
 {
     const json_t *value = json_object_get(object, key);
 
     if (json_is_integer(value))
         table_set(table, column, "%lld", (long long)json_integer_value(value));
+    else if (json_is_string(value) && is_time_with_fraction(json_string_value(value)))
+        table_set(table, column, "%.19sZ", json_string_value(value));
     else if (json_is_string(value) && json_string_length(value) > 0)
         table_set(table, column, "%s", json_string_value(value));
     else if (json_is_boolean(value))
@@ -114,6 +123,24 @@ static char *name_of_key(const char *key)
     return name;
 }
 
+/* A file of a backup, a tablespace, or whatever a newer daemon sends. */
+static char *text_of_element(const json_t *element)
+{
+    const char *name = json_text_or_null(element, "name");
+    const char *path = json_text_or_null(element, "path");
+    char size[TEXT_BYTES_SIZE];
+
+    if (json_is_string(element))
+        return memory_copy_text(json_string_value(element));
+    if (name != NULL && json_number_or(element, "size", -1) >= 0) {
+        text_format_bytes((uint64_t)json_number_or(element, "size", 0), size);
+        return memory_text("%s (%s)", name, size);
+    }
+    if (path != NULL && json_number_or(element, "oid", -1) >= 0)
+        return memory_text("%lld at %s", (long long)json_number_or(element, "oid", 0), path);
+    return json_to_line(element);
+}
+
 static char *join_texts(const json_t *list)
 {
     char *joined = memory_copy_text("");
@@ -122,8 +149,7 @@ static char *join_texts(const json_t *list)
 
     json_array_foreach(list, i, element)
     {
-        char *text SCOPED(scoped_free) =
-            json_is_string(element) ? memory_copy_text(json_string_value(element)) : json_to_line(element);
+        char *text SCOPED(scoped_free) = text_of_element(element);
         char *longer = memory_text("%s%s%s", joined, i > 0 ? "; " : "", text);
         free(joined);
         joined = longer;

@@ -153,7 +153,7 @@ static bool fail_incomplete(const struct restore *restore, struct error *err)
     if (err->hint[0] != '\0')
         return false;
     char *quoted SCOPED(scoped_free) = restore_quote_for_shell(path);
-    return error_hint(err, "When the cause is gone: rm -r %s, and restore again.", quoted);
+    return error_hint(err, "Before the next restore into it: rm -r %s", quoted);
 }
 
 static void restore_done(struct restore *restore)

@@ -1,0 +1,143 @@
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/cli_internal.h"
+#include "pgcoffer/base/atomic_file.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "support/scratch.h"
+#include "support/suite.h"
+
+/* ---- the process that opens connections for another ---- */
+
+/* Hands out one end and answers on the other, so that the test sees that it is a real connection. */
+static bool open_pair(void *context, int *ret_fd, struct error *err)
+{
+    int *opened = context;
+    int ends[2];
+
+    if (++*opened > 3) {
+        error_set(err, ERROR_DENIED, "that was the third one");
+        return error_hint(err, "Ask for fewer.");
+    }
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    char word = (char)('0' + *opened);
+    ck_assert_int_eq(write(ends[1], &word, 1), 1);
+    close(ends[1]);
+    *ret_fd = ends[0];
+    return true;
+}
+
+START_TEST(connections_and_errors_come_from_the_other_process)
+{
+    int opened = 0;
+    struct opener opener;
+    struct error err;
+
+    ck_assert_msg(opener_start(open_pair, &opened, &opener, &err), "%s", err.message);
+    for (char expected = '1'; expected <= '3'; expected++) {
+        int fd = -1;
+        char word;
+        ck_assert_msg(opener_open(&opener, &fd, &err), "%s", err.message);
+        ck_assert_int_eq(read(fd, &word, 1), 1);
+        ck_assert_int_eq(word, expected);
+        close(fd);
+    }
+    int fd = -1;
+    ck_assert(!opener_open(&opener, &fd, &err));
+    ck_assert_int_eq(err.kind, ERROR_DENIED);
+    ck_assert_str_eq(err.hint, "Ask for fewer.");
+    ck_assert_int_eq(opened, 0); /* it happened in the other process */
+    opener_end(&opener);
+    ck_assert_int_eq(waitpid(opener.pid, NULL, WNOHANG), -1);
+}
+END_TEST
+
+START_TEST(a_process_that_is_gone_is_an_error_and_no_wait)
+{
+    int opened = 0;
+    struct opener opener;
+    struct error err;
+    int fd = -1;
+
+    ck_assert(opener_start(open_pair, &opened, &opener, &err));
+    kill(opener.pid, SIGKILL);
+    waitpid(opener.pid, NULL, 0);
+    ck_assert(!opener_open(&opener, &fd, &err));
+    close(opener.fd);
+}
+END_TEST
+
+/* ---- the daemon's socket ---- */
+
+static char *find_socket(const char *configuration)
+{
+    char *words[] = {(char *)"pgcoffer", (char *)"ping", (char *)"-c", (char *)configuration, NULL};
+    struct invocation invocation SCOPED(invocation_done) = {0};
+    struct error err;
+    char *path = NULL;
+
+    ck_assert(arguments_parse(4, words, &invocation, &err));
+    ck_assert_msg(socket_path_find(&invocation, &path, &err), "%s", err.message);
+    return path;
+}
+
+static void write_text(const char *name, const char *text)
+{
+    struct error err;
+
+    ck_assert_msg(atomic_file_put(scratch_path(name), 0600, text, strlen(text), &err), "%s", err.message);
+}
+
+START_TEST(the_socket_is_found_in_a_configuration_that_is_wrong_elsewhere)
+{
+    struct error err;
+
+    scratch_make();
+    write_text("a.conf", "[pgcoffer]\nunix_socket_dir = /run/elsewhere\nnonsense = 1\n[primary]\nprot = 5\n=\n");
+    char *path SCOPED(scoped_free) = find_socket(scratch_path("a.conf"));
+    ck_assert_str_eq(path, "/run/elsewhere/pgcoffer.sock");
+
+    write_text("b.conf", "[primary]\nunix_socket_dir = /not/this\n");
+    char *otherwise SCOPED(scoped_free) = find_socket(scratch_path("b.conf"));
+    ck_assert_str_eq(otherwise, "/run/pgcoffer/pgcoffer.sock");
+
+    ck_assert(file_make_directories(scratch_path("conf.d"), 0700, &err));
+    write_text("conf.d/x.conf", "[pgcoffer]\nunix_socket_dir = /run/beside\n");
+    char *beside SCOPED(scoped_free) = find_socket(scratch_path("b.conf"));
+    ck_assert_str_eq(beside, "/run/beside/pgcoffer.sock");
+    scratch_remove();
+}
+END_TEST
+
+START_TEST(a_configuration_that_was_named_must_be_there_unless_the_socket_is_named_too)
+{
+    char *words[] = {(char *)"pgcoffer", (char *)"ping", (char *)"-c", (char *)"/nonexistent",
+                     (char *)"--socket", (char *)"/s",   NULL};
+    struct error err;
+    char *path SCOPED(scoped_free) = NULL;
+    struct invocation without SCOPED(invocation_done) = {0};
+    struct invocation with SCOPED(invocation_done) = {0};
+
+    ck_assert(arguments_parse(4, words, &without, &err));
+    ck_assert(!socket_path_find(&without, &path, &err));
+    ck_assert_int_eq(err.kind, ERROR_CONFIG);
+    ck_assert(arguments_parse(6, words, &with, &err));
+    ck_assert(socket_path_find(&with, &path, &err));
+    ck_assert_str_eq(path, "/s");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("connections");
+
+    tcase_add_test(tests, connections_and_errors_come_from_the_other_process);
+    tcase_add_test(tests, a_process_that_is_gone_is_an_error_and_no_wait);
+    tcase_add_test(tests, the_socket_is_found_in_a_configuration_that_is_wrong_elsewhere);
+    tcase_add_test(tests, a_configuration_that_was_named_must_be_there_unless_the_socket_is_named_too);
+    return suite_run("connections", tests);
+}

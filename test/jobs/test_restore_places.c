@@ -1,0 +1,208 @@
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "jobs/restore/restore_internal.h"
+#include "pgcoffer/base/atomic_file.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/memory.h"
+#include "support/scratch.h"
+#include "support/suite.h"
+
+static struct tablespace_mapping mappings[4];
+static struct restore_options options;
+static struct restore restore;
+
+static void begin(void)
+{
+    scratch_make();
+    options =
+        (struct restore_options){.target_directory = memory_copy_text(scratch_path("data")), .mappings = mappings};
+    restore = (struct restore){.options = &options, .plan = {.backup = "20261122T013000Z"}};
+}
+
+static void end(void)
+{
+    restore_places_done(&restore);
+    json_decref(restore.plan.json);
+    free((char *)options.target_directory);
+    scratch_remove();
+}
+
+/* A backup whose tablespace 16389 was at scratch/space, and 16390 at a path that is not UTF-8. */
+static void set_tablespaces(bool has_second)
+{
+    restore.plan.json =
+        json_pack("{s:{s:[{s:i,s:s}]}}", "backup", "tablespaces", "oid", 16389, "path", scratch_path("space"));
+    if (has_second)
+        json_array_append_new(json_object_get(json_object_get(restore.plan.json, "backup"), "tablespaces"),
+                              json_pack("{s:i,s:s}", "oid", 16390, "path_hex", "2fff"));
+}
+
+static void refuse(enum error_kind kind, const char *word)
+{
+    struct error err;
+
+    ck_assert(!restore_choose_places(&restore, &err));
+    ck_assert_int_eq(err.kind, kind);
+    ck_assert_msg(strstr(err.message, word) != NULL || strstr(err.detail, word) != NULL ||
+                      strstr(err.hint, word) != NULL,
+                  "%s / %s / %s", err.message, err.detail, err.hint);
+}
+
+START_TEST(a_missing_or_an_empty_target_is_taken)
+{
+    struct error err;
+
+    if (_i == 1)
+        ck_assert_int_eq(mkdir(scratch_path("data"), 0755), 0);
+    ck_assert_msg(restore_choose_places(&restore, &err), "%s", err.message);
+    ck_assert_uint_eq(restore.place_count, 1);
+    ck_assert_int_eq(restore.places[0].exists, _i == 1);
+}
+END_TEST
+
+START_TEST(a_target_with_something_in_it_is_refused_and_named)
+{
+    struct error err;
+
+    ck_assert_int_eq(mkdir(scratch_path("data"), 0700), 0);
+    ck_assert(atomic_file_put(scratch_path("data/precious"), 0600, "x", 1, &err));
+    refuse(ERROR_USAGE, "precious");
+}
+END_TEST
+
+START_TEST(what_a_failed_restore_left_is_recognised)
+{
+    struct error err;
+
+    ck_assert_int_eq(mkdir(scratch_path("data"), 0700), 0);
+    ck_assert(atomic_file_put(scratch_path("data/" RESTORE_MARKER), 0600, "x", 1, &err));
+    refuse(ERROR_USAGE, "rm -r");
+}
+END_TEST
+
+START_TEST(a_file_or_a_dead_link_is_no_target)
+{
+    struct error err;
+
+    if (_i == 0)
+        ck_assert(atomic_file_put(scratch_path("data"), 0600, "x", 1, &err));
+    else
+        ck_assert_int_eq(symlink("nowhere", scratch_path("data")), 0);
+    refuse(ERROR_USAGE, _i == 0 ? "not a folder" : "leads nowhere");
+}
+END_TEST
+
+START_TEST(a_missing_parent_is_refused_with_the_command_that_makes_it)
+{
+    free((char *)options.target_directory);
+    options.target_directory = memory_copy_text(scratch_path("no/data"));
+    refuse(ERROR_USAGE, "mkdir -p");
+}
+END_TEST
+
+START_TEST(a_relative_target_and_the_root_are_no_places)
+{
+    free((char *)options.target_directory);
+    options.target_directory = memory_copy_text(_i == 0 ? "data" : "//");
+    refuse(ERROR_USAGE, _i == 0 ? "absolute" : "no place");
+}
+END_TEST
+
+START_TEST(tablespaces_need_a_place_and_the_error_says_what_to_type)
+{
+    set_tablespaces(false);
+    refuse(ERROR_USAGE, "--tablespace-map 16389=");
+}
+END_TEST
+
+START_TEST(tablespaces_are_mapped_by_path_or_by_oid)
+{
+    char *space SCOPED(scoped_free) = memory_copy_text(scratch_path("space"));
+    char *first SCOPED(scoped_free) = memory_copy_text(scratch_path("one"));
+    char *second SCOPED(scoped_free) = memory_copy_text(scratch_path("two/"));
+    struct error err;
+
+    set_tablespaces(true);
+    mappings[0] = (struct tablespace_mapping){space, first};
+    mappings[1] = (struct tablespace_mapping){"16390", second};
+    options.mapping_count = 2;
+    ck_assert_msg(restore_choose_places(&restore, &err), "%s", err.message);
+    ck_assert_str_eq(restore.places[1].path, scratch_path("one"));
+    ck_assert_str_eq(restore.places[2].path, scratch_path("two"));
+    ck_assert_str_eq(restore.places[2].original_path, "/\xff");
+    ck_assert_str_eq(restore.places[2].archive, "16390");
+}
+END_TEST
+
+START_TEST(wrong_mappings_are_refused)
+{
+    static const struct tablespace_mapping wrong[] = {
+        {"16389", "relative"}, {"16400", "/srv/x"}, {"/elsewhere", "/srv/x"}};
+    static const char *const words[] = {"not absolute", "16389", "16389"};
+
+    set_tablespaces(false);
+    mappings[0] = wrong[_i];
+    options.mapping_count = 1;
+    refuse(ERROR_USAGE, words[_i]);
+}
+END_TEST
+
+START_TEST(places_do_not_lie_inside_each_other)
+{
+    char *inside SCOPED(scoped_free) = memory_copy_text(scratch_path("data/space"));
+
+    ck_assert_int_eq(mkdir(scratch_path("data"), 0700), 0);
+    set_tablespaces(false);
+    mappings[0] = (struct tablespace_mapping){"16389", inside};
+    options.mapping_count = 1;
+    refuse(ERROR_USAGE, "one inside the other");
+}
+END_TEST
+
+START_TEST(an_original_path_that_is_in_use_is_refused)
+{
+    struct error err;
+
+    set_tablespaces(false);
+    options.use_original_tablespaces = true;
+    ck_assert_int_eq(mkdir(scratch_path("space"), 0700), 0);
+    ck_assert(atomic_file_put(scratch_path("space/PG_15"), 0600, "x", 1, &err));
+    refuse(ERROR_USAGE, "PG_15");
+}
+END_TEST
+
+START_TEST(too_little_room_is_refused_with_both_numbers)
+{
+    struct index_member member = {"base", (char *)"x", MEMBER_FILE, 0600, UINT64_C(1) << 60, 512, ""};
+    struct error err;
+
+    ck_assert(restore_choose_places(&restore, &err));
+    ck_assert_msg(restore_check_room(&restore, &err), "%s", err.message);
+    restore.index = (struct index){.members = &member, .member_count = 1};
+    ck_assert(!restore_check_room(&restore, &err));
+    ck_assert_int_eq(err.kind, ERROR_STORAGE);
+    ck_assert_ptr_nonnull(strstr(err.message, "EB are needed"));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("restore_places");
+
+    tcase_add_checked_fixture(tests, begin, end);
+    tcase_add_loop_test(tests, a_missing_or_an_empty_target_is_taken, 0, 2);
+    tcase_add_test(tests, a_target_with_something_in_it_is_refused_and_named);
+    tcase_add_test(tests, what_a_failed_restore_left_is_recognised);
+    tcase_add_loop_test(tests, a_file_or_a_dead_link_is_no_target, 0, 2);
+    tcase_add_test(tests, a_missing_parent_is_refused_with_the_command_that_makes_it);
+    tcase_add_loop_test(tests, a_relative_target_and_the_root_are_no_places, 0, 2);
+    tcase_add_test(tests, tablespaces_need_a_place_and_the_error_says_what_to_type);
+    tcase_add_test(tests, tablespaces_are_mapped_by_path_or_by_oid);
+    tcase_add_loop_test(tests, wrong_mappings_are_refused, 0, 3);
+    tcase_add_test(tests, places_do_not_lie_inside_each_other);
+    tcase_add_test(tests, an_original_path_that_is_in_use_is_refused);
+    tcase_add_test(tests, too_little_room_is_refused_with_both_numbers);
+    return suite_run("restore_places", tests);
+}
