@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from harness.agent import lsn_number
 from harness.restored import restore
 from harness.scratch import wait_for
 
@@ -73,21 +74,41 @@ def test_restore_refuses_a_damaged_backup(name, agent, stored, folder):
     assert not (folder / "target" / "global" / "pg_control").exists()
 
 
-def test_restore_refuses_when_needed_wal_is_missing_or_damaged(agent, stored, folder, cluster):
-    segment = sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))[0]
-    segment.rename(folder / "aside")
-    (start,) = [row["wal_start_segment"] if "wal_start_segment" in row else None
-                for row in agent.json("list", "primary")["servers"][0]["backups"]] or [None]
+def segments_held(agent):
+    return sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))
+
+
+def test_restore_refuses_when_wal_the_backup_needs_is_missing_or_damaged(agent, stored, folder):
+    start = agent.json("show", "primary", "latest")["start_lsn"]
+    needed = next(path for path in segments_held(agent) if int(path.name[16:24], 16) == lsn_number(start) >> 20)
+    flipped(needed, needed.stat().st_size // 2)
+    assert agent.cli("verify", "primary").code == 7
+    flipped(needed, needed.stat().st_size // 2)
+    needed.rename(folder / "aside")
     result = agent.cli("verify", "primary", "--json")
-    status = agent.json("wal", "status", "primary")
-    if start is None or start.startswith(segment.name[:24]):
-        pass
-    (folder / "aside").rename(segment)
-    needed = sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))
-    middle = needed[len(needed) - 1]
-    middle.rename(folder / "aside")
-    assert agent.cli("verify", "primary").code == 7, (result, status)
-    (folder / "aside").rename(middle)
+    assert result.code == 7 and needed.name[:24] in result.out + result.err and stored.name in result.out + result.err, result
+    refused = restore(agent, folder / "target", code=7)
+    assert needed.name[:24] in refused.err and not (folder / "target").exists()
+    (folder / "aside").rename(needed)
+    agent.ok("verify", "primary")
+
+
+def test_a_gap_after_the_backup_is_named_and_no_target_beyond_it_is_accepted(agent, stored, folder, cluster):
+    for _ in range(2):
+        cluster.sql("INSERT INTO rows SELECT n, md5(n::text) FROM generate_series(1, 100) n")
+        cluster.sql("SELECT pg_switch_wal()")
+    end = cluster.sql("SELECT pg_current_wal_lsn()::text")
+    agent.wait_flushed("primary", end)
+    wait_for(lambda: not [path for path in agent.system_folder("primary").glob("wal/*/*/*") if path.suffix == ""], "compressed")
+    missing = segments_held(agent)[-2]
+    missing.unlink()
+    assert len(agent.json("wal", "status", "primary")["gaps"]) == 1
+    result = agent.cli("verify", "primary", "--json")
+    assert result.code == 7 and missing.name[:24] in result.out + result.err, result
+    last = segments_held(agent)[-1].name[:24]
+    beyond = f"0/{(int(last[16:], 16) << 20) + 100:X}"
+    refused = restore(agent, folder / "target", "--target-lsn", beyond, code=7)
+    assert not (folder / "target").exists(), refused
 
 
 def test_truncated_files_are_damage(agent, stored, folder):

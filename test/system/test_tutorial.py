@@ -18,7 +18,7 @@ def test_first_backup(folder, programs):
     home = make_folder(folder / "home", 0o755)
     script = commands("01-first-backup.md").replace("5433", str(free_port())).replace("5434", str(free_port()))
     stop = ("trap 'for data in server by-hand; do [ ! -e ~/practice/$data/postmaster.pid ] || "
-            "pg_ctl -D ~/practice/$data -m immediate stop; done; kill $(jobs -p) 2>/dev/null' EXIT\n")
+            "pg_ctl -D ~/practice/$data -m immediate stop; done; kill $(jobs -p) 2>/dev/null || true' EXIT\n")
     done = subprocess.run(as_user(["bash", "-euo", "pipefail", "-c", stop + script]), capture_output=True, text=True, timeout=240,
                           stdin=subprocess.DEVNULL, cwd=home,
                           env={**os.environ, "HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
