@@ -45,6 +45,11 @@ static void describe_result(const struct job_entry *entry, char ret_text[192])
     size_t used = 0;
 
     ret_text[0] = '\0';
+    if (entry->is_resume) {
+        snprintf(ret_text, 192, ": %lld leftovers removed, %zu backups completed",
+                 (long long)json_number_or(data, "swept", 0), json_array_size(json_object_get(data, "resumed")));
+        return;
+    }
     if (id != NULL)
         used = (size_t)snprintf(ret_text, 192, ": %.64s", id);
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
