@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
@@ -89,6 +91,18 @@ static void print_help(FILE *out)
           out);
 }
 
+/* Started with one of them closed, the next file opened would become the log. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -101,6 +115,7 @@ int main(int argc, char **argv)
     const char *path = NULL;
     int option;
 
+    open_standard_descriptors();
     while ((option = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
         switch (option) {
         case 'c':
