@@ -67,7 +67,7 @@ char *output_printable(const char *text) NEVER_NULL; /* a copy */
 
 /* ---- table.c: libsmartcols ---- */
 struct table;
-#define TABLE_RIGHT "\x01" /* before a title: numbers, aligned to the right */
+/* A title that begins with '>' stands above numbers, aligned to the right. */
 struct table *table_new(const struct invocation *invocation, const char *const *titles, size_t count) NEVER_NULL;
 void table_add_row(struct table *table);
 /* Cells of the row added last. The text is made printable. */
@@ -152,6 +152,17 @@ bool conversation_run(struct conversation *conversation, struct control_stream *
 /* Connects, asks, waits, closes: for commands that need nothing else. */
 bool client_ask(const struct invocation *invocation, struct conversation *conversation, json_t **ret_result,
                 struct error *err) NODISCARD;
+
+/* ---- owner.c: whom root becomes for a restore ---- */
+struct passwd;
+/* NULL without --owner. USAGE: unknown, or not to be become. */
+bool owner_find(const struct invocation *invocation, const struct passwd **ret_owner, struct error *err) NODISCARD;
+/* For good: nothing of root's is left but the connections that others open. Nothing to do for anybody but root. */
+bool owner_become(const struct passwd *owner, struct error *err) NODISCARD;
+/* PostgreSQL will run wal-get as this user, again and again: what will not work is better said now. `config` and
+ * `server` may be NULL. */
+void owner_advise(const struct invocation *invocation, const struct config *config, const struct server_config *server,
+                  const struct passwd *owner);
 
 /* report.c: the results of jobs for people */
 void report_job_result(const struct invocation *invocation, const json_t *data);

@@ -75,9 +75,8 @@ static void add_backup(struct table *table, const json_t *backup)
 
 bool command_list(struct invocation *invocation, struct error *err)
 {
-    static const char *const titles[] = {
-        "SERVER", "ID",   "STATE", "KIND", "STARTED", TABLE_RIGHT "TOOK", TABLE_RIGHT "SIZE", TABLE_RIGHT "STORED",
-        "WAL",    "LABEL"};
+    static const char *const titles[] = {"SERVER", "ID",    "STATE",   "KIND", "STARTED",
+                                         ">TOOK",  ">SIZE", ">STORED", "WAL",  "LABEL"};
     struct conversation conversation SCOPED(conversation_done) = {0};
     json_t *result SCOPED(scoped_json) = NULL;
     const json_t *backup;

@@ -90,9 +90,8 @@ static void print_fault(const struct invocation *invocation, const json_t *serve
 
 static void print_status(const struct invocation *invocation, const json_t *status)
 {
-    static const char *const titles[] = {"SERVER",     "RECEIVER",           "SINCE", TABLE_RIGHT "TIMELINE",
-                                         "FLUSHED",    TABLE_RIGHT "BEHIND", "SLOT",  "TLS",
-                                         "LAST BACKUP"};
+    static const char *const titles[] = {"SERVER",  "RECEIVER", "SINCE", ">TIMELINE",  "FLUSHED",
+                                         ">BEHIND", "SLOT",     "TLS",   "LAST BACKUP"};
     const json_t *servers = json_object_get(status, "servers");
     const char *version = json_text_or_null(status, "version");
     const char *base = json_text_or_null(status, "base_dir");

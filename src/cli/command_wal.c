@@ -6,8 +6,7 @@
 
 bool command_wal_list(struct invocation *invocation, struct error *err)
 {
-    static const char *const titles[] = {
-        "NAME", TABLE_RIGHT "TIMELINE", "STATE", TABLE_RIGHT "HELD", TABLE_RIGHT "STORED", "WRITTEN"};
+    static const char *const titles[] = {"NAME", ">TIMELINE", "STATE", ">HELD", ">STORED", "WRITTEN"};
     struct conversation conversation SCOPED(conversation_done) = {.items = json_array()};
     json_t *result SCOPED(scoped_json) = NULL;
     const json_t *file;
@@ -58,7 +57,7 @@ static void add_stretches(struct table *table, const json_t *list, const char *w
 
 bool command_wal_status(struct invocation *invocation, struct error *err)
 {
-    static const char *const titles[] = {"WHAT", TABLE_RIGHT "TIMELINE", "FROM", "TO", "WRITTEN"};
+    static const char *const titles[] = {"WHAT", ">TIMELINE", "FROM", "TO", "WRITTEN"};
     struct conversation conversation SCOPED(conversation_done) = {0};
     json_t *result SCOPED(scoped_json) = NULL;
     char stored[TEXT_BYTES_SIZE];

@@ -30,7 +30,7 @@ struct table *table_new(const struct invocation *invocation, const char *const *
     table->columns = demand(scols_new_table());
     scols_table_enable_colors(table->columns, output_has_color(invocation, stdout));
     for (size_t i = 0; i < count; i++) {
-        bool is_right = titles[i][0] == TABLE_RIGHT[0];
+        bool is_right = titles[i][0] == '>';
         demand(scols_table_new_column(table->columns, titles[i] + is_right, 0, is_right ? SCOLS_FL_RIGHT : 0));
     }
     return table;

@@ -8,7 +8,7 @@
 
 /* Of one request: enough that asking costs nothing, little enough that a handful fits into memory. */
 #define RUN_MOST_STORED (8u << 20)
-#define RUN_MOST_PLAIN  (4 * FRAME_SIZE)
+#define RUN_MOST_PLAIN  ((size_t)4 * FRAME_SIZE)
 /* An index may come from a newer writer with larger frames, but not ask for any amount of memory. */
 #define FRAME_MOST_SIZE (64u << 20)
 

@@ -13,14 +13,14 @@
 
 /* The ways to name a target. Each excludes the others. */
 static const struct target {
-    enum option_id option;
     const char *setting;
+    enum option_id option;
     bool can_be_exclusive; /* recovery_target_inclusive means something */
-} targets[] = {{OPTION_ID_target_time, "recovery_target_time", true},
-               {OPTION_ID_target_lsn, "recovery_target_lsn", true},
-               {OPTION_ID_target_xid, "recovery_target_xid", true},
-               {OPTION_ID_target_name, "recovery_target_name", false},
-               {OPTION_ID_target_immediate, "recovery_target", false}};
+} targets[] = {{"recovery_target_time", OPTION_ID_target_time, true},
+               {"recovery_target_lsn", OPTION_ID_target_lsn, true},
+               {"recovery_target_xid", OPTION_ID_target_xid, true},
+               {"recovery_target_name", OPTION_ID_target_name, false},
+               {"recovery_target", OPTION_ID_target_immediate, false}};
 #define TARGET_COUNT (sizeof targets / sizeof targets[0])
 
 /* What a postgresql.conf in the backup may still hold, and what undoes it. */

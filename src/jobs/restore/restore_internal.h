@@ -12,7 +12,7 @@
 /* Stands in the target until every byte of it is durable. */
 #define RESTORE_MARKER "pgcoffer.restore-incomplete"
 /* Configuration files and the tablespace map, which are read and written as a whole. */
-#define RESTORE_MOST_TEXT  (16u << 20)
+#define RESTORE_MOST_TEXT  ((size_t)16 << 20)
 #define RESTORE_PG_CONTROL "global/pg_control"
 
 /* ---- the plan, as the session made it ---- */
@@ -125,7 +125,7 @@ struct fetcher {
     size_t capacity;
 };
 bool fetcher_begin(void *shared_restore, unsigned number, void **ret_fetcher, struct error *err) NODISCARD;
-void fetcher_end(void *shared_restore, void *fetcher);
+void fetcher_end(void *shared_restore, void *worker);
 /* `attempt`, and once again over a new connection when the first one broke. */
 bool fetcher_try_twice(const struct connector *connector, struct fetcher *fetcher,
                        bool (*attempt)(void *context, struct fetcher *fetcher, struct error *err), void *context,

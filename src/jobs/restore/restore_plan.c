@@ -140,11 +140,10 @@ static void take_warnings(struct restore *restore)
 
 bool restore_plan_ask(struct restore *restore, struct error *err)
 {
-    struct request request;
+    struct request request SCOPED(request_done) = {0};
 
     if (!make_request(restore->options, &request, err))
         return false;
-    json_t *options SCOPED(scoped_json) = request.options;
     json_t *message SCOPED(scoped_json) = request_to_json(&request);
     json_t *names SCOPED(scoped_json) = json_array();
     if (!restore->connector->open(restore->connector->context, &restore->session, err) ||

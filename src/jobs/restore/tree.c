@@ -86,7 +86,7 @@ static bool open_parent(struct tree *tree, const char *path, const char **ret_na
 bool tree_make_folder(struct tree *tree, const char *path, mode_t mode, struct error *err)
 {
     const char *name;
-    int folder;
+    int folder = -1;
 
     if (!open_parent(tree, path, &name, &folder, err))
         return false;
@@ -101,16 +101,18 @@ bool tree_make_folder(struct tree *tree, const char *path, mode_t mode, struct e
 bool tree_create_file(struct tree *tree, const char *path, mode_t mode, int *ret_fd, struct error *err)
 {
     const char *name;
-    int folder;
+    int folder = -1;
 
     if (!open_parent(tree, path, &name, &folder, err))
         return false;
-    int fd SCOPED(scoped_close) = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
         return error_set_errno(err, "could not create \"%s/%s\"", tree->place->path, path);
-    if ((mode & 070) != 0 && fchmod(fd, mode) < 0)
-        return error_set_errno(err, "could not set the mode of \"%s/%s\"", tree->place->path, path);
     *ret_fd = fd;
-    fd = -1;
-    return true;
+    if ((mode & 070) == 0 || fchmod(fd, mode) == 0)
+        return true;
+    error_set_errno(err, "could not set the mode of \"%s/%s\"", tree->place->path, path);
+    close(fd);
+    *ret_fd = -1;
+    return false;
 }
