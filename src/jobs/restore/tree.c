@@ -85,7 +85,7 @@ static bool open_parent(struct tree *tree, const char *path, const char **ret_na
 
 bool tree_make_folder(struct tree *tree, const char *path, mode_t mode, struct error *err)
 {
-    const char *name;
+    const char *name = "";
     int folder = -1;
 
     if (!open_parent(tree, path, &name, &folder, err))
@@ -100,7 +100,7 @@ bool tree_make_folder(struct tree *tree, const char *path, mode_t mode, struct e
 
 bool tree_create_file(struct tree *tree, const char *path, mode_t mode, int *ret_fd, struct error *err)
 {
-    const char *name;
+    const char *name = "";
     int folder = -1;
 
     if (!open_parent(tree, path, &name, &folder, err))
