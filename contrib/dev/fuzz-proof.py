@@ -27,6 +27,7 @@ PARSERS = {
     "manifest": ["src/pg/manifest.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
     "wal_message": ["src/pg/copy_message.c"],
+    "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],
 }
 LEAST_PERCENT = 80
 ROOT = pathlib.Path(__file__).resolve().parents[2]

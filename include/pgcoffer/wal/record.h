@@ -12,7 +12,8 @@
  * access/xlogrecord.h, versions 13 to 18, as written by a machine that aligns to eight bytes, in either byte order.
  *
  * What no reader can find: the flag XLP_BKP_REMOVABLE of a page header (one bit, which means nothing to a recovery),
- * and changes within the last record while its end has not been received.
+ * changes within the last record while its end has not been received, and within a record whose end was lost in a
+ * crash of the server, which no recovery reads.
  */
 #define WAL_RECORD_DATA_MOST 8192
 
