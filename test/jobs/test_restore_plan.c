@@ -328,7 +328,7 @@ END_TEST
 START_TEST(a_time_behind_the_last_wal_cannot_be_reached)
 {
     want_time(501);
-    expect_refusal(ERROR_INTEGRITY, "the archive holds WAL until 1970-01-01T00:08:20Z");
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 1970-01-01T00:08:20Z");
 }
 END_TEST
 
@@ -362,9 +362,9 @@ START_TEST(a_position_before_the_first_backup_or_behind_the_last_wal_cannot_be_r
     want_position(11.9);
     expect_refusal(ERROR_USAGE, "ended at or before the target");
     want_position(50);
-    expect_refusal(ERROR_INTEGRITY, "the archive holds WAL until 0/3200000");
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
     want_position(70);
-    expect_refusal(ERROR_INTEGRITY, "the archive holds WAL until 0/3200000");
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
 }
 END_TEST
 
@@ -533,7 +533,7 @@ START_TEST(times_and_positions_hold_along_a_switch)
     want_time(599);
     expect(1, 2);
     want_time(601);
-    expect_refusal(ERROR_INTEGRITY, "cannot be reached");
+    expect_refusal(ERROR_USAGE, "cannot be reached");
 }
 END_TEST
 

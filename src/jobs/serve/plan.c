@@ -96,8 +96,8 @@ static bool check_time(const struct plan_stock *stock, const struct plan_wish *w
         if (plan->reach.has_gap)
             return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
         timestamp_format(plan->reach.written_at, until);
-        error_set(err, ERROR_INTEGRITY, "the target time %s cannot be reached: the archive holds WAL until %s",
-                  wish->value, until);
+        error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
+                  until);
         return error_hint(err, "Leave out --target-time to replay everything that is held.");
     }
     if (plan->reach.written_at.microseconds - wish->time.microseconds < NEAR_THE_END)
@@ -118,8 +118,7 @@ static bool check_position(const struct plan_stock *stock, const struct plan_wis
     if (plan->reach.has_gap)
         return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
     wal_position_format(plan->reach.end, until);
-    error_set(err, ERROR_INTEGRITY, "the target %s cannot be reached: the archive holds WAL until %s", wish->value,
-              until);
+    error_set(err, ERROR_USAGE, "the target %s cannot be reached: the archive holds WAL until %s", wish->value, until);
     return error_hint(err, "Leave out --target-lsn to replay everything that is held.");
 }
 

@@ -50,8 +50,8 @@ struct plan {
 };
 
 /*
- * USAGE for what no backup can reach (a target before the first one, an unknown timeline); INTEGRITY when WAL or
- * metadata that is needed is not held or damaged, a target behind the last WAL included.
+ * USAGE for what is out of reach (a target before the first backup or behind the last WAL, an unknown timeline);
+ * INTEGRITY when WAL or metadata on the way is missing or damaged.
  */
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan,
                  struct error *err) NODISCARD;

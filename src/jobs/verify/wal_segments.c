@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "jobs/verify/verify_internal.h"
-#include "jobs/verify/wal_walk_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/stage/pool.h"
+#include "pgcoffer/wal/record.h"
 
 /* Whole segments are held in memory: with large ones fewer are read at a time. */
 #define MOST_SEGMENT_BYTES (UINT32_C(256) << 20)
@@ -16,13 +16,16 @@ struct segment_task {
     struct wal_file listed;
     struct wal_file found;
     struct buffer bytes;
-    bool must_walk; /* records too: it, or the one after it, has no checksum of its own */
+    bool must_read_records; /* it, or the one after it, has no checksum of its own */
 };
 
+/* Segments in a row, read as a recovery would. */
 struct segment_check {
     struct checked_wal *wal;
     struct pool *pool;
-    struct wal_walk walk;
+    struct wal_record_reader *reader; /* NULL: the next segment begins a new row */
+    struct history row_history;       /* of the row's timeline; borrowed entries */
+    struct wal_segment row_next;
 };
 
 /* It may be renamed, compressed and removed under its raw name between two looks. */
@@ -54,12 +57,9 @@ static bool work(void *shared, void *worker, void *task_pointer, struct error *e
     task->found = task->listed;
     if (!read_settled(task, err))
         return false;
-    if (task->found.held_bytes == 0)
-        return true;
-    return wal_segment_check_header(task->bytes.bytes, task->found.held_bytes, task->listed.segment,
-                                    archive->segment_size, system_id_value(&archive->system), err) &&
-           wal_walk_check_pages(task->bytes.bytes, task->found.held_bytes, task->listed.segment, archive->segment_size,
-                                err);
+    return task->found.held_bytes == 0 ||
+           wal_segment_check_header(task->bytes.bytes, task->found.held_bytes, task->listed.segment,
+                                    archive->segment_size, system_id_value(&archive->system), err);
 }
 
 static const struct pool_ops segment_pool_ops = {.work = work};
@@ -106,6 +106,38 @@ static bool tell(struct segment_check *check, const struct segment_task *task, c
     return verify_read_failure(check->wal->verify, NULL, file, VERIFY_NO_FRAME, suffering, failure, err);
 }
 
+static void begin_row(struct segment_check *check, struct wal_segment segment)
+{
+    const struct history *history = verify_find_history(check->wal, segment.timeline);
+
+    wal_record_reader_free(check->reader);
+    check->row_history = history != NULL ? *history : (struct history){.timeline = segment.timeline};
+    check->reader = wal_record_reader_new(&check->row_history, check->wal->archive.segment_size, segment.number,
+                                          system_id_value(&check->wal->archive.system), NULL, NULL);
+}
+
+static bool read_records(struct segment_check *check, const struct segment_task *task, struct error *failure)
+{
+    bool is_whole = task->found.held_bytes == check->wal->archive.segment_size.bytes;
+    struct wal_segment segment = task->listed.segment;
+    struct wal_record_end end;
+
+    if (check->reader == NULL || check->row_next.timeline.value != segment.timeline.value ||
+        check->row_next.number != segment.number)
+        begin_row(check, segment);
+    check->row_next = (struct wal_segment){segment.timeline, segment.number + 1};
+    bool is_sound =
+        wal_record_reader_feed(check->reader, task->bytes.bytes, task->found.held_bytes, failure) &&
+        wal_record_reader_end(check->reader, &end, failure) &&
+        (!is_whole || !end.ends_in_zeros ||
+         error_set(failure, ERROR_INTEGRITY, "the segment is finished, but its records end before it does"));
+    if (!is_sound || !is_whole) {
+        wal_record_reader_free(check->reader);
+        check->reader = NULL;
+    }
+    return is_sound;
+}
+
 static bool take_oldest(struct segment_check *check, struct error *err)
 {
     void *task_pointer = NULL;
@@ -113,9 +145,8 @@ static bool take_oldest(struct segment_check *check, struct error *err)
     bool is_sound = pool_take(check->pool, &task_pointer, &failure);
     struct segment_task *task SCOPED(scoped_task) = task_pointer;
 
-    if (is_sound && task->must_walk && task->found.held_bytes > 0)
-        is_sound = wal_walk_segment(&check->walk, task->bytes.bytes, task->found.held_bytes, task->listed.segment,
-                                    check->wal->archive.segment_size, &failure);
+    if (is_sound && task->must_read_records && task->found.held_bytes > 0)
+        is_sound = read_records(check, task, &failure);
     if (!is_sound && !tell(check, task, &failure, err))
         return false;
     return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
@@ -127,12 +158,12 @@ static bool has_own_checksum(const struct wal_file *file)
 }
 
 /* Its record that runs on into the next segment is needed to check that one's. */
-static bool must_walk(const struct wal_file *files, size_t count, size_t i)
+static bool must_read_records(const struct wal_file *files, size_t count, size_t i)
 {
     return !has_own_checksum(&files[i]) || (i + 1 < count && !has_own_checksum(&files[i + 1]));
 }
 
-static struct segment_task *new_task(const struct checked_wal *wal, const struct wal_file *file, bool walks)
+static struct segment_task *new_task(const struct checked_wal *wal, const struct wal_file *file, bool reads_records)
 {
     struct segment_task *task = memory_new(sizeof *task);
 
@@ -140,7 +171,7 @@ static struct segment_task *new_task(const struct checked_wal *wal, const struct
         .archive = &wal->archive,
         .listed = *file,
         .bytes = BUFFER_WITH_LIMIT(wal->archive.segment_size.bytes),
-        .must_walk = walks,
+        .must_read_records = reads_records,
     };
     return task;
 }
@@ -159,10 +190,11 @@ bool verify_segments(struct checked_wal *wal, const struct wal_file *files, size
     for (size_t i = 0; ok && i < count; i++) {
         ok = pool_has_room(check.pool) || take_oldest(&check, err);
         if (ok)
-            pool_submit(check.pool, new_task(wal, &files[i], must_walk(files, count, i)));
+            pool_submit(check.pool, new_task(wal, &files[i], must_read_records(files, count, i)));
     }
     while (ok && pool_in_flight(check.pool) > 0)
         ok = take_oldest(&check, err);
     pool_free(check.pool, free_task);
+    wal_record_reader_free(check.reader);
     return ok;
 }

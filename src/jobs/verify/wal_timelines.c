@@ -9,13 +9,26 @@
 /* How many bytes behind a fork must differ somewhere between the two timelines: a record and its page's header. */
 #define BEHIND_FORK 256
 
+/* A history in doubt says nothing of who descends from whom: every older backup may suffer. */
+static json_t *older_backups(const struct checked_wal *wal, struct timeline timeline)
+{
+    json_t *names = json_array();
+
+    for (size_t i = 0; i < wal->catalogue->count; i++) {
+        const struct catalogue_entry *entry = &wal->catalogue->entries[i];
+        if (entry->meta != NULL && strcmp(entry->system.text, wal->archive.system.text) == 0 &&
+            entry->meta->start_timeline.value <= timeline.value)
+            json_array_append_new(names, json_string(entry->id.text));
+    }
+    return names;
+}
+
 static bool tell(struct checked_wal *wal, struct timeline timeline, const struct error *failure, struct error *err)
 {
     char name[WAL_HISTORY_NAME_SIZE];
 
     wal_history_format(timeline, name);
-    json_t *suffering = verify_suffering(wal, timeline, (struct wal_position){0}, (struct wal_position){UINT64_MAX});
-    return verify_read_failure(wal->verify, NULL, name, VERIFY_NO_FRAME, suffering, failure, err);
+    return verify_read_failure(wal->verify, NULL, name, VERIFY_NO_FRAME, older_backups(wal, timeline), failure, err);
 }
 
 /* A switch that is not published yet has a partial segment only. */
@@ -84,32 +97,86 @@ static bool compare_at_fork(const struct checked_wal *wal, const struct history_
     return true;
 }
 
-static bool check_fork(struct checked_wal *wal, const struct history *history, struct error *err)
+static const struct wal_range *first_range(const struct checked_wal *wal, struct timeline timeline)
+{
+    for (size_t i = 0; i < wal->ranges.count; i++)
+        if (wal->ranges.ranges[i].timeline.value == timeline.value)
+            return &wal->ranges.ranges[i];
+    return NULL;
+}
+
+/*
+ * Where the parent is held, the child must take over from it without a gap: then its first segment is that of the fork,
+ * and the parent's last byte before the fork is there. A server that was already on the child's timeline when it was
+ * first met has no parent here, and nothing to be said.
+ */
+static bool check_connection(const struct checked_wal *wal, const struct history_entry *fork, struct timeline child,
+                             struct error *failure)
+{
+    struct wal_segment_size size = wal->archive.segment_size;
+    struct wal_position start = wal_segment_start(wal_segment_at(child, fork->switched_at, size), size);
+    const struct wal_range *of_child = first_range(wal, child);
+    char text[WAL_POSITION_TEXT_SIZE];
+    char position[WAL_POSITION_TEXT_SIZE];
+
+    if (first_range(wal, fork->timeline) == NULL)
+        return true;
+    wal_position_format(fork->switched_at, position);
+    if (of_child != NULL && of_child->start.value != start.value) {
+        wal_position_format(of_child->start, text);
+        return error_set(failure, ERROR_INTEGRITY,
+                         "it says that timeline %" PRIu32 " begins at %s, but its WAL is held from %s on", child.value,
+                         position, text);
+    }
+    for (size_t i = 0; i < wal->ranges.count; i++) {
+        const struct wal_range *range = &wal->ranges.ranges[i];
+        if (range->timeline.value == fork->timeline.value && range->start.value < fork->switched_at.value &&
+            fork->switched_at.value <= range->end.value)
+            return true;
+    }
+    return error_set(failure, ERROR_INTEGRITY,
+                     "it says that timeline %" PRIu32 " ended at %s, but its WAL is not held up to there",
+                     fork->timeline.value, position);
+}
+
+/* *ret_is_right false: *failure says what is not. */
+static bool check_words(const struct checked_wal *wal, const struct history *history, bool *ret_is_right,
+                        struct error *failure, struct error *err)
 {
     const struct history_entry *fork = &history->entries[history->entry_count - 1];
     const struct history *parent = verify_find_history(wal, fork->timeline);
     char position[WAL_POSITION_TEXT_SIZE];
-    bool is_right = true;
+
+    *ret_is_right = false;
+    if (parent != NULL && !is_prefix(parent, history)) {
+        error_set(failure, ERROR_INTEGRITY, "it contradicts the history of its parent, timeline %" PRIu32,
+                  fork->timeline.value);
+        return true;
+    }
+    if (!check_connection(wal, fork, history->timeline, failure))
+        return true;
+    /* A segment that cannot be read is told with the segments. */
+    if (!compare_at_fork(wal, fork, history->timeline, ret_is_right, failure)) {
+        *ret_is_right = verify_is_damage(failure);
+        if (!*ret_is_right)
+            *err = *failure;
+        return *ret_is_right;
+    }
+    if (*ret_is_right)
+        return true;
+    wal_position_format(fork->switched_at, position);
+    error_set(failure, ERROR_INTEGRITY, "the WAL of timelines %" PRIu32 " and %" PRIu32 " does not part at %s",
+              fork->timeline.value, history->timeline.value, position);
+    return true;
+}
+
+static bool check_fork(struct checked_wal *wal, const struct history *history, struct error *err)
+{
+    bool is_right = false;
     struct error failure;
 
-    wal_position_format(fork->switched_at, position);
-    if (parent != NULL && !is_prefix(parent, history)) {
-        error_set(&failure, ERROR_INTEGRITY, "it contradicts the history of its parent, timeline %" PRIu32,
-                  fork->timeline.value);
-        return tell(wal, history->timeline, &failure, err);
-    }
-    /* A segment that cannot be read is told with the segments. */
-    if (!compare_at_fork(wal, fork, history->timeline, &is_right, &failure)) {
-        if (verify_is_damage(&failure))
-            return true;
-        *err = failure;
-        return false;
-    }
-    if (is_right)
-        return true;
-    error_set(&failure, ERROR_INTEGRITY, "the WAL of timelines %" PRIu32 " and %" PRIu32 " does not part at %s",
-              fork->timeline.value, history->timeline.value, position);
-    return tell(wal, history->timeline, &failure, err);
+    return check_words(wal, history, &is_right, &failure, err) &&
+           (is_right || tell(wal, history->timeline, &failure, err));
 }
 
 bool verify_timelines(struct checked_wal *wal, struct error *err)
