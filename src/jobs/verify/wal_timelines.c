@@ -5,9 +5,14 @@
 
 #include "jobs/verify/verify_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/wal/record.h"
 
-/* How many bytes behind a fork must differ somewhere between the two timelines: a record and its page's header. */
-#define BEHIND_FORK 256
+/* So many bytes behind a fork cannot be the same on both timelines: a record's header, with its checksum. */
+#define BEHIND_FORK 24
+/* A record at the very beginning of a page stands behind the page's header, the short or the long one. */
+#define SHORT_PAGE_HEADER 24
+#define LONG_PAGE_HEADER  40
+#define LEAST_PAGE_SIZE   1024
 
 /* A history in doubt says nothing of who descends from whom: every older backup may suffer. */
 static json_t *older_backups(const struct checked_wal *wal, struct timeline timeline)
@@ -65,9 +70,48 @@ static bool is_prefix(const struct history *parent, const struct history *child)
     return true;
 }
 
+struct record_search {
+    uint64_t wanted;
+    bool is_found;
+    bool is_passed; /* a record behind it was seen */
+};
+
+static bool look_at_record(void *context, const struct wal_record *record, struct error *err)
+{
+    struct record_search *search = context;
+    uint64_t distance = record->position.value - search->wanted;
+    bool is_page_start = search->wanted % LEAST_PAGE_SIZE == 0;
+
+    (void)err;
+    if (record->position.value < search->wanted)
+        return true;
+    if (distance == 0 || (is_page_start && (distance == SHORT_PAGE_HEADER || distance == LONG_PAGE_HEADER)))
+        search->is_found = true;
+    search->is_passed = true;
+    return true;
+}
+
+/* A timeline begins with a record of its own. True also when what is held does not tell. */
+static bool does_record_begin(const struct checked_wal *wal, const struct history_entry *fork, struct timeline child,
+                              const struct buffer *bytes, uint32_t held)
+{
+    struct history history = {.timeline = child};
+    struct record_search search = {.wanted = fork->switched_at.value};
+    struct error ignored;
+    struct wal_segment segment = wal_segment_at(child, fork->switched_at, wal->archive.segment_size);
+    struct wal_record_reader *reader =
+        wal_record_reader_new(&history, wal->archive.segment_size, segment.number,
+                              system_id_value(&wal->archive.system), look_at_record, &search);
+    /* A segment that is damaged is told with the segments. */
+    bool is_sound = wal_record_reader_feed(reader, bytes->bytes, held, &ignored);
+
+    wal_record_reader_free(reader);
+    return !is_sound || search.is_found || !search.is_passed;
+}
+
 /*
  * A history has no checksum; the WAL proves it. Up to the fork both timelines have the same bytes, from there on
- * others. *ret_is_right also when one side is not held: the gap is told elsewhere.
+ * others, and a record begins there. *ret_is_right also when one side is not held: the gap is told elsewhere.
  */
 static bool compare_at_fork(const struct checked_wal *wal, const struct history_entry *fork, struct timeline child,
                             bool *ret_is_right, struct error *failure)
@@ -89,11 +133,11 @@ static bool compare_at_fork(const struct checked_wal *wal, const struct history_
         return true;
     uint32_t both = old_file.held_bytes < new_file.held_bytes ? old_file.held_bytes : new_file.held_bytes;
     uint32_t before = at < both ? at : both;
-    uint32_t behind = both - before < BEHIND_FORK ? both - before : BEHIND_FORK;
     bool is_same_before = memcmp(old_bytes.bytes, new_bytes.bytes, before) == 0;
     bool differs_behind =
-        behind < BEHIND_FORK || memcmp(old_bytes.bytes + before, new_bytes.bytes + before, behind) != 0;
-    *ret_is_right = is_same_before && differs_behind;
+        both - before < BEHIND_FORK || memcmp(old_bytes.bytes + before, new_bytes.bytes + before, BEHIND_FORK) != 0;
+    *ret_is_right =
+        is_same_before && differs_behind && does_record_begin(wal, fork, child, &new_bytes, new_file.held_bytes);
     return true;
 }
 
