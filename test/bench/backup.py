@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
 from harness.agent import Agent, install_binaries  # noqa: E402
 from harness.certificates import Pki  # noqa: E402
 from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
-from harness.scratch import OS_USER, as_user, make_folder, run  # noqa: E402
+from harness.scratch import as_user, make_folder  # noqa: E402
 
 
 def pss_kb(pid):
@@ -54,9 +54,9 @@ class MemoryWatch(threading.Thread):
                 self.peak_all = max(self.peak_all, daemon + backup + receive)
 
 
-def timed(command, user=OS_USER):
+def timed(command):
     started = time.monotonic()
-    subprocess.run(as_user(command, user), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - started
 
 
@@ -88,6 +88,7 @@ def main():
     pki = Pki(folder / "pki")
     cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 4GB", "shared_buffers = 512MB"))
     agent = Agent(folder / "agent", install_binaries(folder / "bin"), pki)
+    watch = MemoryWatch(agent)
     try:
         cluster.start().create_role()
         cluster.pgbench("-i", "-q", "-s", str(words.scale))
@@ -99,16 +100,15 @@ def main():
         print(f"data directory {folder_bytes(cluster.data / 'base') / 1e9:.2f} GB", flush=True)
 
         ours, theirs, sizes, their_sizes = [], [], [], []
-        watch = MemoryWatch(agent)
         watch.start()
         conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
-                    f"sslkey={pki.client.key} sslrootcert={pki.server_ca.certificate}")
+                    f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}'")
         for number in range(words.rounds):
             ours.append(timed(agent.command("backup", "primary", "--fast-checkpoint", "--quiet")))
             other = make_folder(folder / "other")
             drop_caches()
-            theirs.append(timed([PSQL_BIN / "pg_basebackup", "-d", conninfo, "-D", other / "b", "-Ft", "-X", "none", "-c", "fast",
-                                 "--compress=client-zstd:level=3"]))
+            theirs.append(timed(as_user([PSQL_BIN / "pg_basebackup", "-d", conninfo, "-D", other / "b", "-Ft", "-X", "none",
+                                         "-c", "fast", "--compress=client-zstd:level=3"])))
             newest = agent.json("show", "primary", "latest")
             sizes.append(sum(file["size"] for file in newest["files"]))
             their_sizes.append(folder_bytes(other))
@@ -131,13 +131,14 @@ def main():
                 shutil.rmtree(folder / "agent" / "restored")
                 drop_caches()
             place = make_folder(folder / "tar")
-            results["tar"].append(timed(["bash", "-o", "pipefail", "-c", f"zstd -dcq {archive} | tar -x -C {place} && "
-                                         f"find {place} -type f -exec sync {{}} +"]))
+            results["tar"].append(timed(as_user(["bash", "-o", "pipefail", "-c", f"zstd -dcq {archive} | tar -x -C {place} && "
+                                                  f"find {place} -type f -exec sync {{}} +"])))
             shutil.rmtree(place)
             drop_caches()
         line("restore, one job", results["one job"], results["tar"])
         line("restore, two jobs", results["two jobs"], results["tar"])
     finally:
+        watch.over.set()
         agent.stop()
         cluster.close()
         if not words.keep:
