@@ -9,6 +9,7 @@
 #include "pgcoffer/base/atomic_file.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_trailer.h"
 
 #include "repo/wal_internal.h"
 
@@ -70,7 +71,7 @@ static bool set_parameters(ZSTD_CCtx *compressor, uint32_t plain_size, int level
 }
 
 static bool compress_piece(ZSTD_CCtx *compressor, const void *bytes, size_t size, bool is_last,
-                           struct atomic_file *target, struct error *err)
+                           struct wal_trailer *trailer, struct atomic_file *target, struct error *err)
 {
     uint8_t *stored SCOPED(scoped_free) = memory_new(STORED_PIECE);
     ZSTD_inBuffer input = {bytes, size, 0};
@@ -80,6 +81,7 @@ static bool compress_piece(ZSTD_CCtx *compressor, const void *bytes, size_t size
         size_t left = ZSTD_compressStream2(compressor, &output, &input, is_last ? ZSTD_e_end : ZSTD_e_continue);
         if (ZSTD_isError(left))
             return error_set(err, ERROR_FAILED, "could not compress: %s", ZSTD_getErrorName(left));
+        wal_trailer_feed(trailer, stored, output.pos);
         if (!atomic_file_write(target, stored, output.pos, err))
             return false;
         if (is_last ? left == 0 : input.pos == input.size)
@@ -91,7 +93,9 @@ static bool compress_into(int fd, const char *raw, uint32_t size, int level, str
                           struct error *err)
 {
     ZSTD_CCtx *compressor SCOPED(scoped_compressor) = ZSTD_createCCtx();
+    struct wal_trailer *trailer SCOPED(scoped_wal_trailer) = wal_trailer_new();
     uint8_t *plain SCOPED(scoped_free) = memory_new(PLAIN_PIECE);
+    uint8_t end[WAL_TRAILER_SIZE];
 
     if (compressor == NULL)
         return error_set(err, ERROR_FAILED, "could not start zstd: no memory");
@@ -99,9 +103,10 @@ static bool compress_into(int fd, const char *raw, uint32_t size, int level, str
         return false;
     for (uint32_t at = 0; at < size; at += PLAIN_PIECE) /* every segment size is a multiple of it */
         if (!file_read_exactly_at(fd, plain, PLAIN_PIECE, at, raw, err) ||
-            !compress_piece(compressor, plain, PLAIN_PIECE, at + PLAIN_PIECE == size, target, err))
+            !compress_piece(compressor, plain, PLAIN_PIECE, at + PLAIN_PIECE == size, trailer, target, err))
             return false;
-    return true;
+    wal_trailer_make(trailer, end);
+    return atomic_file_write(target, end, sizeof end, err);
 }
 
 /* SEG to SEG.zst, with the time at which its last byte came. */

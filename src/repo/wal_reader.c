@@ -6,6 +6,7 @@
 
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_trailer.h"
 
 #include "repo/wal_internal.h"
 
@@ -18,6 +19,8 @@ struct wal_reader {
     int fd;
     uint64_t plain;  /* bytes given out */
     uint64_t stored; /* bytes read of a compressed one */
+    uint64_t body;   /* those before its trailer */
+    struct wal_trailer *trailer;
     ZSTD_DCtx *decompressor;
     ZSTD_inBuffer input;
     uint8_t piece[STORED_PIECE];
@@ -51,12 +54,14 @@ static bool check_zst_header(struct wal_reader *reader, struct error *err)
     uint8_t expected[WAL_ZST_HEADER_MOST], found[WAL_ZST_HEADER_MOST];
     size_t size = wal_zst_header(reader->segment_size, expected);
 
-    if (reader->file.stored_bytes < size)
+    if (reader->file.stored_bytes < size + WAL_TRAILER_SIZE)
         return fail_damaged(reader, "it is too short", err);
     if (!file_read_exactly_at(reader->fd, found, size, 0, reader->path, err))
         return false;
     if (memcmp(found, expected, size) != 0)
         return fail_damaged(reader, "it does not begin as a compressed segment", err);
+    reader->body = reader->file.stored_bytes - WAL_TRAILER_SIZE;
+    reader->trailer = wal_trailer_new();
     reader->decompressor = ZSTD_createDCtx();
     return reader->decompressor != NULL || error_set(err, ERROR_FAILED, "could not start zstd: no memory");
 }
@@ -102,13 +107,14 @@ bool wal_reader_open(const struct wal_archive *archive, struct wal_segment segme
 
 static bool refill(struct wal_reader *reader, struct error *err)
 {
-    uint64_t left = reader->file.stored_bytes - reader->stored;
+    uint64_t left = reader->body - reader->stored;
     size_t size = left < STORED_PIECE ? (size_t)left : STORED_PIECE;
 
     if (size == 0)
         return fail_damaged(reader, "it ends too early", err);
     if (!file_read_exactly_at(reader->fd, reader->piece, size, reader->stored, reader->path, err))
         return false;
+    wal_trailer_feed(reader->trailer, reader->piece, size);
     reader->stored += size;
     reader->input = (ZSTD_inBuffer){reader->piece, size, 0};
     return true;
@@ -116,12 +122,17 @@ static bool refill(struct wal_reader *reader, struct error *err)
 
 static bool check_end(struct wal_reader *reader, struct error *err)
 {
+    uint8_t found[WAL_TRAILER_SIZE];
+    struct error why;
+
     reader->is_ended = true;
-    if (reader->input.pos < reader->input.size || reader->stored < reader->file.stored_bytes)
-        return fail_damaged(reader, "bytes follow its end", err);
+    if (reader->input.pos < reader->input.size || reader->stored < reader->body)
+        return fail_damaged(reader, "other bytes than its trailer follow its end", err);
     if (reader->plain != reader->segment_size.bytes)
         return fail_damaged(reader, "it does not hold a whole segment", err);
-    return true;
+    if (!file_read_exactly_at(reader->fd, found, sizeof found, reader->body, reader->path, err))
+        return false;
+    return wal_trailer_check(reader->trailer, found, &why) || fail_damaged(reader, why.message, err);
 }
 
 static bool next_decompressed(struct wal_reader *reader, void *bytes, size_t room, size_t *ret_size, struct error *err)
@@ -184,6 +195,7 @@ void wal_reader_free(struct wal_reader *reader)
     if (reader == NULL)
         return;
     scoped_close(&reader->fd);
+    wal_trailer_free(reader->trailer);
     ZSTD_freeDCtx(reader->decompressor);
     free(reader->path);
     free(reader);

@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <zstd.h>
 
+#include "pgcoffer/repo/wal_trailer.h"
 #include "repo/repository.h"
 #include "repo/wal_internal.h"
 
@@ -138,14 +139,65 @@ START_TEST(every_altered_or_missing_byte_of_a_compressed_segment_is_noticed)
         ck_assert_msg(!can_read(3, &err), "%zu bytes", at);
         ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
     }
-    for (int bit = 0; bit < 80; bit++) { /* the header to the last bit */
-        stored.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        repository_put(SEGMENT_3 ".zst", stored.bytes, stored.used);
-        ck_assert_msg(!can_read(3, &err), "bit %d", bit);
-        stored.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    }
     repository_put(SEGMENT_3 ".zst", stored.bytes, stored.used);
     assert_holds(1, 3, WAL_FILE_COMPRESSED);
+    buffer_done(&stored);
+}
+END_TEST
+
+/* Some bits of a zstd frame change nothing of what it decompresses to; its trailer knows them all the same. */
+START_TEST(every_flipped_bit_of_a_compressed_segment_is_found)
+{
+    struct error err;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 5);
+
+    memset(bytes + 500, 0, ONE_MB - 500);
+    repository_put(SEGMENT_3, bytes, ONE_MB);
+    MUST(wal_archive_compress(&archive, segment_of(1, 3), 3, &err));
+    struct buffer stored = repository_get(SEGMENT_3 ".zst");
+    ck_assert_uint_lt(stored.used, 1000);
+    MUST(can_read(3, &err));
+    for (size_t bit = 0; bit < 8 * stored.used; bit++) {
+        stored.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        repository_put(SEGMENT_3 ".zst", stored.bytes, stored.used);
+        ck_assert_msg(!can_read(3, &err), "bit %zu of byte %zu", bit % 8, bit / 8);
+        ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+        ck_assert_ptr_nonnull(strstr(err.message, "000000010000000000000003.zst"));
+        stored.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    buffer_done(&stored);
+}
+END_TEST
+
+START_TEST(any_zstd_reader_passes_over_the_trailer)
+{
+    struct error err;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
+    uint8_t *plain SCOPED(scoped_free) = memory_new(ONE_MB);
+
+    hold_segment(1, 3);
+    MUST(wal_archive_compress(&archive, segment_of(1, 3), 3, &err));
+    struct buffer stored = repository_get(SEGMENT_3 ".zst");
+    ck_assert_uint_eq(ZSTD_decompress(plain, ONE_MB, stored.bytes, stored.used), ONE_MB);
+    ck_assert_int_eq(memcmp(plain, bytes, ONE_MB), 0);
+    buffer_done(&stored);
+}
+END_TEST
+
+START_TEST(a_segment_without_its_trailer_is_damaged)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    MUST(wal_archive_compress(&archive, segment_of(1, 3), 3, &err));
+    struct buffer stored = repository_get(SEGMENT_3 ".zst");
+    repository_put(SEGMENT_3 ".zst", stored.bytes, stored.used - WAL_TRAILER_SIZE);
+    ck_assert(!can_read(3, &err));
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    memset(stored.bytes + stored.used - WAL_TRAILER_SIZE, 0, WAL_TRAILER_SIZE);
+    repository_put(SEGMENT_3 ".zst", stored.bytes, stored.used);
+    ck_assert(!can_read(3, &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "it does not end with a trailer"));
     buffer_done(&stored);
 }
 END_TEST
@@ -164,13 +216,24 @@ START_TEST(bytes_behind_a_compressed_segment_are_noticed)
     for (size_t extra = 1; extra <= sizeof skippable; extra++) {
         repository_put(SEGMENT_3 ".zst", stored.bytes, size + extra);
         ck_assert(!can_read(3, &err));
-        ck_assert_ptr_nonnull(strstr(err.message, "bytes follow its end"));
+        ck_assert_ptr_nonnull(strstr(err.message, "other bytes than its trailer"));
     }
     stored.used = size;
     MUST(buffer_append(&stored, stored.bytes, 0, &err));
     buffer_done(&stored);
 }
 END_TEST
+
+static void put_with_trailer(const uint8_t *frame, size_t size)
+{
+    struct wal_trailer *trailer SCOPED(scoped_wal_trailer) = wal_trailer_new();
+    uint8_t *stored SCOPED(scoped_free) = memory_new(size + WAL_TRAILER_SIZE);
+
+    memcpy(stored, frame, size);
+    wal_trailer_feed(trailer, frame, size);
+    wal_trailer_make(trailer, stored + size);
+    repository_put(SEGMENT_3 ".zst", stored, size + WAL_TRAILER_SIZE);
+}
 
 START_TEST(a_frame_of_another_size_or_without_checksum_is_no_segment)
 {
@@ -179,14 +242,14 @@ START_TEST(a_frame_of_another_size_or_without_checksum_is_no_segment)
     size_t room = ZSTD_compressBound(ONE_MB);
     uint8_t *stored SCOPED(scoped_free) = memory_new(room);
 
-    repository_put(SEGMENT_3 ".zst", stored, ZSTD_compress(stored, room, bytes, ONE_MB, 3));
+    put_with_trailer(stored, ZSTD_compress(stored, room, bytes, ONE_MB, 3));
     ck_assert(!can_read(3, &err));
     ZSTD_CCtx *compressor = ZSTD_createCCtx();
     ZSTD_CCtx_setParameter(compressor, ZSTD_c_checksumFlag, 1);
-    repository_put(SEGMENT_3 ".zst", stored, ZSTD_compress2(compressor, stored, room, bytes, ONE_MB - 1));
+    put_with_trailer(stored, ZSTD_compress2(compressor, stored, room, bytes, ONE_MB - 1));
     ck_assert(!can_read(3, &err));
     /* What the zstd program makes at its default level is as good as ours. */
-    repository_put(SEGMENT_3 ".zst", stored, ZSTD_compress2(compressor, stored, room, bytes, ONE_MB));
+    put_with_trailer(stored, ZSTD_compress2(compressor, stored, room, bytes, ONE_MB));
     assert_holds(1, 3, WAL_FILE_COMPRESSED);
     ZSTD_freeCCtx(compressor);
     repository_put(SEGMENT_3 ".zst", "", 0);
@@ -490,6 +553,9 @@ int main(void)
     tcase_add_test(tests, a_segment_is_found_in_each_of_its_states);
     tcase_add_test(tests, an_opened_segment_outlives_its_name);
     tcase_add_test(tests, every_altered_or_missing_byte_of_a_compressed_segment_is_noticed);
+    tcase_add_test(tests, every_flipped_bit_of_a_compressed_segment_is_found);
+    tcase_add_test(tests, any_zstd_reader_passes_over_the_trailer);
+    tcase_add_test(tests, a_segment_without_its_trailer_is_damaged);
     tcase_add_test(tests, bytes_behind_a_compressed_segment_are_noticed);
     tcase_add_test(tests, a_frame_of_another_size_or_without_checksum_is_no_segment);
     tcase_add_test(tests, a_raw_segment_of_the_wrong_size_is_damage);

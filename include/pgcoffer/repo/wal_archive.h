@@ -12,7 +12,7 @@
  *   SEG.partial   being received; its size is the number of bytes held (room is reserved with fallocate,
  *                 FALLOC_FL_KEEP_SIZE, so a full disk is met when the file is made)
  *   SEG           finished, raw, until it is compressed
- *   SEG.zst       finished: one zstd frame with content size and checksum
+ *   SEG.zst       finished: one zstd frame with content size and checksum, and a trailer (repo/wal_trailer.h)
  *   TTTTTTTT.history
  *
  * Writing is the receiver's alone (it holds wal.lock); reading is safe beside it.

@@ -8,6 +8,7 @@
 #include "jobs/restore/restore_internal.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_trailer.h"
 #include "pgcoffer/wal/segment.h"
 
 #define PIECE_SIZE 65536
@@ -110,17 +111,39 @@ static bool receive_into(struct control_stream *stream, uint64_t size, bytes_fun
     return true;
 }
 
-static bool feed_inflater(void *context, const void *bytes, size_t size, struct error *err)
+struct compressed {
+    struct inflater *inflater;
+    struct wal_trailer *trailer;
+};
+
+static bool take_compressed(void *context, const void *bytes, size_t size, struct error *err)
 {
-    return inflater_feed(context, bytes, size, err);
+    struct compressed *compressed = context;
+
+    wal_trailer_feed(compressed->trailer, bytes, size);
+    return inflater_feed(compressed->inflater, bytes, size, err);
+}
+
+/* The segment as it is stored: it is checked here again, because the session does not look into it. */
+static bool receive_compressed(struct control_stream *stream, uint64_t stored, struct output *output, struct error *err)
+{
+    struct inflater *inflater SCOPED(scoped_inflater) = inflater_new(write_piece, output);
+    struct wal_trailer *trailer SCOPED(scoped_wal_trailer) = wal_trailer_new();
+    struct compressed compressed = {inflater, trailer};
+    uint8_t found[WAL_TRAILER_SIZE];
+
+    if (stored < sizeof found)
+        return error_set(err, ERROR_INTEGRITY, "it is too short");
+    return receive_into(stream, stored - sizeof found, take_compressed, &compressed, err) &&
+           inflater_finish(inflater, err) && control_receive_bytes(stream, found, sizeof found, err) &&
+           wal_trailer_check(trailer, found, err);
 }
 
 static bool receive_content(struct control_stream *stream, const struct announced *announced, struct output *output,
                             struct error *err)
 {
     if (strcmp(announced->encoding, "zstd") == 0) {
-        struct inflater *inflater SCOPED(scoped_inflater) = inflater_new(write_piece, output);
-        if (!receive_into(stream, announced->stored, feed_inflater, inflater, err) || !inflater_finish(inflater, err))
+        if (!receive_compressed(stream, announced->stored, output, err))
             return false;
     } else if (!receive_into(stream, announced->stored, write_piece, output, err)) {
         return false;
