@@ -20,7 +20,7 @@ json_t *events_time(struct timestamp timestamp);
  * "notices", "files" and "tablespaces" are left out and their names put into "left_out"; backup.json has them, and
  * `read` gives that.
  */
-#define EVENTS_META_MOST_BYTES (40 * 1024)
+#define EVENTS_META_MOST_BYTES ((size_t)40 * 1024)
 json_t *events_backup(const struct backup_meta *meta);
 
 #endif

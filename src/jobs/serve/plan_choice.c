@@ -106,9 +106,11 @@ static bool fail_without_backup(const struct plan_stock *stock, const struct pla
     for (size_t i = stock->catalogue->count; i-- > 0;)
         if (is_usable(stock, &stock->catalogue->entries[i]))
             oldest = &stock->catalogue->entries[i];
-    describe_end(oldest->meta, wish, end, sizeof end);
     error_set(err, ERROR_USAGE, "no complete backup of \"%s\" ended at or before the target %s", stock->server,
               wish->value);
+    if (oldest == NULL)
+        return false;
+    describe_end(oldest->meta, wish, end, sizeof end);
     return error_hint(err, "The oldest one, %s, ended at %s: earlier targets cannot be reached.", oldest->id.text, end);
 }
 

@@ -77,7 +77,7 @@ static bool send_range(struct session *session, const struct held_backup *held, 
 bool answer_read(struct session *session, const struct request *request, struct error *err)
 {
     const struct held_backup *held;
-    struct range range;
+    struct range range = {.file = NULL};
 
     return parse_range(request, &range, err) && held_find(session, request->server, request->backup, &held, err) &&
            check_name(held, &range, err) && send_range(session, held, &range, err);

@@ -208,7 +208,7 @@ static bool choose_system(const struct session *session, const struct request *r
 bool answer_wal_get(struct session *session, const struct request *request, struct error *err)
 {
     const char *name = request_wire_text(request, "file");
-    struct wal_archive archive;
+    struct wal_archive archive = {.repo = NULL};
     struct timeline timeline;
     struct wal_segment segment;
 

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -235,6 +236,7 @@ static bool complete_table(struct archive_check *check, struct error *err)
     put_number(footer + 5, SEEKABLE_MAGIC);
     if (!buffer_append(&check->table, footer, sizeof footer, err))
         return false;
+    assert(check->table.bytes != NULL);
     put_number(check->table.bytes, SKIPPABLE_MAGIC);
     put_number(check->table.bytes + 4, (uint32_t)(check->table.used - TABLE_HEADER_SIZE));
     return true;
@@ -262,6 +264,7 @@ static bool check_table(struct archive_check *check, struct error *err)
     if (!file_read_exactly_at(check->fd, found, check->table.used, check->position, check->path, &failure))
         return tell(check, VERIFY_NO_FRAME, &failure, err);
     checksum_update(check->whole, found, check->table.used);
+    assert(check->table.bytes != NULL);
     if (memcmp(found, check->table.bytes, check->table.used) != 0 &&
         !verify_problem(verify, id_of(check), check->file->name, VERIFY_NO_FRAME, NULL, err,
                         "its seek table does not describe its frames"))

@@ -15,20 +15,16 @@ static void scoped_checksum(struct checksum **checksum)
     checksum_free(*checksum);
 }
 
-/* *ret_size: bytes of the file. */
+/* *ret_fd is the caller's, also on failure. *ret_size: bytes of the file. */
 static bool open_file(const char *path, int *ret_fd, uint64_t *ret_size, struct error *err)
 {
     struct stat status;
-    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 
-    if (fd < 0 || fstat(fd, &status) < 0)
+    *ret_fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (*ret_fd < 0 || fstat(*ret_fd, &status) < 0)
         return error_set_errno(err, "could not open \"%s\"", path);
-    if (!S_ISREG(status.st_mode))
-        return error_set(err, ERROR_INTEGRITY, "\"%s\" is not a file", path);
     *ret_size = (uint64_t)status.st_size;
-    *ret_fd = fd;
-    fd = -1;
-    return true;
+    return S_ISREG(status.st_mode) || error_set(err, ERROR_INTEGRITY, "\"%s\" is not a file", path);
 }
 
 static bool digest_file(struct verify *verify, int fd, uint64_t size, const char *path, const char *name,

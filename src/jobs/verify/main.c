@@ -7,7 +7,7 @@
 #include "pgcoffer/base/memory.h"
 
 /* A result is one line; a repository with thousands of backups or ranges is counted instead of listed. */
-#define MOST_RESULT_BYTES (60 * 1024)
+#define MOST_RESULT_BYTES ((size_t)60 * 1024)
 #define MOST_SYSTEMS      64
 
 /* What is verified of one server. */

@@ -86,7 +86,8 @@ const struct history *verify_find_history(const struct checked_wal *wal, struct 
 /* Reads the histories and compares each fork with the bytes on both sides of it. */
 bool verify_timelines(struct checked_wal *wal, struct error *err) NODISCARD;
 /* ---- wal_segments.c ---- */
-bool verify_segments(struct checked_wal *wal, const struct wal_file *files, size_t count, struct error *err) NODISCARD;
+/* Reads those that do not come before `first`, on its timeline and later ones; *ret_count of them. */
+bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *ret_count, struct error *err) NODISCARD;
 
 static inline void scoped_buffer(struct buffer *buffer)
 {

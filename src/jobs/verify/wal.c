@@ -170,25 +170,12 @@ static json_t *ranges_to_json(const struct wal_ranges *ranges)
     return list;
 }
 
-/* The files are sorted: those a recovery of `from` never reads come first on each timeline. */
-static bool check_segments(struct checked_wal *wal, const struct backup_meta *from, size_t *ret_count,
-                           struct error *err)
+/* The first segment that a recovery of `from` reads; with NULL the first of all. */
+static struct wal_segment first_segment(const struct checked_wal *wal, const struct backup_meta *from)
 {
-    struct wal_segment first = {{0}, 0};
-    size_t count = 0;
-    struct wal_file *wanted SCOPED(scoped_free) = NULL;
-
-    if (from != NULL)
-        first = wal_segment_at(from->start_timeline, from->start_position, wal->archive.segment_size);
-    wanted = calloc(wal->files.count + 1, sizeof *wanted);
-    if (wanted == NULL)
-        return error_set(err, ERROR_FAILED, "no memory for %zu segments", wal->files.count);
-    for (size_t i = 0; i < wal->files.count; i++)
-        if (wal->files.files[i].segment.timeline.value >= first.timeline.value &&
-            wal->files.files[i].segment.number >= first.number)
-            wanted[count++] = wal->files.files[i];
-    *ret_count = count;
-    return verify_segments(wal, wanted, count, err);
+    if (from == NULL)
+        return (struct wal_segment){{0}, 0};
+    return wal_segment_at(from->start_timeline, from->start_position, wal->archive.segment_size);
 }
 
 bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const struct system_id *system,
@@ -203,7 +190,7 @@ bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const 
     if (wal.archive.segment_size.bytes != 0) {
         if (!wal_archive_list(&wal.archive, &wal.files, err) || !wal_archive_ranges(&wal.archive, &wal.ranges, err) ||
             !verify_timelines(&wal, err) || !check_gaps(&wal, err) || !check_empty_files(&wal, err) ||
-            !check_segments(&wal, from, &count, err))
+            !verify_segments(&wal, first_segment(&wal, from), &count, err))
             return false;
     }
     outcome->segments += count;

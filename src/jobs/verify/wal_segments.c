@@ -157,43 +157,58 @@ static bool has_own_checksum(const struct wal_file *file)
     return file->state == WAL_FILE_COMPRESSED;
 }
 
-/* Its record that runs on into the next segment is needed to check that one's. */
-static bool must_read_records(const struct wal_file *files, size_t count, size_t i)
+/* A record of it that runs on into the next segment is needed to check that one's. */
+static bool must_read_records(const struct wal_files *files, size_t i)
 {
-    return !has_own_checksum(&files[i]) || (i + 1 < count && !has_own_checksum(&files[i + 1]));
+    return !has_own_checksum(&files->files[i]) || (i + 1 < files->count && !has_own_checksum(&files->files[i + 1]));
 }
 
-static struct segment_task *new_task(const struct checked_wal *wal, const struct wal_file *file, bool reads_records)
+static struct segment_task *new_task(const struct checked_wal *wal, size_t i)
 {
     struct segment_task *task = memory_new(sizeof *task);
 
     *task = (struct segment_task){
         .archive = &wal->archive,
-        .listed = *file,
+        .listed = wal->files.files[i],
         .bytes = BUFFER_WITH_LIMIT(wal->archive.segment_size.bytes),
-        .must_read_records = reads_records,
+        .must_read_records = must_read_records(&wal->files, i),
     };
     return task;
 }
 
-bool verify_segments(struct checked_wal *wal, const struct wal_file *files, size_t count, struct error *err)
+static bool is_before(struct wal_segment segment, struct wal_segment first)
+{
+    return segment.timeline.value < first.timeline.value || segment.number < first.number;
+}
+
+static bool read_each(struct segment_check *check, struct wal_segment first, size_t *ret_count, struct error *err)
+{
+    *ret_count = 0;
+    for (size_t i = 0; i < check->wal->files.count; i++) {
+        if (is_before(check->wal->files.files[i].segment, first))
+            continue;
+        if (!pool_has_room(check->pool) && !take_oldest(check, err))
+            return false;
+        pool_submit(check->pool, new_task(check->wal, i));
+        (*ret_count)++;
+    }
+    while (pool_in_flight(check->pool) > 0)
+        if (!take_oldest(check, err))
+            return false;
+    return true;
+}
+
+bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *ret_count, struct error *err)
 {
     struct segment_check check = {.wal = wal};
     unsigned most = MOST_SEGMENT_BYTES / wal->archive.segment_size.bytes;
     unsigned workers = wal->verify->workers > 0 ? wal->verify->workers : pool_default_workers();
-    bool ok = true;
 
     if (workers > most)
         workers = most > 0 ? most : 1;
     if (!pool_new(&segment_pool_ops, NULL, workers, workers + (most > workers ? 1 : 0), &check.pool, err))
         return false;
-    for (size_t i = 0; ok && i < count; i++) {
-        ok = pool_has_room(check.pool) || take_oldest(&check, err);
-        if (ok)
-            pool_submit(check.pool, new_task(wal, &files[i], must_read_records(files, count, i)));
-    }
-    while (ok && pool_in_flight(check.pool) > 0)
-        ok = take_oldest(&check, err);
+    bool ok = read_each(&check, first, ret_count, err);
     pool_free(check.pool, free_task);
     wal_record_reader_free(check.reader);
     return ok;
