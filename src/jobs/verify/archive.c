@@ -36,6 +36,7 @@ struct frame_task {
 struct archive_check {
     struct checked_backup *backup;
     const struct backup_file *file;
+    const char *archive; /* its name in the index */
     const char *path;
     int fd;
     struct pool *pool;
@@ -217,7 +218,7 @@ static bool check_frames(struct archive_check *check, struct error *err)
     int64_t number = 0;
 
     for (size_t i = 0; i < index->frame_count && !check->is_cut_off; i++)
-        if (strcmp(index->frames[i].archive, check->walk.archive) == 0 &&
+        if (strcmp(index->frames[i].archive, check->archive) == 0 &&
             !submit_frame(check, &index->frames[i], number++, err))
             return false;
     while (pool_in_flight(check->pool) > 0)
@@ -285,7 +286,7 @@ static bool check_whole(struct archive_check *check, struct error *err)
                           "its SHA-256 is %s instead of %s", found, check->file->sha256);
 }
 
-static bool begin(struct archive_check *check, const char *archive, struct error *err)
+static bool begin(struct archive_check *check, struct error *err)
 {
     static const uint8_t header_place[TABLE_HEADER_SIZE];
     struct verify *verify = check->backup->verify;
@@ -298,7 +299,7 @@ static bool begin(struct archive_check *check, const char *archive, struct error
     if (!checksum_algorithm_from_word(check->backup->meta->checksum_algorithm, &algorithm))
         return error_set(err, ERROR_INTEGRITY, "backup %s has the unknown checksum algorithm \"%s\"", id_of(check),
                          check->backup->meta->checksum_algorithm);
-    member_walk_begin(&check->walk, &check->backup->index, archive, algorithm);
+    member_walk_begin(&check->walk, &check->backup->index, check->archive, algorithm);
     check->walk.differs = member_differs;
     check->walk.context = check;
     return buffer_append(&check->table, header_place, sizeof header_place, err) &&
@@ -309,15 +310,18 @@ bool verify_archive(struct checked_backup *backup, const struct backup_file *fil
                     struct error *err)
 {
     char *path SCOPED(scoped_free) = memory_text("%s/%s", backup->folder, file->name);
-    struct archive_check check SCOPED(archive_check_done) = {
-        .backup = backup, .file = file, .path = path, .fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
+    struct archive_check check SCOPED(archive_check_done) = {.backup = backup,
+                                                             .file = file,
+                                                             .archive = archive,
+                                                             .path = path,
+                                                             .fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)};
     struct error failure;
 
     if (check.fd < 0) {
         error_set_errno(&failure, "could not open \"%s\"", path);
         return tell(&check, VERIFY_NO_FRAME, &failure, err);
     }
-    if (!begin(&check, archive, err) || !check_frames(&check, err))
+    if (!begin(&check, err) || !check_frames(&check, err))
         return false;
     return check.is_cut_off || (check_table(&check, err) && check_whole(&check, err));
 }

@@ -1,10 +1,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/verify/verify_internal.h"
+#include "jobs/verify/wal_row_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/stage/pool.h"
-#include "pgcoffer/wal/record.h"
 
 /* Whole segments are held in memory: with large ones fewer are read at a time. */
 #define MOST_SEGMENT_BYTES (UINT32_C(256) << 20)
@@ -16,16 +15,12 @@ struct segment_task {
     struct wal_file listed;
     struct wal_file found;
     struct buffer bytes;
-    bool must_read_records; /* it, or the one after it, has no checksum of its own */
 };
 
-/* Segments in a row, read as a recovery would. */
 struct segment_check {
     struct checked_wal *wal;
     struct pool *pool;
-    struct wal_record_reader *reader; /* NULL: the next segment begins a new row */
-    struct history row_history;       /* of the row's timeline; borrowed entries */
-    struct wal_segment row_next;
+    struct wal_row row;
 };
 
 /* It may be renamed, compressed and removed under its raw name between two looks. */
@@ -106,38 +101,6 @@ static bool tell(struct segment_check *check, const struct segment_task *task, c
     return verify_read_failure(check->wal->verify, NULL, file, VERIFY_NO_FRAME, suffering, failure, err);
 }
 
-static void begin_row(struct segment_check *check, struct wal_segment segment)
-{
-    const struct history *history = verify_find_history(check->wal, segment.timeline);
-
-    wal_record_reader_free(check->reader);
-    check->row_history = history != NULL ? *history : (struct history){.timeline = segment.timeline};
-    check->reader = wal_record_reader_new(&check->row_history, check->wal->archive.segment_size, segment.number,
-                                          system_id_value(&check->wal->archive.system), NULL, NULL);
-}
-
-static bool read_records(struct segment_check *check, const struct segment_task *task, struct error *failure)
-{
-    bool is_whole = task->found.held_bytes == check->wal->archive.segment_size.bytes;
-    struct wal_segment segment = task->listed.segment;
-    struct wal_record_end end;
-
-    if (check->reader == NULL || check->row_next.timeline.value != segment.timeline.value ||
-        check->row_next.number != segment.number)
-        begin_row(check, segment);
-    check->row_next = (struct wal_segment){segment.timeline, segment.number + 1};
-    bool is_sound =
-        wal_record_reader_feed(check->reader, task->bytes.bytes, task->found.held_bytes, failure) &&
-        wal_record_reader_end(check->reader, &end, failure) &&
-        (!is_whole || !end.ends_in_zeros ||
-         error_set(failure, ERROR_INTEGRITY, "the segment is finished, but its records end before it does"));
-    if (!is_sound || !is_whole) {
-        wal_record_reader_free(check->reader);
-        check->reader = NULL;
-    }
-    return is_sound;
-}
-
 static bool take_oldest(struct segment_check *check, struct error *err)
 {
     void *task_pointer = NULL;
@@ -145,22 +108,11 @@ static bool take_oldest(struct segment_check *check, struct error *err)
     bool is_sound = pool_take(check->pool, &task_pointer, &failure);
     struct segment_task *task SCOPED(scoped_task) = task_pointer;
 
-    if (is_sound && task->must_read_records && task->found.held_bytes > 0)
-        is_sound = read_records(check, task, &failure);
+    if (is_sound && task->found.held_bytes > 0 && wal_row_wants(&check->row, &task->found))
+        is_sound = wal_row_read(&check->row, task->bytes.bytes, &task->found, &failure);
     if (!is_sound && !tell(check, task, &failure, err))
         return false;
     return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
-}
-
-static bool has_own_checksum(const struct wal_file *file)
-{
-    return file->state == WAL_FILE_COMPRESSED;
-}
-
-/* A record of it that runs on into the next segment is needed to check that one's. */
-static bool must_read_records(const struct wal_files *files, size_t i)
-{
-    return !has_own_checksum(&files->files[i]) || (i + 1 < files->count && !has_own_checksum(&files->files[i + 1]));
 }
 
 static struct segment_task *new_task(const struct checked_wal *wal, size_t i)
@@ -200,7 +152,7 @@ static bool read_each(struct segment_check *check, struct wal_segment first, siz
 
 bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *ret_count, struct error *err)
 {
-    struct segment_check check = {.wal = wal};
+    struct segment_check check = {.wal = wal, .row = {.wal = wal}};
     unsigned most = MOST_SEGMENT_BYTES / wal->archive.segment_size.bytes;
     unsigned workers = wal->verify->workers > 0 ? wal->verify->workers : pool_default_workers();
 
@@ -210,6 +162,6 @@ bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *
         return false;
     bool ok = read_each(&check, first, ret_count, err);
     pool_free(check.pool, free_task);
-    wal_record_reader_free(check.reader);
+    wal_row_done(&check.row);
     return ok;
 }
