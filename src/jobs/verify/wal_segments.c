@@ -123,7 +123,6 @@ static struct segment_task *new_task(const struct checked_wal *wal, size_t i)
         .archive = &wal->archive,
         .listed = wal->files.files[i],
         .bytes = BUFFER_WITH_LIMIT(wal->archive.segment_size.bytes),
-        .must_read_records = must_read_records(&wal->files, i),
     };
     return task;
 }
