@@ -143,6 +143,17 @@ def test_backup_and_stream_use_tls_13_with_the_client_certificate(agent, cluster
     assert seen == {(True, "TLSv1.3", "/CN=repl")}
 
 
+def test_lz4_on_the_wire_gives_the_same_archive(make_agent, cluster, folder, restored):
+    agent = make_agent().add_server("primary", cluster, wire_compression="lz4").start()
+    agent.wait_streaming("primary")
+    fill(cluster, 1, 1000)
+    agent.backup("primary")
+    assert "COMPRESSION 'lz4'" in cluster.log_text()
+    agent.ok("verify", "primary")
+    restore(agent, folder / "target")
+    assert restored(folder / "target").sql("SELECT count(*) FROM rows") == 1000
+
+
 def test_a_server_without_tls_gets_nothing(make_agent, make_cluster):
     cluster = make_cluster().start().create_role()
     cluster.configure("ssl = off")

@@ -118,6 +118,7 @@ static bool start(struct taking *taking, struct error *err)
         .label = meta->label[0] != '\0' ? meta->label : "pgcoffer backup",
         .is_fast_checkpoint = meta->is_fast_checkpoint,
         .checksum_algorithm = checksum_algorithm_word(ALGORITHM),
+        .want_lz4_on_wire = strcmp(taking->run->job->server->settings.wire_compression, "lz4") == 0,
     };
     size_t count = 0;
 
