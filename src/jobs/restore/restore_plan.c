@@ -5,6 +5,7 @@
 #include "jobs/restore/restore_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/layout.h"
 #include "pgcoffer/wal/segment.h"
 
 #define MOST_WAL_FILES (size_t)1000000
@@ -109,7 +110,21 @@ static bool parse_wal_files(struct restore_plan *plan, const json_t *names, stru
     return true;
 }
 
-static bool parse_plan(struct restore_plan *plan, struct error *err)
+/* They become a part of restore_command and of postgresql.auto.conf: nothing but names may pass. */
+static bool check_names(const struct restore_plan *plan, const char *server, struct error *err)
+{
+    struct system_id system;
+    struct backup_id backup;
+    struct error ignored;
+
+    if (strcmp(plan->server, server) != 0)
+        return error_set(err, ERROR_DAEMON, "it is of another server than \"%s\"", server);
+    if (!system_id_parse(plan->system_id, &system, &ignored))
+        return error_set(err, ERROR_DAEMON, "its system identifier is none");
+    return backup_id_parse(plan->backup, &backup) || error_set(err, ERROR_DAEMON, "its backup has no valid id");
+}
+
+static bool parse_plan(struct restore_plan *plan, const char *server, struct error *err)
 {
     int64_t timeline;
     int64_t segment_size;
@@ -121,7 +136,7 @@ static bool parse_plan(struct restore_plan *plan, struct error *err)
         return false;
     plan->timeline = (uint32_t)timeline;
     plan->segment_size = (uint32_t)segment_size;
-    return parse_backup(plan, json_object_get(plan->json, "backup"), err) &&
+    return parse_backup(plan, json_object_get(plan->json, "backup"), err) && check_names(plan, server, err) &&
            parse_wal_files(plan, json_object_get(plan->json, "wal_files"), err);
 }
 
@@ -154,7 +169,7 @@ bool restore_plan_ask(struct restore *restore, struct error *err)
         return false;
     if (json_array_size(names) > 0)
         json_object_set(restore->plan.json, "wal_files", names);
-    if (!parse_plan(&restore->plan, err)) {
+    if (!parse_plan(&restore->plan, restore->options->request.server, err)) {
         if (err->kind == ERROR_INTEGRITY) /* a key that is missing */
             err->kind = ERROR_DAEMON;
         return error_wrap(err, "could not read the plan of the restore");
