@@ -127,6 +127,31 @@ START_TEST(segments_from_before_a_timelines_fork_are_not_there)
 }
 END_TEST
 
+/* Timeline 1 is held up to segment 4, timeline 2 left it in segment 8: 4 to 7 are lost, and no end of WAL. */
+START_TEST(what_is_missing_before_a_later_timelines_fork_is_a_hole)
+{
+    hold_segment(2, 8);
+    publish(2, "1\t0/800020\tno recovery target specified\n");
+    serving_start(RIGHT_RESTORER);
+    expect_hole("000000010000000000000004");
+    expect_hole("000000010000000000000005");
+    expect_hole("000000010000000000000007");
+    expect_not_there("000000010000000000000008"); /* recovery takes it from timeline 2 */
+    expect_not_there("000000020000000000000007");
+    expect_not_there("000000020000000000000009");
+    expect_found("000000020000000000000008", "plain", ONE_MB);
+}
+END_TEST
+
+START_TEST(an_end_of_wal_is_not_told_while_a_later_history_cannot_be_read)
+{
+    repository_put("wal/00000002.history", "nonsense", 8);
+    serving_start(RIGHT_RESTORER);
+    ck_assert(!get("000000010000000000000005"));
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+}
+END_TEST
+
 START_TEST(a_history_that_is_missing_although_its_timeline_is_held_is_a_hole)
 {
     hold_segment(2, 4);
@@ -180,6 +205,8 @@ int main(void)
     tcase_add_test(tests, a_hole_is_an_error_never_an_end);
     tcase_add_test(tests, an_empty_file_behind_a_missing_segment_proves_the_hole);
     tcase_add_test(tests, segments_from_before_a_timelines_fork_are_not_there);
+    tcase_add_test(tests, what_is_missing_before_a_later_timelines_fork_is_a_hole);
+    tcase_add_test(tests, an_end_of_wal_is_not_told_while_a_later_history_cannot_be_read);
     tcase_add_test(tests, a_history_that_is_missing_although_its_timeline_is_held_is_a_hole);
     tcase_add_test(tests, a_finished_segment_of_another_size_is_damage);
     tcase_add_test(tests, the_system_identifier_decides_whose_wal_it_is);

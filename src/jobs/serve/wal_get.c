@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -28,7 +29,7 @@ static bool send_found(struct session *session, const char *encoding, uint64_t s
 
 static bool fail_hole(const struct wal_archive *archive, const char *name, struct error *err)
 {
-    error_set(err, ERROR_INTEGRITY, "WAL file %s is missing from the archive of \"%s\", and later WAL is held", name,
+    error_set(err, ERROR_INTEGRITY, "WAL file %s is missing from the archive of \"%s\", and later WAL is known", name,
               archive->server);
     return error_hint(err, "\"pgcoffer wal status %s\" shows the gap; a recovery cannot pass it.", archive->server);
 }
@@ -84,6 +85,36 @@ static bool is_followed(const struct wal_files *files, struct wal_segment segmen
     return false;
 }
 
+/*
+ * Does a timeline held here leave this one behind the segment? Then the segment was once written, and a recovery on the
+ * way to that timeline must not take its absence for the end. A history that cannot be read might be that proof.
+ */
+static bool is_on_way_to_fork(const struct wal_archive *archive, struct wal_segment segment, bool *ret_is_on_way,
+                              struct error *err)
+{
+    struct timeline *timelines SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    *ret_is_on_way = false;
+    if (!wal_archive_timelines(archive, &timelines, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        struct history history SCOPED(scoped_history) = {0};
+        struct wal_position fork;
+        if (timelines[i].value <= segment.timeline.value)
+            continue;
+        if (!wal_archive_history(archive, timelines[i], &history, err)) {
+            if (err->errnum == ENOENT)
+                continue;
+            return false;
+        }
+        if (history_switch_point(&history, segment.timeline, &fork) &&
+            segment.number < wal_segment_at(segment.timeline, fork, archive->segment_size).number)
+            *ret_is_on_way = true;
+    }
+    return true;
+}
+
 /* A timeline has no segments from before its fork; recovery may ask for them all the same. */
 static bool is_before_timeline(const struct wal_archive *archive, struct wal_segment segment)
 {
@@ -102,14 +133,16 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
 {
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file file;
+    bool is_on_way;
 
     *ret_is_settled = true;
-    if (!wal_archive_list(archive, &files, err) || !wal_archive_stat(archive, segment, &file, err))
+    if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, segment, &is_on_way, err) ||
+        !wal_archive_stat(archive, segment, &file, err))
         return false;
     *ret_is_settled = file.state == WAL_FILE_MISSING;
     if (!*ret_is_settled)
         return true;
-    if (!is_followed(&files, segment))
+    if (!is_followed(&files, segment) && !is_on_way)
         return send_not_found(session, "it lies beyond the last byte held of its timeline", err);
     if (is_before_timeline(archive, segment))
         return send_not_found(session, "its timeline begins later", err);
@@ -121,14 +154,16 @@ static bool send_partial(struct session *session, const struct wal_archive *arch
 {
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file now;
+    bool is_on_way;
 
     *ret_is_settled = true;
-    if (!wal_archive_list(archive, &files, err) || !wal_archive_stat(archive, file->segment, &now, err))
+    if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, file->segment, &is_on_way, err) ||
+        !wal_archive_stat(archive, file->segment, &now, err))
         return false;
     *ret_is_settled = now.state == WAL_FILE_PARTIAL;
     if (!*ret_is_settled)
         return true;
-    if (is_followed(&files, file->segment))
+    if (is_followed(&files, file->segment) || is_on_way)
         return fail_hole(archive, name, err);
     if (file->held_bytes == 0)
         return send_not_found(session, "nothing of it has arrived yet", err);
