@@ -82,6 +82,31 @@ START_TEST(what_a_failed_restore_left_is_recognised)
 }
 END_TEST
 
+/* Between the look and the first byte somebody else has written to the target or its parent. */
+START_TEST(a_folder_filled_or_swapped_after_it_was_looked_at_is_left_alone)
+{
+    struct stat status;
+    struct error err;
+
+    restore.plan.server = "primary";
+    restore.plan.folder_mode = 0700;
+    restore.plan.file_mode = 0600;
+    ck_assert_int_eq(mkdir(scratch_path("data"), 0755), 0);
+    ck_assert_int_eq(mkdir(scratch_path("mine"), 0755), 0);
+    ck_assert(atomic_file_put(scratch_path("mine/precious"), 0600, "x", 1, &err));
+    ck_assert_msg(restore_choose_places(&restore, &err), "%s", err.message);
+    ck_assert_int_eq(rmdir(scratch_path("data")), 0);
+    char *mine SCOPED(scoped_free) = memory_copy_text(scratch_path("mine"));
+    ck_assert_int_eq(symlink(mine, scratch_path("data")), 0);
+    ck_assert(!restore_make_places(&restore, &err));
+    ck_assert_int_eq(err.kind, ERROR_STORAGE);
+    ck_assert(!restore.is_begun);
+    ck_assert_int_eq(stat(mine, &status), 0);
+    ck_assert_int_eq(status.st_mode & 0777, 0755);
+    ck_assert_int_ne(access(scratch_path("mine/" RESTORE_MARKER), F_OK), 0);
+}
+END_TEST
+
 START_TEST(a_file_or_a_dead_link_is_no_target)
 {
     struct error err;
@@ -195,6 +220,7 @@ int main(void)
     tcase_add_loop_test(tests, a_missing_or_an_empty_target_is_taken, 0, 2);
     tcase_add_test(tests, a_target_with_something_in_it_is_refused_and_named);
     tcase_add_test(tests, what_a_failed_restore_left_is_recognised);
+    tcase_add_test(tests, a_folder_filled_or_swapped_after_it_was_looked_at_is_left_alone);
     tcase_add_loop_test(tests, a_file_or_a_dead_link_is_no_target, 0, 2);
     tcase_add_test(tests, a_missing_parent_is_refused_with_the_command_that_makes_it);
     tcase_add_loop_test(tests, a_relative_target_and_the_root_are_no_places, 0, 2);

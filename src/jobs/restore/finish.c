@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -56,16 +57,45 @@ static bool read_file(const struct restore *restore, const char *path, struct bu
 
 /* ---- the beginning ---- */
 
+static bool is_empty_folder(int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* with a position of its own */
+    DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
+    unsigned count = 0;
+
+    if (folder == NULL) {
+        scoped_close(&copy);
+        return false;
+    }
+    while (readdir(folder) != NULL)
+        count++;
+    closedir(folder);
+    return count <= 2; /* "." and ".." */
+}
+
+/* Whoever may write the parent may have put something else there since it was looked at: what is open counts. */
+static bool check_still_ours(const struct restore_place *place, struct error *err)
+{
+    struct stat status;
+
+    if (fstat(place->fd, &status) == 0 && status.st_uid == geteuid() && is_empty_folder(place->fd))
+        return true;
+    error_set(err, ERROR_STORAGE, "\"%s\" was replaced or filled by somebody else just now", place->path);
+    return error_hint(err, "Restore into a folder whose parent only you can write.");
+}
+
 static bool make_place(struct restore_place *place, mode_t mode, bool *is_begun, struct error *err)
 {
     if (!place->exists && mkdir(place->path, mode) < 0)
         return error_set_errno(err, "could not make the folder \"%s\"", place->path);
-    *is_begun = true;
-    if (chmod(place->path, mode) < 0)
-        return error_set_errno(err, "could not set the mode of \"%s\"", place->path);
-    place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (place->exists ? 0 : O_NOFOLLOW));
     if (place->fd < 0)
         return error_set_errno(err, "could not open \"%s\"", place->path);
+    if (!check_still_ours(place, err))
+        return false;
+    *is_begun = true;
+    if (fchmod(place->fd, mode) < 0)
+        return error_set_errno(err, "could not set the mode of \"%s\"", place->path);
     return true;
 }
 
@@ -185,6 +215,21 @@ static bool write_signal(const struct restore *restore, struct error *err)
     return put_file(restore, is_standby ? "standby.signal" : "recovery.signal", "", 0, err);
 }
 
+/*
+ * A backup of a standby brings standby.signal along, which would keep the copy a standby. It is removed when
+ * everything, it included, has been synced.
+ */
+static bool drop_other_signal(const struct restore *restore, struct error *err)
+{
+    const struct restore_place *place = data_directory(restore);
+    bool is_standby = request_has(&restore->options->request, OPTION_ID_standby);
+    const char *other = is_standby ? "recovery.signal" : "standby.signal";
+
+    if (unlinkat(place->fd, other, 0) == 0 || errno == ENOENT)
+        return true;
+    return error_set_errno(err, "could not remove \"%s/%s\"", place->path, other);
+}
+
 bool restore_write_recovery_files(struct restore *restore, struct error *err)
 {
     return link_tablespaces(restore, err) && rewrite_tablespace_map(restore, err) && write_settings(restore, err) &&
@@ -209,6 +254,8 @@ bool restore_release(struct restore *restore, struct error *err)
         return error_set(err, ERROR_INTEGRITY, "the backup has no " RESTORE_PG_CONTROL);
     if (!put_file(restore, PG_CONTROL_ASIDE, restore->pg_control.bytes, restore->pg_control.used, err) ||
         !sync_folder(restore, "global", err))
+        return false;
+    if (!drop_other_signal(restore, err))
         return false;
     if (unlinkat(place->fd, RESTORE_MARKER, 0) < 0)
         return error_set_errno(err, "could not remove \"%s/" RESTORE_MARKER "\"", place->path);
