@@ -146,6 +146,7 @@ static struct conf_setting *make_settings(const struct request *request, bool ke
                                             .restore_command_prefix = "/usr/bin/pgcoffer -c '/etc/50%.conf'",
                                             .keep_archive_mode = keep_archive_mode};
     const struct restore restore = {.options = &options,
+                                    .has_postgresql_conf = conf[0] != '\0',
                                     .plan = {.server = "primary", .system_id = "7300000000000000001", .timeline = 3}};
 
     return recovery_settings_make(&restore, conf, strlen(conf));
@@ -154,7 +155,7 @@ static struct conf_setting *make_settings(const struct request *request, bool ke
 START_TEST(the_restore_command_names_the_system_and_takes_percent_signs_literally)
 {
     struct request request SCOPED(request_done) = request_with("{}");
-    struct conf_setting *settings = make_settings(&request, false, "");
+    struct conf_setting *settings = make_settings(&request, false, "port = 5432\n");
 
     ck_assert_str_eq(find_setting(settings, "restore_command")->value,
                      "/usr/bin/pgcoffer -c '/etc/50%%.conf' wal-get --system-id 7300000000000000001 primary %f %p");
@@ -169,7 +170,7 @@ START_TEST(a_target_time_is_written_in_utc_with_its_zone)
 {
     struct request request SCOPED(request_done) = request_with(
         "{\"target-time\":\"2026-11-22 02:30:00.5+01\",\"target-exclusive\":true,\"target-action\":\"promote\"}");
-    struct conf_setting *settings = make_settings(&request, true, "");
+    struct conf_setting *settings = make_settings(&request, true, "port = 5432\n");
 
     ck_assert_str_eq(find_setting(settings, "recovery_target_time")->value, "2026-11-22 01:30:00.500000+00");
     ck_assert_str_eq(find_setting(settings, "recovery_target_inclusive")->value, "off");
@@ -191,6 +192,21 @@ START_TEST(targets_of_a_postgresql_conf_in_the_backup_are_undone_before_the_own_
     ck_assert_str_eq(settings[set].value, "immediate");
     ck_assert_uint_lt(undone, set);
     ck_assert_str_eq(find_setting(settings, "primary_slot_name")->value, "");
+    recovery_settings_free(settings);
+}
+END_TEST
+
+/* Debian's postgresql.conf is not in the backup, and one that is may include others. */
+START_TEST(targets_that_may_stand_where_nobody_looks_are_undone)
+{
+    static const char *const confs[] = {"", "port = 5432\ninclude_dir 'conf.d'\n", "include_if_exists = 'x'\n"};
+    struct request request SCOPED(request_done) = request_with("{\"target-xid\":\"5000\"}");
+    struct conf_setting *settings = make_settings(&request, false, confs[_i]);
+
+    ck_assert_str_eq(find_setting(settings, "recovery_target_time")->value, "");
+    ck_assert_str_eq(find_setting(settings, "recovery_target_inclusive")->value, "on");
+    ck_assert_str_eq(find_setting(settings, "recovery_target_xid")->value, "5000");
+    ck_assert_ptr_null(find_setting(settings, "primary_slot_name"));
     recovery_settings_free(settings);
 }
 END_TEST
@@ -315,6 +331,7 @@ int main(void)
     tcase_add_test(tests, the_restore_command_names_the_system_and_takes_percent_signs_literally);
     tcase_add_test(tests, a_target_time_is_written_in_utc_with_its_zone);
     tcase_add_test(tests, targets_of_a_postgresql_conf_in_the_backup_are_undone_before_the_own_one_is_set);
+    tcase_add_loop_test(tests, targets_that_may_stand_where_nobody_looks_are_undone, 0, 3);
     tcase_add_test(tests, a_copy_with_its_wal_asks_nobody);
     tcase_add_test(tests, options_that_contradict_each_other_are_refused);
     tcase_add_test(tests, a_standbys_conninfo_has_the_servers_tls_settings_and_no_password);

@@ -192,12 +192,27 @@ static char *target_timeline(const struct restore *restore)
     return memory_text("%u", restore->plan.timeline);
 }
 
-static void add_neutral(struct list *list, const char *postgresql_conf, size_t size)
+/* Settings may also stand where nobody looks here: in files that are included, or outside the data directory. */
+static bool is_part_of_configuration(const struct restore *restore, const char *postgresql_conf, size_t size)
 {
+    static const char *const words[] = {"include", "include_if_exists", "include_dir"};
+    char value[8];
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (recovery_conf_find(postgresql_conf, size, words[i], value, sizeof value))
+            return true;
+    return !restore->has_postgresql_conf;
+}
+
+/* A forgotten recovery target would end the replay too early; the other settings do no harm to the rows. */
+static void add_neutral(struct list *list, const struct restore *restore, const char *postgresql_conf, size_t size)
+{
+    bool is_part = is_part_of_configuration(restore, postgresql_conf, size);
     char value[8];
 
     for (size_t i = 0; i < sizeof neutral / sizeof neutral[0]; i++)
-        if (recovery_conf_find(postgresql_conf, size, neutral[i].name, value, sizeof value))
+        if (recovery_conf_find(postgresql_conf, size, neutral[i].name, value, sizeof value) ||
+            (is_part && text_starts_with(neutral[i].name, "recovery_target")))
             add(list, neutral[i].name, memory_copy_text(neutral[i].value));
 }
 
@@ -207,7 +222,7 @@ struct conf_setting *recovery_settings_make(const struct restore *restore, const
     struct list list = {.settings = memory_new(MOST_SETTINGS * sizeof list.settings[0])};
 
     /* First: PostgreSQL takes an empty target for "none at all", whatever came before it. */
-    add_neutral(&list, postgresql_conf, size);
+    add_neutral(&list, restore, postgresql_conf, size);
     add(&list, "restore_command", restore_command(restore));
     add(&list, "recovery_target_timeline", target_timeline(restore));
     add_target(&list, &options->request);
