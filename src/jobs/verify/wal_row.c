@@ -1,5 +1,7 @@
 #include "jobs/verify/wal_row_internal.h"
 
+#include <string.h>
+
 /* As much of a segment as tells whether it begins within a record: the first page's header and a byte more. */
 #define BEGINNING 41
 
@@ -107,19 +109,23 @@ static void begin(struct wal_row *row, const uint8_t *bytes, const struct wal_fi
     }
 }
 
-/* Which of two segments is damaged cannot be told when only the record that runs from one into the other is. */
+/* If only a record that runs in from the segments before is damaged, it may be in any of those. */
 static bool fail(const struct wal_row *row, const uint8_t *bytes, const struct wal_file *file, struct error *failure)
 {
+    struct wal_segment_size size = row->wal->archive.segment_size;
+    struct wal_segment last = file->segment;
+    char first_name[WAL_SEGMENT_NAME_SIZE], last_name[WAL_SEGMENT_NAME_SIZE];
     uint64_t offset;
 
     if (!row->is_unfinished || !find_first_record(row, bytes, file->held_bytes, file->segment.number, &offset))
         return false;
-    char before[WAL_SEGMENT_NAME_SIZE];
-    wal_segment_format((struct wal_segment){file->segment.timeline, file->segment.number - 1},
-                       row->wal->archive.segment_size, before);
     if (file->state == WAL_FILE_COMPRESSED)
-        return error_wrap(failure, "a record runs into it from %s, which is damaged", before);
-    return error_wrap(failure, "a record runs into it from %s, and one of the two is damaged", before);
+        last.number--; /* its own checksum was right */
+    wal_segment_format(wal_segment_at(last.timeline, row->unfinished_from, size), size, first_name);
+    wal_segment_format(last, size, last_name);
+    if (strcmp(first_name, last_name) == 0)
+        return error_wrap(failure, "%s is damaged, from which a record runs into this segment", first_name);
+    return error_wrap(failure, "one of the segments %s to %s is damaged", first_name, last_name);
 }
 
 bool wal_row_read(struct wal_row *row, const uint8_t *bytes, const struct wal_file *file, struct error *failure)
@@ -137,6 +143,7 @@ bool wal_row_read(struct wal_row *row, const uint8_t *bytes, const struct wal_fi
     if (is_sound && is_whole && end.ends_in_zeros)
         is_sound = error_set(failure, ERROR_INTEGRITY, "the segment is finished, but its records end before it does");
     row->is_unfinished = end.checked_to.value < segment_end.value;
+    row->unfinished_from = end.checked_to;
     if (!is_sound || !is_whole || (file->state == WAL_FILE_COMPRESSED && !row->is_unfinished))
         wal_row_done(row);
     return is_sound;

@@ -14,7 +14,8 @@ struct wal_row {
     struct wal_record_reader *reader; /* NULL: the next segment begins a new row */
     struct history history;           /* of the row's timeline; its entries are borrowed */
     struct wal_segment next;
-    bool is_unfinished; /* a record runs on into `next` */
+    bool is_unfinished;                  /* a record runs on into `next` ... */
+    struct wal_position unfinished_from; /* ... and begins here */
 };
 
 void wal_row_done(struct wal_row *row);
