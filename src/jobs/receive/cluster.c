@@ -27,6 +27,15 @@ static bool recover_archive(struct receiver *receiver, struct error *err)
     return true;
 }
 
+/* Positions of one cluster say nothing about another one, whose timelines may have the same numbers. */
+static void forget_positions(struct receiver *receiver)
+{
+    receiver->acknowledged_timeline = (struct timeline){0};
+    receiver->acknowledged = (struct wal_position){0};
+    receiver->is_lost = false;
+    receiver->behind_since = 0;
+}
+
 /* Without a segment size nothing was ever stored, so there is nothing to recover either. */
 static bool use_archive(struct receiver *receiver, const struct system_id *system, struct wal_segment_size segment_size,
                         struct error *err)
@@ -36,6 +45,8 @@ static bool use_archive(struct receiver *receiver, const struct system_id *syste
     if (!wal_archive_open(receiver->repo, receiver->server->name, system, segment_size, &archive, err))
         return false;
     bool is_same = receiver->has_archive && strcmp(receiver->archive.system.text, system->text) == 0;
+    if (strcmp(receiver->report.system.text, system->text) != 0)
+        forget_positions(receiver);
     receiver->report.system = *system;
     if (archive.segment_size.bytes == 0 || (is_same && !receiver->is_to_recover))
         return true;

@@ -249,6 +249,21 @@ static enum receive_verdict judge_fault(struct session *session, enum wal_stream
     return RECEIVE_RETRY;
 }
 
+/* Where the server does not tell it: what was acknowledged before this process began was held. */
+static struct wal_position slot_position(const struct session *session)
+{
+    if (session->slot.has_position)
+        return session->slot.restart_position;
+    return session->slot.is_known ? (struct wal_position){0} : session->start.held_end;
+}
+
+/* The next timeline begins below what was acknowledged of this one. */
+static void note_slot_position(struct session *session, struct wal_position position)
+{
+    session->slot.has_position = position.value != 0;
+    session->slot.restart_position = position;
+}
+
 /* One timeline. True at its end, when the server has said what follows. */
 static bool stream_timeline(struct session *session, bool is_sync_standby, struct error *err)
 {
@@ -261,7 +276,7 @@ static bool stream_timeline(struct session *session, bool is_sync_standby, struc
         .connection = session->connection,
         .timeline = start->timeline,
         .next = start->position,
-        .slot_position = session->slot.has_position ? session->slot.restart_position : (struct wal_position){0},
+        .slot_position = slot_position(session),
         .is_synchronous = is_sync_standby,
     };
 
@@ -273,7 +288,9 @@ static bool stream_timeline(struct session *session, bool is_sync_standby, struc
     log_start(session);
     if (is_at_end)
         return true;
-    switch (receive_stream_run(&stream, &fault, err)) {
+    enum receive_stream_end end = receive_stream_run(&stream, &fault, err);
+    note_slot_position(session, stream.slot_position);
+    switch (end) {
     case RECEIVE_STREAM_GOES_ON:
     case RECEIVE_STREAM_END_OF_TIMELINE:
         return true;

@@ -35,6 +35,22 @@ static void acknowledge(struct receive_stream *stream)
         stream->receiver->acknowledged = durable;
 }
 
+/*
+ * What a backup relies on: of what was acknowledged, that which lies durable under its name now. A file that was set
+ * aside takes its bytes along until they are received again.
+ */
+static struct wal_position dependable_end(const struct receive_stream *stream)
+{
+    struct wal_position acknowledged = stream->receiver->acknowledged;
+    struct wal_position end = wal_segment_start(segment_at_next(stream), stream->receiver->archive.segment_size);
+
+    if (stream->is_comparing)
+        return acknowledged;
+    if (stream->partial != NULL)
+        end.value += wal_partial_durable(stream->partial);
+    return end.value < acknowledged.value ? end : acknowledged;
+}
+
 static void report_positions(struct receive_stream *stream)
 {
     struct receiver *receiver = stream->receiver;
@@ -42,7 +58,7 @@ static void report_positions(struct receive_stream *stream)
 
     if (received.value < receiver->acknowledged.value)
         received = receiver->acknowledged;
-    receive_report_positions(&receiver->report, stream->timeline, received, receiver->acknowledged);
+    receive_report_positions(&receiver->report, stream->timeline, received, dependable_end(stream));
 }
 
 static bool send_feedback(struct receive_stream *stream, bool is_reply_requested, struct error *err)
@@ -56,6 +72,8 @@ static bool send_feedback(struct receive_stream *stream, bool is_reply_requested
         written = flushed;
     if (flushed.value < stream->slot_position.value)
         flushed.value = 0; /* unknown: the slot stays where it is */
+    else
+        stream->slot_position = flushed;
     report_positions(stream);
     stream->status_at = clock_monotonic() + STATUS_EVERY;
     return wal_stream_feedback(stream->connection, written, flushed, is_reply_requested, err) &&
@@ -99,7 +117,7 @@ static bool finish_segment(struct receive_stream *stream, struct wal_segment seg
 
     if (stream->is_comparing) {
         stream->is_comparing = false;
-        return send_feedback(stream, false, err);
+        return true;
     }
     if (!sync_partial(stream, err))
         return false;
@@ -110,7 +128,7 @@ static bool finish_segment(struct receive_stream *stream, struct wal_segment seg
         return false;
     }
     receive_compressor_add(receiver->compressor, segment);
-    return send_feedback(stream, false, err);
+    return true;
 }
 
 /* `size` bytes that lie within one segment. */
@@ -153,8 +171,12 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
             piece = segment_size.bytes - offset;
         if (!take_piece(stream, segment, offset, message->bytes + done, piece, err))
             return false;
+        /* `next` stays within the segment until that is durable: without a partial all before `next` counts as such. */
+        bool is_whole = offset + piece == segment_size.bytes;
+        if (is_whole && !finish_segment(stream, segment, err))
+            return false;
         stream->next.value += piece;
-        if (offset + piece == segment_size.bytes && !finish_segment(stream, segment, err))
+        if (is_whole && !send_feedback(stream, false, err))
             return false;
     }
     return true;
@@ -293,7 +315,7 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     if (end == RECEIVE_STREAM_INTERRUPTED)
         send_feedback(stream, false, &ignored);
     acknowledge(stream);
-    drop_partial(stream);
     report_positions(stream);
+    drop_partial(stream);
     return end;
 }

@@ -13,7 +13,7 @@ struct receive_stream {
     struct pg_connection *connection;
     struct timeline timeline;
     struct wal_position next;          /* the server's next byte; at first a segment's first one */
-    struct wal_position slot_position; /* below it no flush is reported: the slot would go back */
+    struct wal_position slot_position; /* below it no flush is reported: the slot would go back; moves on */
     bool is_synchronous;               /* commits wait for us: sync as soon as the input is drained */
 
     struct wal_partial *partial; /* the segment that holds `next`; NULL on its first byte */

@@ -1,0 +1,258 @@
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "repo/repository.h"
+
+#include "jobs/receive/stream_internal.h"
+
+/* The test's own server, event loop and disk stand before the real ones. */
+#define MOST_MESSAGES 8
+
+static struct {
+    struct wal_message messages[MOST_MESSAGES];
+    size_t count, next;
+    uint64_t flushed[64]; /* every feedback */
+    size_t feedback_count;
+    int sync_errno;
+} server;
+
+int fdatasync(int fd)
+{
+    if (server.sync_errno != 0) {
+        errno = server.sync_errno;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+int pg_socket(const struct pg_connection *connection)
+{
+    (void)connection;
+    return -1;
+}
+
+bool wal_stream_receive(struct pg_connection *connection, struct wal_message *ret_message,
+                        enum wal_stream_fault *ret_fault, struct error *err)
+{
+    (void)connection;
+    (void)ret_fault;
+    (void)err;
+    *ret_message = server.next < server.count ? server.messages[server.next++]
+                                              : (struct wal_message){.kind = WAL_MESSAGE_END_OF_TIMELINE};
+    return true;
+}
+
+bool wal_stream_feedback(struct pg_connection *connection, struct wal_position written, struct wal_position flushed,
+                         bool is_reply_requested, struct error *err)
+{
+    (void)connection;
+    (void)written;
+    (void)is_reply_requested;
+    (void)err;
+    ck_assert_uint_lt(server.feedback_count, sizeof server.flushed / sizeof server.flushed[0]);
+    server.flushed[server.feedback_count++] = flushed.value;
+    return true;
+}
+
+bool wal_stream_flush(struct pg_connection *connection, bool *ret_pending, struct error *err)
+{
+    (void)connection;
+    (void)err;
+    *ret_pending = false;
+    return true;
+}
+
+enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool is_output_pending, int64_t until)
+{
+    (void)waiting;
+    (void)descriptor;
+    (void)is_output_pending;
+    (void)until;
+    return RECEIVE_WAKE_TIME;
+}
+
+static struct receiver receiver;
+static struct server_config config = {.name = "primary"};
+static struct control_stream *supervisor;
+static uint8_t *bytes; /* one segment, without a header: it is sent in pieces that are too short to show one at first */
+
+static void stream_make(void)
+{
+    struct error err;
+    int ends[2];
+
+    repository_make();
+    memset(&server, 0, sizeof server);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    supervisor = control_stream_new(ends[0], CONTROL_CHANNEL_SIZE);
+    receiver = (struct receiver){
+        .server = &config,
+        .repo = &repo,
+        .report = {.channel = control_stream_new(ends[1], CONTROL_CHANNEL_SIZE), .slot = "pgcoffer"},
+        .has_archive = true,
+        .archive = archive,
+    };
+    MUST(receive_compressor_new(&archive, 3, &receiver.compressor, &err));
+    bytes = make_bytes(ONE_MB, 1003);
+}
+
+static void stream_remove(void)
+{
+    free(bytes);
+    receive_compressor_free(receiver.compressor);
+    receive_report_done(&receiver.report);
+    control_stream_free(receiver.report.channel);
+    control_stream_free(supervisor);
+    repository_remove();
+}
+
+static void server_sends(uint64_t position, size_t size)
+{
+    ck_assert_uint_lt(server.count, MOST_MESSAGES);
+    server.messages[server.count++] = (struct wal_message){.kind = WAL_MESSAGE_DATA,
+                                                           .position = {position},
+                                                           .bytes = bytes + position % ONE_MB,
+                                                           .size = size,
+                                                           .server_end = {position + size}};
+}
+
+static void server_asks(void)
+{
+    server.messages[server.count++] = (struct wal_message){.kind = WAL_MESSAGE_KEEPALIVE, .is_reply_requested = true};
+}
+
+static void server_sends_first(uint64_t segment, size_t size)
+{
+    server_sends(segment * ONE_MB, 7);
+    server_sends(segment * ONE_MB + 7, size - 7);
+}
+
+static struct receive_stream stream_from(uint32_t timeline, uint64_t segment)
+{
+    return (struct receive_stream){.receiver = &receiver, .timeline = {timeline}, .next = {segment * ONE_MB}};
+}
+
+static void server_begins_again(void)
+{
+    memset(&server, 0, sizeof server);
+}
+
+static uint64_t last_flushed(void)
+{
+    return server.flushed[server.feedback_count - 1];
+}
+
+START_TEST(a_segment_is_acknowledged_once_it_is_whole)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    server_sends_first(3, ONE_MB);
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(last_flushed(), 4 * ONE_MB);
+    ck_assert_uint_eq(receiver.acknowledged.value, 4 * ONE_MB);
+    assert_holds(1, 3, WAL_FILE_RAW);
+}
+END_TEST
+
+START_TEST(a_segment_whose_last_fdatasync_fails_is_never_acknowledged)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    server_sends_first(3, ONE_MB);
+    server.sync_errno = EIO;
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_FAULT);
+    ck_assert_uint_eq(receiver.acknowledged.value, 3 * ONE_MB);
+    ck_assert_uint_eq(receiver.report.flushed.value, 3 * ONE_MB);
+    for (size_t i = 0; i < server.feedback_count; i++)
+        ck_assert_uint_le(server.flushed[i], 3 * ONE_MB);
+}
+END_TEST
+
+START_TEST(what_was_set_aside_is_no_longer_dependable_though_it_stays_acknowledged)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    server_sends_first(3, 5000);
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(receiver.report.flushed.value, 3 * ONE_MB + 5000);
+
+    server_begins_again();
+    stream = stream_from(1, 3);
+    server_sends_first(3, 9000);
+    server_asks();
+    ck_assert(receive_stream_run(&stream, &fault, &err) == RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(receiver.report.flushed.value, 3 * ONE_MB + 9000);
+
+    char *partial SCOPED(scoped_free) =
+        memory_copy_text(repository_path("wal/00000001/00000000/000000010000000000000003.partial"));
+    char *aside SCOPED(scoped_free) = memory_text("%s.suspect-1", partial);
+    ck_assert_int_eq(rename(partial, aside), 0); /* as after a failed fdatasync */
+    server_begins_again();
+    stream = stream_from(1, 3);
+    server_sends_first(3, 100);
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(receiver.acknowledged.value, 3 * ONE_MB + 9000);
+    ck_assert_uint_eq(receiver.report.flushed.value, 3 * ONE_MB + 100);
+}
+END_TEST
+
+START_TEST(the_slot_is_not_moved_back_by_the_next_timeline)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    stream.slot_position.value = 2 * ONE_MB;
+    server_sends_first(3, 5000);
+    server_asks();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(last_flushed(), 3 * ONE_MB + 5000);
+    ck_assert_uint_eq(stream.slot_position.value, 3 * ONE_MB + 5000);
+
+    struct wal_position slot_position = stream.slot_position;
+    server_begins_again();
+    stream = stream_from(2, 3);
+    stream.slot_position = slot_position;
+    server_sends_first(3, 6000);
+    server_asks();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    for (size_t i = 0; i < server.feedback_count; i++)
+        ck_assert(server.flushed[i] == 0 || server.flushed[i] >= 3 * ONE_MB + 5000);
+    ck_assert_uint_eq(last_flushed(), 3 * ONE_MB + 6000);
+}
+END_TEST
+
+START_TEST(another_cluster_begins_with_nothing_acknowledged)
+{
+    struct error err;
+    const struct wal_segment_size size = {ONE_MB};
+
+    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000001), 150004, size, &err));
+    receiver.acknowledged_timeline.value = 1;
+    receiver.acknowledged.value = 5 * ONE_MB;
+    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000001), 150004, size, &err));
+    ck_assert_uint_eq(receiver.acknowledged.value, 5 * ONE_MB);
+    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000002), 160000, size, &err));
+    ck_assert_uint_eq(receiver.acknowledged.value, 0);
+    ck_assert_uint_eq(receiver.acknowledged_timeline.value, 0);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("receive stream");
+
+    tcase_add_checked_fixture(tests, stream_make, stream_remove);
+    tcase_add_test(tests, a_segment_is_acknowledged_once_it_is_whole);
+    tcase_add_test(tests, a_segment_whose_last_fdatasync_fails_is_never_acknowledged);
+    tcase_add_test(tests, what_was_set_aside_is_no_longer_dependable_though_it_stays_acknowledged);
+    tcase_add_test(tests, the_slot_is_not_moved_back_by_the_next_timeline);
+    tcase_add_test(tests, another_cluster_begins_with_nothing_acknowledged);
+    return suite_run("receive_stream", tests);
+}
