@@ -56,6 +56,42 @@ START_TEST(its_own_error_is_kept)
 }
 END_TEST
 
+#define MOST INT64_C(30000000)
+
+static const struct {
+    const char *state, *error;
+    int64_t least, most;
+} patiences[] = {
+    {"starting", "null", MOST, MOST},
+    {"connecting", "{\"kind\":\"tls\",\"message\":\"m\"}", MOST, MOST}, /* it is being tried */
+    {"waiting", "null", MOST, MOST},
+    {"waiting", "{\"kind\":\"busy\",\"message\":\"m\"}", MOST, MOST},
+    {"waiting", "{\"kind\":\"tls\",\"message\":\"m\"}", 5000001, 10000000}, /* one more try, at least */
+    {"waiting", "{\"kind\":\"config\",\"message\":\"m\"}", 5000001, 10000000},
+    {"waiting", "{\"kind\":\"server\",\"message\":\"m\"}", 5000001, 10000000},
+    {"alarm", "{\"kind\":\"integrity\",\"message\":\"m\"}", 200001, 2000000},
+    {"stopped", "{\"kind\":\"failed\",\"message\":\"m\"}", 0, 0},
+};
+
+START_TEST(a_fault_that_lasts_is_not_waited_for_long)
+{
+    char text[512];
+
+    snprintf(text, sizeof text, "{\"event\":\"wal\",\"data\":{\"state\":\"%s\",\"error\":%s}}", patiences[_i].state,
+             patiences[_i].error);
+    take(text);
+    ck_assert_int_ge(receiver_view_patience(&view, MOST), patiences[_i].least);
+    ck_assert_int_le(receiver_view_patience(&view, MOST), patiences[_i].most);
+    ck_assert_int_le(receiver_view_patience(&view, 3), 3);
+}
+END_TEST
+
+START_TEST(a_receiver_that_has_not_reported_is_waited_for)
+{
+    ck_assert_int_eq(receiver_view_patience(&view, MOST), MOST);
+}
+END_TEST
+
 START_TEST(words_it_does_not_know_change_nothing)
 {
     take("{\"event\":\"weather\",\"data\":{\"state\":\"streaming\"}}");
@@ -85,6 +121,9 @@ int main(void)
     tcase_add_test(tests, a_streaming_receiver_is_read);
     tcase_add_test(tests, another_system_is_not_this_one);
     tcase_add_test(tests, its_own_error_is_kept);
+    tcase_add_loop_test(tests, a_fault_that_lasts_is_not_waited_for_long, 0,
+                        (int)(sizeof patiences / sizeof patiences[0]));
+    tcase_add_test(tests, a_receiver_that_has_not_reported_is_waited_for);
     tcase_add_test(tests, words_it_does_not_know_change_nothing);
     tcase_add_test(tests, nonsense_in_a_report_is_nothing_known);
     return suite_run("receiver_view", tests);

@@ -23,7 +23,8 @@ bool backup_run_phase(struct backup_run *run, const char *phase, const char *ite
 bool take_backup(struct backup_run *run, struct backup_meta **ret_meta, struct error *err) NODISCARD;
 
 /* ---- required_wal.c: the WAL a backup needs ---- */
-/* Until the receiver streams this very system; after `connect_timeout` times three its own error is the reason. */
+/* Until the receiver streams this very system. After `connect_timeout` times three, or soon when it shows a fault that
+ * lasts, its own error is the reason. */
 bool required_wal_await_receiver(struct backup_run *run, const struct system_id *system, struct error *err) NODISCARD;
 /* Is the WAL from the backup's start held, or bound to come? Otherwise INTEGRITY, naming what is missing. */
 bool required_wal_check_start(struct backup_run *run, const struct backup_meta *meta, struct error *err) NODISCARD;

@@ -8,6 +8,10 @@
 #include "pgcoffer/base/clock.h"
 
 #define MICROSECONDS_A_MILLISECOND 1000
+/* Longer than the receiver waits between two tries: the fault shown may be one that was just mended. */
+#define ANOTHER_TRY INT64_C(6000000)
+/* An alarm about lost WAL is over as soon as the receiver goes on behind it. */
+#define ALARM_LASTS INT64_C(1000000)
 
 void receiver_view_begin(struct receiver_view *view, const struct worker_context *worker)
 {
@@ -111,6 +115,20 @@ bool receiver_view_wait(struct receiver_view *view, int64_t deadline, bool *ret_
         if (is_ready)
             return receive_one(view, err) && receiver_view_drain(view, err);
     }
+}
+
+int64_t receiver_view_patience(const struct receiver_view *view, int64_t most)
+{
+    int64_t patience = most;
+
+    if (view->is_known && strcmp(view->state, "stopped") == 0)
+        patience = 0;
+    else if (view->is_known && strcmp(view->state, "alarm") == 0)
+        patience = ALARM_LASTS;
+    else if (view->is_known && strcmp(view->state, "waiting") == 0 && view->has_error &&
+             (view->error.kind == ERROR_TLS || view->error.kind == ERROR_CONFIG || view->error.kind == ERROR_SERVER))
+        patience = ANOTHER_TRY;
+    return patience < most ? patience : most;
 }
 
 bool receiver_view_is_streaming(const struct receiver_view *view, const struct system_id *system)

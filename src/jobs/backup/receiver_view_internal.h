@@ -25,6 +25,11 @@ void receiver_view_begin(struct receiver_view *view, const struct worker_context
 bool receiver_view_drain(struct receiver_view *view, struct error *err) NODISCARD;
 /* Waits for the next report. `deadline` is of clock_monotonic(), 0 for none; *ret_is_late when it has passed. */
 bool receiver_view_wait(struct receiver_view *view, int64_t deadline, bool *ret_is_late, struct error *err) NODISCARD;
+/*
+ * How long a backup that has begun waits for a receiver that is in this state, in microseconds; `most` where all may be
+ * well soon.
+ */
+int64_t receiver_view_patience(const struct receiver_view *view, int64_t most);
 bool receiver_view_is_streaming(const struct receiver_view *view, const struct system_id *system);
 /* Pure: one message of the channel. */
 void receiver_view_take(struct receiver_view *view, const json_t *message);

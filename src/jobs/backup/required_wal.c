@@ -20,9 +20,9 @@ static void scoped_history(struct history *history)
     history_done(history);
 }
 
-static int64_t patience_ends(const struct backup_run *run)
+static int64_t most_patience(const struct backup_run *run)
 {
-    return clock_monotonic() + run->job->server->settings.connect_timeout * PATIENCE_FACTOR * MICROSECONDS;
+    return run->job->server->settings.connect_timeout * PATIENCE_FACTOR * MICROSECONDS;
 }
 
 static bool fail_without_receiver(const struct backup_run *run, const struct system_id *system, struct error *err)
@@ -49,7 +49,7 @@ static bool fail_without_receiver(const struct backup_run *run, const struct sys
 
 bool required_wal_await_receiver(struct backup_run *run, const struct system_id *system, struct error *err)
 {
-    int64_t deadline = patience_ends(run);
+    int64_t began_at = clock_monotonic();
 
     if (!receiver_view_drain(&run->receiver, err))
         return false;
@@ -58,6 +58,7 @@ bool required_wal_await_receiver(struct backup_run *run, const struct system_id 
     if (!backup_run_phase(run, "receiver", run->job->server->name, 0, err))
         return false;
     while (!receiver_view_is_streaming(&run->receiver, system)) {
+        int64_t deadline = began_at + receiver_view_patience(&run->receiver, most_patience(run));
         bool is_late = false;
         if (!receiver_view_wait(&run->receiver, deadline, &is_late, err))
             return false;
@@ -105,7 +106,7 @@ static bool fail_without_start(const struct backup_run *run, const struct backup
 
 bool required_wal_check_start(struct backup_run *run, const struct backup_meta *meta, struct error *err)
 {
-    int64_t deadline = patience_ends(run);
+    int64_t deadline = clock_monotonic() + most_patience(run);
     struct wal_archive archive;
 
     if (!open_archive(run, meta, &archive, err))
