@@ -8,9 +8,10 @@
 #include <unistd.h>
 
 #include "pgcoffer/base/file.h"
+#include "pgcoffer/base/file_lock.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/jobs/job.h"
 
 #define MILLISECOND           INT64_C(1000)
 #define SECOND                INT64_C(1000000)
@@ -167,29 +168,6 @@ static bool prepare(struct receiver *receiver, struct file_lock *lock)
     }
 }
 
-static json_t *newest_backup(const struct receiver *receiver)
-{
-    struct catalogue catalogue;
-    struct error err;
-    json_t *backup = NULL;
-
-    if (!catalogue_read(receiver->repo, receiver->server->name, &catalogue, &err)) {
-        log_failure(LOG_LEVEL_WARNING, &err);
-        return NULL;
-    }
-    for (size_t i = catalogue.count; i > 0 && backup == NULL; i--) {
-        const struct backup_meta *meta = catalogue.entries[i - 1].meta;
-        char stopped_at[TIMESTAMP_TEXT_SIZE];
-        if (meta == NULL || meta->state == BACKUP_COPIED)
-            continue;
-        timestamp_format(meta->stopped_at, stopped_at);
-        backup = json_pack("{s:s, s:s, s:s, s:s*}", "id", meta->id.text, "state", backup_state_word(meta->state),
-                           "stopped_at", stopped_at, "label", meta->label);
-    }
-    catalogue_done(&catalogue);
-    return backup;
-}
-
 static void stream_for_ever(struct receiver *receiver)
 {
     struct retry retry = {0};
@@ -238,6 +216,7 @@ int job_receive_main(struct job *job)
         .repo = &job->repo,
         .report = {.channel = job->worker->channel, .slot = job->server->settings.wal_slot},
     };
+    struct error err;
 
     /* It runs for months: what a segment's compression or a burst of WAL took goes back at once. */
     mallopt(M_ARENA_MAX, 2);
@@ -245,7 +224,8 @@ int job_receive_main(struct job *job)
     mallopt(M_TRIM_THRESHOLD, 1 << 18);
     receive_report_state(&receiver.report, RECEIVE_STARTING, NULL);
     if (prepare(&receiver, &lock)) {
-        receiver.report.last_backup = newest_backup(&receiver);
+        if (!job_last_backup(&job->repo, job->server->name, &receiver.report.last_backup, &err))
+            log_failure(LOG_LEVEL_WARNING, &err);
         stream_for_ever(&receiver);
     }
     log_info("ends");
