@@ -79,6 +79,26 @@ struct job_entry *job_table_backup_of(const struct job_table *table, const char 
     return NULL;
 }
 
+struct job_entry *job_table_slot_change_of(const struct job_table *table, const char *server)
+{
+    for (struct job_entry *entry = table->running; entry != NULL; entry = entry->next)
+        if ((entry->command == COMMAND_ID_slot_create || entry->command == COMMAND_ID_slot_drop) &&
+            strcmp(entry->server, server) == 0)
+            return entry;
+    return NULL;
+}
+
+bool job_table_demand_no_slot_change(const struct job_table *table, const char *server, struct error *err)
+{
+    const struct job_entry *holder = job_table_slot_change_of(table, server);
+
+    if (holder == NULL)
+        return true;
+    error_set(err, ERROR_BUSY, "the replication slot of server \"%s\" is being %s: job %s, started by %s", server,
+              holder->command == COMMAND_ID_slot_drop ? "dropped" : "created", holder->id, holder->caller);
+    return error_hint(err, "It takes a few seconds; \"pgcoffer follow %s\" shows its end.", holder->id);
+}
+
 bool job_table_demand_no_backup(const struct job_table *table, const char *server, struct error *err)
 {
     const struct job_entry *holder = job_table_backup_of(table, server);

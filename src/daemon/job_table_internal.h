@@ -29,7 +29,7 @@ struct job_entry {
     bool has_reported;      /* any event before the last word */
     json_t *progress;       /* the last progress event, or NULL */
     json_t *last_word;      /* result or error event; NULL while there is none */
-    struct child *child;    /* NULL when ended */
+    struct child *child;    /* NULL when ended, and while `slot drop` waits for the receiver to end */
     bool is_wal_pending;    /* a receiver's report waits until the child has taken the former */
     struct job_entry *next;
 };
@@ -47,6 +47,10 @@ bool job_table_add(struct job_table *table, enum command_id command, bool is_res
 struct job_entry *job_table_find(const struct job_table *table, const char *id);
 /* The running backup or resume of that server, or NULL. */
 struct job_entry *job_table_backup_of(const struct job_table *table, const char *server);
+/* The running `slot create` or `slot drop` of that server, or NULL. */
+struct job_entry *job_table_slot_change_of(const struct job_table *table, const char *server);
+/* BUSY with who changes it, if there is one. */
+bool job_table_demand_no_slot_change(const struct job_table *table, const char *server, struct error *err) NODISCARD;
 /* BUSY with who holds it and since when, if a backup or resume of that server runs. */
 bool job_table_demand_no_backup(const struct job_table *table, const char *server, struct error *err) NODISCARD;
 /*

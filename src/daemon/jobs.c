@@ -166,6 +166,26 @@ static void explain_end(const struct job_run *run, const struct child_end *end, 
     }
 }
 
+/* Before anybody hears of the end, so that `status` shows what came of it. */
+static void tell_receiver(struct supervisor *supervisor, const struct job_entry *entry)
+{
+    bool is_done = entry->state == JOB_DONE;
+
+    if (supervisor->is_stopping)
+        return;
+    if (entry->command == COMMAND_ID_slot_drop)
+        receivers_end_hold(supervisor, entry->server, is_done ? entry->caller : NULL);
+    else if (entry->command == COMMAND_ID_slot_create && is_done)
+        receivers_resume(supervisor, entry->server);
+}
+
+static void end_entry(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)
+{
+    job_table_end(&supervisor->jobs, entry, failure);
+    log_end(entry);
+    tell_receiver(supervisor, entry);
+}
+
 static void on_ended(void *owner, const struct child_end *end)
 {
     struct job_run *run = owner;
@@ -180,8 +200,7 @@ static void on_ended(void *owner, const struct child_end *end)
         json_decref(entry->last_word); /* "interrupted", and by whom is better known here */
         entry->last_word = NULL;
     }
-    job_table_end(&supervisor->jobs, entry, &failure);
-    log_end(entry);
+    end_entry(supervisor, entry, &failure);
     if (has_leftovers && !supervisor->is_stopping)
         jobs_start_resume(supervisor, entry->server);
     listener_end_followers(supervisor->listener, entry);
@@ -255,18 +274,45 @@ static bool start_child(struct supervisor *supervisor, struct job_entry *entry, 
     return true;
 }
 
+/* Backups, and what changes the slot that keeps their WAL, exclude each other. */
+static bool demand_no_other(const struct supervisor *supervisor, const struct request *request, struct error *err)
+{
+    const struct job_table *table = &supervisor->jobs;
+    bool is_backup = request->command == COMMAND_ID_backup;
+    bool is_drop = request->command == COMMAND_ID_slot_drop;
+
+    if ((is_backup || is_drop) && !job_table_demand_no_backup(table, request->server, err))
+        return false;
+    if ((is_backup || is_drop || request->command == COMMAND_ID_slot_create) &&
+        !job_table_demand_no_slot_change(table, request->server, err))
+        return false;
+    return !is_backup || receivers_demand_not_stopped(supervisor, request->server, err);
+}
+
+/* The receiver streams with the slot. A server without one is told so by the worker, and its receiver left alone. */
+static bool waits_for_receiver(struct supervisor *supervisor, const struct request *request)
+{
+    const struct server_config *server;
+    struct error ignored;
+
+    return request->command == COMMAND_ID_slot_drop &&
+           config_find_server(supervisor->config, request->server, &server, &ignored) &&
+           !text_is_empty(server->settings.wal_slot) && !receivers_hold(supervisor, request->server);
+}
+
 bool jobs_start(struct supervisor *supervisor, const struct request *request, enum right right, const char *caller,
                 struct job_entry **ret_entry, struct error *err)
 {
     struct job_entry *entry;
     char what[160];
 
-    if (request->command == COMMAND_ID_backup && !job_table_demand_no_backup(&supervisor->jobs, request->server, err))
+    if (!demand_no_other(supervisor, request, err) ||
+        !job_table_add(&supervisor->jobs, request->command, false, request->server, caller, &entry, err))
         return false;
-    if (!job_table_add(&supervisor->jobs, request->command, false, request->server, caller, &entry, err))
-        return false;
-    if (!start_child(supervisor, entry, request, right, err)) {
+    if (!waits_for_receiver(supervisor, request) && !start_child(supervisor, entry, request, right, err)) {
         job_table_remove(&supervisor->jobs, entry);
+        if (request->command == COMMAND_ID_slot_drop)
+            receivers_end_hold(supervisor, request->server, NULL);
         return false;
     }
     describe(entry, what);
@@ -293,6 +339,26 @@ void jobs_start_resume(struct supervisor *supervisor, const char *server)
     }
 }
 
+void jobs_begin_drop(struct supervisor *supervisor, const char *server)
+{
+    struct job_entry *entry = job_table_slot_change_of(&supervisor->jobs, server);
+    struct request request = {.command = COMMAND_ID_slot_drop};
+    struct error failure;
+
+    if (entry == NULL || entry->child != NULL)
+        return;
+    snprintf(request.server, sizeof request.server, "%s", server);
+    if (supervisor->is_stopping) {
+        error_set(&failure, ERROR_DAEMON, "the daemon was shut down while job %s was running", entry->id);
+        error_hint(&failure, "Start the daemon, then give the command again.");
+    } else if (entry->cancelled_by[0] == '\0' &&
+               start_child(supervisor, entry, &request, commands[request.command].right, &failure)) {
+        return;
+    }
+    end_entry(supervisor, entry, &failure);
+    listener_end_followers(supervisor->listener, entry);
+}
+
 void jobs_cancel(struct job_entry *entry, const char *caller)
 {
     char what[160];
@@ -302,5 +368,6 @@ void jobs_cancel(struct job_entry *entry, const char *caller)
         log_info("%s is cancelled by %s", what, caller);
         snprintf(entry->cancelled_by, sizeof entry->cancelled_by, "%s", caller);
     }
-    child_stop(entry->child, CANCEL_SECONDS);
+    if (entry->child != NULL)
+        child_stop(entry->child, CANCEL_SECONDS);
 }

@@ -12,6 +12,8 @@ bool jobs_start(struct supervisor *supervisor, const struct request *request, en
                 struct job_entry **ret_entry, struct error *err) NODISCARD;
 /* The daemon's own: sweeps the leftovers of a server and completes backups that were copied. Nothing if one runs. */
 void jobs_start_resume(struct supervisor *supervisor, const char *server);
+/* The server's receiver has ended, for which `slot drop` was waiting. */
+void jobs_begin_drop(struct supervisor *supervisor, const char *server);
 void jobs_cancel(struct job_entry *entry, const char *caller);
 /* To the running backup workers of that server; what is not yet taken is replaced by the latest. */
 void jobs_tell_backup(struct supervisor *supervisor, const char *server, const json_t *event);

@@ -5,11 +5,19 @@
 #include "daemon/backoff_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/wish_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
 #define STOP_SECONDS     3
 #define MOST_REPORT_SIZE 16384 /* it stands in lines that others read */
+
+/* An administrator's command takes the worker away, never a fault. */
+enum receiver_hold {
+    HOLD_NONE,
+    HOLD_DURING_DROP, /* of its slot: what follows depends on how that ends */
+    HOLD_STOPPED,     /* its slot was dropped */
+};
 
 struct receiver {
     struct supervisor *supervisor;
@@ -19,8 +27,9 @@ struct receiver {
     struct event *timer;       /* until the next try */
     struct backoff backoff;
     bool is_removed;    /* no longer in the configuration: ends for good */
-    bool is_restarting; /* ends to begin again at once */
-    json_t *report;     /* "data" of the last report, without the next two */
+    bool is_restarting; /* ends to begin again at once, or after the hold */
+    enum receiver_hold hold;
+    json_t *report; /* "data" of the last report, without the next two */
     json_t *last_backup;
     char system_id[24];
     struct timestamp changed_at; /* when the supervisor itself last set the state */
@@ -158,6 +167,12 @@ static void on_ended(void *owner, const struct child_end *end)
     struct error failure;
 
     receiver->child = NULL;
+    if (receiver->hold == HOLD_DURING_DROP) {
+        set_state(receiver, "stopped", NULL);
+        jobs_begin_drop(receiver->supervisor, receiver->name);
+        if (!receiver->is_removed)
+            return;
+    }
     if (receiver->supervisor->is_stopping)
         return;
     if (receiver->is_removed) {
@@ -229,36 +244,16 @@ void receivers_start(struct supervisor *supervisor)
     receivers_update_status(supervisor);
 }
 
-static bool is_same_text(const char *left, const char *right)
-{
-    return strcmp(left, right) == 0;
-}
-
-/* Lists name who may do what; that is the supervisor's business and no reason to reconnect. */
-static bool is_same_wish(const struct settings *left, const struct settings *right)
-{
-    bool is_same = true;
-
-#define TEXT(name, scope, when, default_text, sample, help)          is_same = is_same && is_same_text(left->name, right->name);
-#define NUMBER(name, scope, when, default_number, least, most, help) is_same = is_same && left->name == right->name;
-#define CHOICE(name, scope, when, default_text, choices, help)                                                         \
-    is_same = is_same && is_same_text(left->name, right->name);
-#define BOOLEAN(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
-#define LIST(name, scope, when, default_text, sample, help)
-#include "pgcoffer/config/settings.def"
-#undef TEXT
-#undef NUMBER
-#undef CHOICE
-#undef BOOLEAN
-#undef LIST
-    return is_same;
-}
-
 static void restart(struct receiver *receiver)
 {
     log_info("receiver of \"%s\": starting again with the new settings", receiver->name);
     backoff_reset(&receiver->backoff);
     evtimer_del(receiver->timer);
+    if (receiver->hold == HOLD_DURING_DROP) {
+        receiver->is_restarting = true;
+        return;
+    }
+    receiver->hold = HOLD_NONE;
     if (receiver->child == NULL) {
         start(receiver);
         return;
@@ -291,7 +286,8 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
         }
         if (!config_find_server(supervisor->config, receiver->name, &server, &err))
             follow_removal(receiver);
-        else if (is_restart_of_all_needed || !is_same_wish(&receiver->wish.settings, &server->settings))
+        else if (!wish_is_same(&receiver->wish.settings, &server->settings) ||
+                 (is_restart_of_all_needed && receiver->hold == HOLD_NONE))
             restart(receiver);
         receiver = next;
     }
@@ -301,6 +297,72 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
             add(supervisor, &supervisor->config->servers[i]);
         }
     receivers_update_status(supervisor);
+}
+
+/* ---- the slot is dropped ---- */
+
+bool receivers_hold(struct supervisor *supervisor, const char *server)
+{
+    struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL || receiver->hold == HOLD_STOPPED)
+        return true;
+    receiver->hold = HOLD_DURING_DROP;
+    evtimer_del(receiver->timer);
+    if (receiver->child == NULL)
+        return true;
+    child_stop(receiver->child, STOP_SECONDS);
+    return false;
+}
+
+static void resume(struct receiver *receiver)
+{
+    receiver->hold = HOLD_NONE;
+    backoff_reset(&receiver->backoff);
+    set_state(receiver, "starting", NULL);
+    start(receiver);
+}
+
+void receivers_end_hold(struct supervisor *supervisor, const char *server, const char *dropped_by)
+{
+    struct receiver *receiver = find(supervisor, server);
+    struct error notice;
+
+    if (receiver == NULL || receiver->hold != HOLD_DURING_DROP)
+        return;
+    if (dropped_by == NULL || receiver->is_restarting) {
+        resume(receiver);
+        return;
+    }
+    receiver->hold = HOLD_STOPPED;
+    error_set(&notice, ERROR_FAILED, "no WAL is received: replication slot \"%s\" was dropped by %s",
+              receiver->wish.settings.wal_slot, dropped_by);
+    error_hint(&notice,
+               "\"pgcoffer slot create %s\" begins again; for a server that is given up, remove [%s] from the "
+               "configuration and give \"pgcoffer reload\".",
+               server, server);
+    log_info("receiver of \"%s\": stopped, %s dropped its replication slot", receiver->name, dropped_by);
+    set_state(receiver, "stopped", &notice);
+}
+
+void receivers_resume(struct supervisor *supervisor, const char *server)
+{
+    struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL || receiver->hold != HOLD_STOPPED)
+        return;
+    log_info("receiver of \"%s\": starting again, it has a replication slot", receiver->name);
+    resume(receiver);
+}
+
+bool receivers_demand_not_stopped(const struct supervisor *supervisor, const char *server, struct error *err)
+{
+    const struct receiver *receiver = find(supervisor, server);
+
+    if (receiver == NULL || receiver->hold != HOLD_STOPPED)
+        return true;
+    control_error_from_json(json_object_get(receiver->report, "error"), err);
+    return error_wrap(err, "a backup needs its WAL");
 }
 
 void receivers_free(struct supervisor *supervisor)

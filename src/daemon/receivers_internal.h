@@ -4,14 +4,26 @@
 #include "daemon/supervisor_internal.h"
 
 /*
- * One receive worker a server. That WAL is to be received is a wish, written in the configuration, and only a changed
- * configuration takes it away; whether it is received is an observation, which the worker reports. A worker that dies
- * is started again, for ever.
+ * One receive worker a server. That WAL is to be received is a wish, written in the configuration, and only an
+ * administrator takes it away, by a changed configuration or by dropping the slot; whether it is received is an
+ * observation, which the worker reports. A worker that dies is started again, for ever.
  */
 void receivers_start(struct supervisor *supervisor);
 /* After a reload: new servers are started, removed ones ended, changed ones started again. */
 void receivers_follow_configuration(struct supervisor *supervisor, bool is_restart_of_all_needed);
 void receivers_free(struct supervisor *supervisor);
+
+/*
+ * A slot can be dropped only when nobody streams with it. hold: the worker ends; true when there is none, otherwise
+ * jobs_begin_drop() is called once it has ended. end_hold: `dropped_by` NULL when the slot is still there, and the
+ * receiver goes on; otherwise it is "stopped" until resume, or a reload that changes its settings. One that is stopped
+ * already stays so.
+ */
+bool receivers_hold(struct supervisor *supervisor, const char *server) NODISCARD;
+void receivers_end_hold(struct supervisor *supervisor, const char *server, const char *dropped_by);
+void receivers_resume(struct supervisor *supervisor, const char *server);
+/* FAILED, with who dropped the slot. */
+bool receivers_demand_not_stopped(const struct supervisor *supervisor, const char *server, struct error *err) NODISCARD;
 
 /* SERVER of doc/control-protocol.md. */
 json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server);

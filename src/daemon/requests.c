@@ -27,7 +27,7 @@ static bool start_job(struct client *client, const struct request *request, enum
     struct job_entry *entry;
 
     /* Leftovers are looked through in a moment; only completing them takes a while, and then it is BUSY. */
-    if (request->command == COMMAND_ID_backup)
+    if (request->command == COMMAND_ID_backup || request->command == COMMAND_ID_slot_drop)
         running = job_table_backup_of(&supervisor->jobs, request->server);
     if (running != NULL && running->is_resume && !running->has_reported) {
         client_defer(client, request);

@@ -1,10 +1,17 @@
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "jobs/events_internal.h"
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/jobs/jobs.h"
 #include "pgcoffer/pg/connection.h"
+
+/* The server may notice only now that the receiver has gone. */
+#define DROP_PATIENCE_MICROSECONDS INT64_C(5000000)
+#define DROP_TRY_MILLISECONDS      200
 
 /* `slot show`, `slot create`, `slot drop`: one connection, one answer. */
 struct slot_outcome {
@@ -44,19 +51,36 @@ static bool create_slot(const struct job *job, struct pg_connection *connection,
     return true;
 }
 
+/* Until the next try; FAILED when the job is to end. */
+static bool wait_a_little(const struct job *job, struct error *err)
+{
+    struct pollfd interrupt = {.fd = job->worker->interrupt_fd, .events = POLLIN};
+
+    (void)!poll(&interrupt, 1, DROP_TRY_MILLISECONDS);
+    if (!worker_is_interrupted(job->worker))
+        return true;
+    error_set(err, ERROR_FAILED, "the slot was not dropped, the job was ended before");
+    err->errnum = ECANCELED;
+    return false;
+}
+
 static bool drop_slot(const struct job *job, struct pg_connection *connection, struct slot_outcome *outcome,
                       struct error *err)
 {
-    if (pg_slot_drop(connection, slot_name(job), err)) {
-        outcome->is_dropped = true;
-        return true;
+    int64_t deadline = clock_monotonic() + DROP_PATIENCE_MICROSECONDS;
+
+    while (!pg_slot_drop(connection, slot_name(job), err)) {
+        if (err->kind != ERROR_BUSY)
+            return false;
+        if (clock_monotonic() >= deadline)
+            return error_hint(err,
+                              "It is not the WAL receiver of this daemon, which was ended for the drop. Who it is: "
+                              "SELECT * FROM pg_stat_replication; end it there, then give the command again.");
+        if (!wait_a_little(job, err))
+            return false;
     }
-    if (err->kind == ERROR_BUSY)
-        error_hint(err,
-                   "The WAL receiver streams with it. To give up backing up this server, remove [%s] from the "
-                   "configuration, give `pgcoffer reload`, then on the server: SELECT pg_drop_replication_slot('%s');",
-                   job->server->name, slot_name(job));
-    return false;
+    outcome->is_dropped = true;
+    return true;
 }
 
 static bool run(const struct job *job, struct slot_outcome *ret_outcome, struct error *err)

@@ -99,6 +99,23 @@ static inline void fake_backup(struct worker_context *context)
         fake_wait(context);
 }
 
+/* A drop fails where the slot is called "kept"; one called "slow" waits. */
+static inline void fake_slot(struct worker_context *context)
+{
+    const char *config = json_text_or_null(context->start, "config");
+    bool is_drop = context->request.command == COMMAND_ID_slot_drop;
+    struct error failure, ignored;
+
+    if (is_drop && strstr(config, "kept") != NULL) {
+        error_set(&failure, ERROR_BUSY, "replication slot is active for PID 7");
+        (void)!control_send_error(context->channel, &failure, &ignored);
+        return;
+    }
+    if (is_drop && strstr(config, "slow") != NULL)
+        fake_wait(context);
+    fake_send(context, json_pack("{s:s, s:{s:b}}", "event", "result", "data", "dropped", (int)is_drop));
+}
+
 static inline void fake_serve(struct worker_context *context)
 {
     struct control_stream *client SCOPED(scoped_control_stream) =
@@ -125,6 +142,8 @@ static inline int fake_worker(const char *name)
         fake_receive(&context);
     else if (role == ROLE_backup)
         fake_backup(&context);
+    else if (role == ROLE_slot)
+        fake_slot(&context);
     else if (role == ROLE_serve)
         fake_serve(&context);
     worker_end(&context);

@@ -25,6 +25,15 @@ static void write_configuration(const char *more)
     fclose(file);
 }
 
+/* [one] is the last section. */
+static void write_slot(const char *name)
+{
+    FILE *file = fopen(scratch_path("pgcoffer.conf"), "ae");
+
+    fprintf(file, "wal_slot = %s\n", name);
+    fclose(file);
+}
+
 static _Noreturn void be_daemon(void)
 {
     struct config *config;
@@ -384,6 +393,90 @@ START_TEST(a_reload_takes_the_new_settings_or_leaves_the_old)
 }
 END_TEST
 
+static struct control_stream *ask_of_slot(const char *command)
+{
+    struct control_stream *stream = connect_now();
+
+    send_request(stream, command, "one", NULL);
+    json_decref(expect(stream, "job"));
+    return stream;
+}
+
+static void expect_receiver_state(const char *state)
+{
+    json_t *status SCOPED(scoped_json) = ask("status");
+    const json_t *server = json_array_get(json_object_get(status, "servers"), 0);
+
+    ck_assert_str_eq(json_text_or_null(json_object_get(server, "receiver"), "state"), state);
+}
+
+START_TEST(a_dropped_slot_stops_the_receiver_until_there_is_a_slot_again)
+{
+    pid_t first = receiver_pid();
+
+    for (int i = 0; i < 2; i++) { /* the second time there is no receiver to end */
+        struct control_stream *dropper SCOPED(scoped_control_stream) = ask_of_slot("slot drop");
+        json_decref(expect(dropper, "result"));
+        ck_assert_int_lt(kill(first, 0), 0);
+        expect_receiver_state("stopped");
+    }
+    struct control_stream *backup SCOPED(scoped_control_stream) = connect_now();
+    send_request(backup, "backup", "one", "quick");
+    expect_error(backup, "failed", "was dropped by uid ");
+    json_decref(ask("reload")); /* nothing has changed */
+    expect_receiver_state("stopped");
+
+    struct control_stream *creator SCOPED(scoped_control_stream) = ask_of_slot("slot create");
+    json_decref(expect(creator, "result"));
+    ck_assert_int_ne(receiver_pid(), first);
+}
+END_TEST
+
+START_TEST(changed_settings_start_a_stopped_receiver)
+{
+    receiver_pid();
+    struct control_stream *dropper SCOPED(scoped_control_stream) = ask_of_slot("slot drop");
+    json_decref(expect(dropper, "result"));
+    write_configuration("compression_level = 9\n");
+    json_decref(ask("reload"));
+    ck_assert_int_gt(receiver_pid(), 0);
+}
+END_TEST
+
+START_TEST(the_receiver_goes_on_when_its_slot_could_not_be_dropped)
+{
+    write_slot("kept");
+    json_decref(ask("reload"));
+    pid_t first = receiver_pid();
+    struct control_stream *dropper SCOPED(scoped_control_stream) = ask_of_slot("slot drop");
+    expect_error(dropper, "busy", "PID 7");
+    ck_assert_int_ne(receiver_pid(), first);
+}
+END_TEST
+
+START_TEST(backups_and_changes_of_the_slot_exclude_each_other)
+{
+    char job[32];
+
+    write_slot("slow");
+    json_decref(ask("reload"));
+    receiver_pid();
+    struct control_stream *backup SCOPED(scoped_control_stream) = start_backup("slow", job);
+    struct control_stream *refused SCOPED(scoped_control_stream) = connect_now();
+    send_request(refused, "slot drop", "one", NULL);
+    expect_error(refused, "busy", "a backup of server \"one\" is running");
+    struct control_stream *canceller SCOPED(scoped_control_stream) = ask_about_job("cancel", job);
+    json_decref(expect(canceller, "result"));
+    json_decref(expect(backup, "error"));
+
+    struct control_stream *dropper SCOPED(scoped_control_stream) = ask_of_slot("slot drop");
+    send_request(refused, "slot create", "one", NULL);
+    expect_error(refused, "busy", "is being dropped");
+    send_request(refused, "backup", "one", "quick");
+    expect_error(refused, "busy", "is being dropped");
+}
+END_TEST
+
 START_TEST(a_setting_that_needs_a_restart_is_named_and_kept)
 {
     FILE *file = fopen(scratch_path("pgcoffer.conf"), "we");
@@ -436,6 +529,10 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_follower_that_does_not_read_is_dropped_and_the_job_goes_on);
     tcase_add_test(tests, a_killed_receiver_comes_back);
     tcase_add_test(tests, a_reload_takes_the_new_settings_or_leaves_the_old);
+    tcase_add_test(tests, a_dropped_slot_stops_the_receiver_until_there_is_a_slot_again);
+    tcase_add_test(tests, changed_settings_start_a_stopped_receiver);
+    tcase_add_test(tests, the_receiver_goes_on_when_its_slot_could_not_be_dropped);
+    tcase_add_test(tests, backups_and_changes_of_the_slot_exclude_each_other);
     tcase_add_test(tests, a_setting_that_needs_a_restart_is_named_and_kept);
     tcase_add_test(tests, a_shutdown_ends_everything_within_five_seconds);
     return suite_run("supervisor", tests);

@@ -76,14 +76,38 @@ def test_an_existing_slot_is_used_and_a_missing_one_created(make_agent, cluster)
     agent.wait_streaming("primary")
     assert cluster.sql("SELECT active FROM pg_replication_slots WHERE slot_name = 'kept'") is True
     assert agent.json("slot", "show", "primary")["exists"] is True
-    busy = agent.cli("slot", "drop", "primary")
-    assert busy.code == 8, busy
+    dropped = agent.json("slot", "drop", "primary")
+    assert dropped["dropped"] is True
+    assert cluster.sql("SELECT count(*) FROM pg_replication_slots") == 0
+    row = agent.receiver("primary")
+    assert row["state"] == "stopped" and "was dropped by" in row["error"]["message"] and "slot create" in row["error"]["hint"]
+    refused = agent.cli("backup", "primary")
+    assert refused.code == 1 and "was dropped by" in refused.err, refused
+    agent.ok("slot", "create", "primary")
+    agent.wait_streaming("primary")
     agent.servers["primary"]["wal_slot"] = "other"
     agent.servers["primary"]["create_slot"] = "yes"
     agent.write_configuration()
     agent.ok("reload")
     wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'other' AND active") == 1,
              "the new slot is used")
+
+
+def test_a_slot_that_somebody_else_holds_is_not_dropped_and_the_receiver_goes_on(make_agent, cluster, folder):
+    agent = make_agent().add_server("primary", cluster, wal_slot="kept", create_slot="no").start()
+    cluster.sql("SELECT pg_create_physical_replication_slot('kept', true)")
+    agent.wait_streaming("primary")
+    other = make_agent("other").add_server("primary", cluster, wal_slot="kept", create_slot="no").start()
+    wait_for(lambda: other.receiver("primary")["error"], "the other one is told that the slot is in use")
+    started = time.monotonic()
+    busy = other.cli("slot", "drop", "primary")
+    assert busy.code == 8 and "PID" in busy.err, busy
+    assert 4 < time.monotonic() - started < 12
+    assert agent.receiver("primary")["state"] == "streaming"
+    wait_for(lambda: other.receiver("primary")["error"], "its receiver tries again")
+    other.stop()
+    agent.ok("slot", "drop", "primary")
+    assert agent.receiver("primary")["state"] == "stopped"
 
 
 def test_an_in_place_recovery_of_the_server_is_followed(agent, cluster, folder, pki):
@@ -160,8 +184,10 @@ def test_another_cluster_under_the_same_name_is_refused_and_nothing_is_lost(agen
     stranger = make_cluster("stranger", port=cluster.port, is_stranger=True).start().create_role()
     row = wait_for(lambda: (lambda it: it if it["state"] == "alarm" else None)(agent.receiver("primary")), "an alarm")
     assert "system identifier" in row["error"]["message"]
+    started = time.monotonic()
     result = agent.cli("backup", "primary", "--fast-checkpoint")
-    assert result.code == 7, result
+    assert result.code == 7 and "system identifier" in result.err, result
+    assert time.monotonic() - started < 10
     assert len(agent.json("list", "primary")["servers"][0]["backups"]) == 1
     agent.ok("verify", "primary")
     stranger.stop("fast")

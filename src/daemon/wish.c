@@ -1,0 +1,28 @@
+#include "daemon/wish_internal.h"
+
+#include <string.h>
+
+static bool is_same_text(const char *left, const char *right)
+{
+    return strcmp(left, right) == 0;
+}
+
+/* Lists name who may do what; that is the supervisor's business and no reason to reconnect. */
+bool wish_is_same(const struct settings *left, const struct settings *right)
+{
+    bool is_same = true;
+
+#define TEXT(name, scope, when, default_text, sample, help)          is_same = is_same && is_same_text(left->name, right->name);
+#define NUMBER(name, scope, when, default_number, least, most, help) is_same = is_same && left->name == right->name;
+#define CHOICE(name, scope, when, default_text, choices, help)                                                         \
+    is_same = is_same && is_same_text(left->name, right->name);
+#define BOOLEAN(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
+#define LIST(name, scope, when, default_text, sample, help)
+#include "pgcoffer/config/settings.def"
+#undef TEXT
+#undef NUMBER
+#undef CHOICE
+#undef BOOLEAN
+#undef LIST
+    return is_same;
+}
