@@ -231,6 +231,23 @@ START_TEST(the_plan_has_what_a_restore_needs)
 }
 END_TEST
 
+/* Or the copy would promote itself to timeline 2, which the archive knows as another one. */
+START_TEST(a_copy_with_its_wal_is_told_which_timelines_are_taken)
+{
+    static const char text[] = "1\t0/400020\tno recovery target specified\n";
+
+    ck_assert_msg(wal_archive_write_history(&archive, (struct timeline){2}, text, strlen(text), &err), "%s",
+                  err.message);
+    serving_start(RIGHT_RESTORER);
+    ask("'command':'restore','server':'primary','options':{'with-wal':true,'target-timeline':'1'}");
+    const json_t *names = json_object_get(result, "wal_files");
+    ck_assert_uint_eq(json_array_size(names), 3);
+    ck_assert_str_eq(json_string_value(json_array_get(names, 2)), "00000002.history");
+    ask("'command':'restore','server':'primary','options':{'with-wal':true,'target-timeline':'1','standby':true}");
+    ck_assert_uint_eq(json_array_size(json_object_get(result, "wal_files")), 2);
+}
+END_TEST
+
 START_TEST(options_that_contradict_each_other_are_refused)
 {
     static const char *const options[] = {
@@ -274,6 +291,7 @@ static TCase *cases(void)
     tcase_add_test(tests, a_link_in_a_backups_folder_is_not_followed);
     tcase_add_test(tests, a_backup_that_is_read_cannot_be_deleted_until_the_session_ends);
     tcase_add_test(tests, the_plan_has_what_a_restore_needs);
+    tcase_add_test(tests, a_copy_with_its_wal_is_told_which_timelines_are_taken);
     tcase_add_loop_test(tests, options_that_contradict_each_other_are_refused, 0, 11);
     return tests;
 }

@@ -237,6 +237,23 @@ static bool append_name(void *context, const char *name, struct error *err)
     return true;
 }
 
+/*
+ * A copy that asks nobody chooses its new timeline by the histories beside it: without these it would take a number
+ * that is in use. A standby would follow the highest, whose child it need not be.
+ */
+static void add_later_histories(const struct plan_stock *stock, const struct plan *plan, json_t *names)
+{
+    char name[WAL_HISTORY_NAME_SIZE];
+
+    for (size_t i = 0; i < stock->timeline_count; i++) {
+        const struct plan_timeline *timeline = &stock->timelines[i];
+        if (timeline->is_damaged || timeline->history.timeline.value <= plan->history->timeline.value)
+            continue;
+        wal_history_format(timeline->history.timeline, name);
+        json_array_append_new(names, json_string(name));
+    }
+}
+
 /* With --target-immediate recovery reads no further than the backup's own end. */
 static bool list_wal_files(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
                            json_t *names, struct error *err)
@@ -288,6 +305,8 @@ bool answer_restore(struct session *session, const struct request *request, stru
     if (!plan_choose(&stock, &wish, &plan, err) || !held_add(session, request->server, plan.backup, &held, err) ||
         (has_wal && !list_wal_files(&stock, &wish, &plan, names, err)))
         return false;
+    if (has_wal && !request_has(request, OPTION_ID_standby))
+        add_later_histories(&stock, &plan, names);
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
     return (!has_wal || add_wal_files(session, json, names, err)) &&
            control_send_result(session->client, TAKE(json), err);
