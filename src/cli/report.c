@@ -13,6 +13,12 @@ static const char *text_or(const json_t *object, const char *key, const char *ot
     return text_is_empty(text) ? otherwise : text;
 }
 
+/* "1 range", "2 ranges" */
+static char *NEVER_NULL count_text(long long count, const char *thing)
+{
+    return memory_text("%lld %s%s", count, thing, count == 1 ? "" : "s");
+}
+
 static void report_backup(const struct invocation *invocation, const json_t *data)
 {
     char size[TEXT_BYTES_SIZE];
@@ -45,10 +51,13 @@ static void report_verified_server(const struct invocation *invocation, const js
         output_line(invocation, "%s: backup %s is %s", text_or(server, "server", "?"), text_or(backup, "id", "?"),
                     text_or(backup, "state", "?"));
     }
-    if (json_is_object(wal))
-        output_line(invocation, "%s: WAL: %lld segments in %zu ranges, %zu problems", text_or(server, "server", "?"),
-                    (long long)json_number_or(wal, "segments", 0), json_array_size(json_object_get(wal, "ranges")),
-                    json_array_size(json_object_get(wal, "problems")));
+    if (!json_is_object(wal))
+        return;
+    char *segments SCOPED(scoped_free) = count_text((long long)json_number_or(wal, "segments", 0), "segment");
+    char *ranges SCOPED(scoped_free) = count_text((long long)json_array_size(json_object_get(wal, "ranges")), "range");
+    char *problems SCOPED(scoped_free) =
+        count_text((long long)json_array_size(json_object_get(wal, "problems")), "problem");
+    output_line(invocation, "%s: WAL: %s in %s, %s", text_or(server, "server", "?"), segments, ranges, problems);
 }
 
 static void report_slot(const struct invocation *invocation, const json_t *data)
