@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/jobs/restore.h"
 
-#define MOST_JOBS 64
+#define MOST_WRITTEN 1024 /* for --jobs; more is a slip of the pen */
 
 static volatile sig_atomic_t is_interrupted;
 
@@ -37,8 +38,13 @@ static bool parse_jobs(const struct invocation *invocation, unsigned *ret_jobs, 
     const char *text = invocation_text(invocation, OPTION_ID_jobs);
     uint64_t number = 0;
 
-    if (text != NULL && (!text_parse_unsigned(text, MOST_JOBS, &number) || number == 0))
-        return error_set(err, ERROR_USAGE, "--jobs: \"%s\" is not a number between 1 and %d", text, MOST_JOBS);
+    if (text != NULL && (!text_parse_unsigned(text, MOST_WRITTEN, &number) || number == 0))
+        return error_set(err, ERROR_USAGE, "--jobs: \"%s\" is not a number between 1 and %d", text, MOST_WRITTEN);
+    if (number > RESTORE_MOST_JOBS) {
+        output_warning(invocation, "--jobs %" PRIu64 ": the restore uses %d connections, which is the most", number,
+                       RESTORE_MOST_JOBS);
+        number = RESTORE_MOST_JOBS;
+    }
     *ret_jobs = (unsigned)number;
     return true;
 }

@@ -6,6 +6,8 @@
 /*
  * Restore and wal-get run in the CLI, as the caller, and pull bytes from sessions.
  */
+#define RESTORE_MOST_JOBS 16 /* connections: the daemon allows a user 32, and another command may run */
+
 struct tablespace_mapping {
     const char *old_path; /* or the oid in digits */
     const char *new_path;
@@ -17,7 +19,7 @@ struct restore_options {
     const struct tablespace_mapping *mappings;
     size_t mapping_count;
     bool use_original_tablespaces;
-    unsigned jobs; /* 0: one per core */
+    unsigned jobs; /* 0: one per core; RESTORE_MOST_JOBS at most */
     bool is_dry_run;
     bool keep_archive_mode;
     const char *restore_command_prefix; /* "/usr/bin/pgcoffer -c /etc/... --direct": up to, without, "wal-get" */

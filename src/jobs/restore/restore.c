@@ -11,7 +11,6 @@
 
 #define MOST_INDEX_BYTES (UINT64_C(1) << 30)
 #define MOST_PG_CONTROL  (64u << 10)
-#define MOST_JOBS        64
 
 void restore_warn(struct restore *restore, const char *format, ...)
 {
@@ -65,7 +64,7 @@ unsigned restore_jobs(const struct restore *restore)
 
     if (jobs == 0)
         jobs = cores > 0 ? (unsigned)cores : 1;
-    return jobs < MOST_JOBS ? jobs : MOST_JOBS;
+    return jobs < RESTORE_MOST_JOBS ? jobs : RESTORE_MOST_JOBS;
 }
 
 /* ---- before the first byte ---- */
