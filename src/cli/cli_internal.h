@@ -153,6 +153,16 @@ bool conversation_run(struct conversation *conversation, struct control_stream *
 bool client_ask(const struct invocation *invocation, struct conversation *conversation, json_t **ret_result,
                 struct error *err) NODISCARD;
 
+/* Puts the items into the result, so that it is printed as one; `items` may be NULL. */
+typedef void gather_function(const struct invocation *invocation, const json_t *items, json_t *result);
+/* A result for people. */
+typedef void print_function(const struct invocation *invocation, const json_t *result);
+/* By --json the object, else what `print` makes of it. */
+void client_print(const struct invocation *invocation, const json_t *result, print_function *print);
+/* Asks, waits, prints: a whole command. `gather` NULL: no items are expected. */
+bool client_answer(const struct invocation *invocation, gather_function *gather, print_function *print,
+                   struct error *err) NODISCARD;
+
 /* ---- owner.c: whom root becomes for a restore ---- */
 struct passwd;
 /* NULL without --owner. USAGE: unknown, or not to be become. */

@@ -234,3 +234,26 @@ bool client_ask(const struct invocation *invocation, struct conversation *conver
            session_source_open(source, &stream, err) &&
            conversation_run(conversation, stream, &request, ret_result, err);
 }
+
+void client_print(const struct invocation *invocation, const json_t *result, print_function *print)
+{
+    if (output_is_json(invocation))
+        output_json(result);
+    else
+        print(invocation, result);
+}
+
+bool client_answer(const struct invocation *invocation, gather_function *gather, print_function *print,
+                   struct error *err)
+{
+    struct conversation conversation SCOPED(conversation_done) = {.is_job =
+                                                                      commands[invocation->command].how == COMMAND_JOB};
+    json_t *result SCOPED(scoped_json) = NULL;
+
+    if (!client_ask(invocation, &conversation, &result, err))
+        return false;
+    if (gather != NULL)
+        gather(invocation, conversation.items, result);
+    client_print(invocation, result, print);
+    return true;
+}

@@ -11,7 +11,7 @@
 /* ---- list ---- */
 
 /* {"servers":[{"server":NAME,"backups":[...]}]} from the items and the names. */
-static json_t *group_by_server(const json_t *names, const json_t *items)
+static void group_by_server(const struct invocation *invocation, const json_t *items, json_t *result)
 {
     json_t *servers = json_array();
     const json_t *name;
@@ -19,7 +19,8 @@ static json_t *group_by_server(const json_t *names, const json_t *items)
     size_t i;
     size_t j;
 
-    json_array_foreach(names, i, name)
+    (void)invocation;
+    json_array_foreach(json_object_get(result, "servers"), i, name)
     {
         json_t *backups = json_array();
         json_array_foreach(items, j, item)
@@ -30,7 +31,8 @@ static json_t *group_by_server(const json_t *names, const json_t *items)
         }
         json_array_append_new(servers, json_pack("{s:O, s:o}", "server", name, "backups", backups));
     }
-    return json_pack("{s:o}", "servers", servers);
+    json_object_clear(result);
+    json_object_set_new(result, "servers", servers);
 }
 
 static void set_duration(struct table *table, size_t column, const json_t *backup)
@@ -73,47 +75,40 @@ static void add_backup(struct table *table, const json_t *backup)
         table_mark_bad(table);
 }
 
-bool command_list(struct invocation *invocation, struct error *err)
+static void print_backups(const struct invocation *invocation, const json_t *result)
 {
     static const char *const titles[] = {"SERVER", "ID",    "STATE",   "KIND", "STARTED",
                                          ">TOOK",  ">SIZE", ">STORED", "WAL",  "LABEL"};
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-    const json_t *backup;
-    size_t i;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation)) {
-        json_t *data SCOPED(scoped_json) = group_by_server(json_object_get(result, "servers"), conversation.items);
-        output_json(data);
-        return true;
-    }
     struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 10);
-    json_array_foreach(conversation.items, i, backup)
+    const json_t *server;
+    const json_t *backup;
+    size_t count = 0;
+    size_t i;
+    size_t j;
+
+    json_array_foreach(json_object_get(result, "servers"), i, server)
     {
-        add_backup(table, backup);
+        json_array_foreach(json_object_get(server, "backups"), j, backup)
+        {
+            add_backup(table, backup);
+            count++;
+        }
     }
-    if (json_array_size(conversation.items) == 0)
+    if (count == 0)
         output_line(invocation, "no backups");
     table_print(table);
-    return true;
+}
+
+bool command_list(struct invocation *invocation, struct error *err)
+{
+    return client_answer(invocation, group_by_server, print_backups, err);
 }
 
 /* ---- show ---- */
 
 bool command_show(struct invocation *invocation, struct error *err)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        table_print_members(invocation, result);
-    return true;
+    return client_answer(invocation, NULL, table_print_members, err);
 }
 
 /* ---- delete ---- */
@@ -193,16 +188,6 @@ static bool preview_delete(const struct invocation *invocation, struct error *er
 
 bool command_delete(struct invocation *invocation, struct error *err)
 {
-    struct conversation conversation SCOPED(conversation_done) = {.is_job = true};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (invocation_has(invocation, OPTION_ID_dry_run))
-        return preview_delete(invocation, err);
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        report_job_result(invocation, result);
-    return true;
+    return invocation_has(invocation, OPTION_ID_dry_run) ? preview_delete(invocation, err)
+                                                         : client_answer(invocation, NULL, report_job_result, err);
 }

@@ -13,22 +13,18 @@
 /* A daemon that does not end by itself in this time will not. */
 #define SHUTDOWN_MILLISECONDS 60000
 
-bool command_ping(struct invocation *invocation, struct error *err)
+static void print_ping(const struct invocation *invocation, const json_t *result)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation)) {
-        output_json(result);
-        return true;
-    }
     const char *version = json_text_or_null(result, "version");
     const char *started = json_text_or_null(result, "started_at");
+
     output_line(invocation, "pgcofferd %s is there: pid %" PRId64 ", since %s", version != NULL ? version : "?",
                 json_number_or(result, "pid", 0), started != NULL ? started : "?");
-    return true;
+}
+
+bool command_ping(struct invocation *invocation, struct error *err)
+{
+    return client_answer(invocation, NULL, print_ping, err);
 }
 
 /* ---- status ---- */
@@ -66,7 +62,7 @@ static void add_server(struct table *table, const json_t *server)
     table_set_text(table, 6, receiver, "slot");
     table_set_text(table, 7, receiver, "tls_version");
     table_set(table, 8, "%s", id != NULL ? id : "none");
-    if (state != NULL && strcmp(state, "alarm") == 0)
+    if (state != NULL && (strcmp(state, "alarm") == 0 || strcmp(state, "stopped") == 0))
         table_mark_bad(table);
 }
 
@@ -121,37 +117,24 @@ static void print_status(const struct invocation *invocation, const json_t *stat
 
 bool command_status(struct invocation *invocation, struct error *err)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        print_status(invocation, result);
-    return true;
+    return client_answer(invocation, NULL, print_status, err);
 }
 
 /* ---- reload, shutdown ---- */
 
-bool command_reload(struct invocation *invocation, struct error *err)
+static void print_reload(const struct invocation *invocation, const json_t *result)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation)) {
-        output_json(result);
-        return true;
-    }
     const char *restart = json_text_or_null(result, "restart_needed");
-    output_line(invocation, "the configuration is read again: %zu servers",
-                json_array_size(json_object_get(result, "servers")));
+    size_t count = json_array_size(json_object_get(result, "servers"));
+
+    output_line(invocation, "the configuration is read again: %zu server%s", count, count == 1 ? "" : "s");
     if (!text_is_empty(restart))
         output_warning(invocation, "these changes need a restart of the daemon: %s", restart);
-    return true;
+}
+
+bool command_reload(struct invocation *invocation, struct error *err)
+{
+    return client_answer(invocation, NULL, print_reload, err);
 }
 
 /* The connection ends with the daemon. */
@@ -171,6 +154,12 @@ static bool wait_for_end(struct control_stream *stream, struct error *err)
     }
 }
 
+static void print_shutdown(const struct invocation *invocation, const json_t *result)
+{
+    (void)result;
+    output_line(invocation, "the daemon has ended");
+}
+
 bool command_shutdown(struct invocation *invocation, struct error *err)
 {
     struct session_source *source SCOPED(scoped_session_source) = NULL;
@@ -183,9 +172,6 @@ bool command_shutdown(struct invocation *invocation, struct error *err)
         !session_source_open(source, &stream, err) ||
         !conversation_run(&conversation, stream, &request, &result, err) || !wait_for_end(stream, err))
         return false;
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        output_line(invocation, "the daemon has ended");
+    client_print(invocation, result, print_shutdown);
     return true;
 }

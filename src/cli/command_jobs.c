@@ -20,14 +20,6 @@ static void report_started(const struct invocation *invocation, const struct con
     }
 }
 
-static void report_ended(const struct invocation *invocation, const json_t *result)
-{
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        report_job_result(invocation, result);
-}
-
 static bool run_job(struct invocation *invocation, struct conversation *conversation, struct error *err)
 {
     json_t *result SCOPED(scoped_json) = NULL;
@@ -38,7 +30,7 @@ static bool run_job(struct invocation *invocation, struct conversation *conversa
     if (ok && result == NULL)
         report_started(invocation, conversation);
     else if (ok)
-        report_ended(invocation, result);
+        client_print(invocation, result, report_job_result);
     return ok;
 }
 
@@ -51,19 +43,17 @@ bool command_backup(struct invocation *invocation, struct error *err)
 
 bool command_slot_show(struct invocation *invocation, struct error *err)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-
-    return run_job(invocation, &conversation, err);
+    return client_answer(invocation, NULL, report_job_result, err);
 }
 
 bool command_slot_create(struct invocation *invocation, struct error *err)
 {
-    return command_slot_show(invocation, err);
+    return client_answer(invocation, NULL, report_job_result, err);
 }
 
 bool command_slot_drop(struct invocation *invocation, struct error *err)
 {
-    return command_slot_show(invocation, err);
+    return client_answer(invocation, NULL, report_job_result, err);
 }
 
 /* ---- verify ---- */
@@ -147,7 +137,7 @@ static bool verify_directly(struct invocation *invocation, struct conversation *
     if (!session_source_config(invocation, &config, err) || !invocation_request(invocation, &request, err) ||
         !start_verify(config, &child, err) || !conversation_run(conversation, child.events, &request, &result, err))
         return false;
-    report_ended(invocation, result);
+    client_print(invocation, result, report_job_result);
     return true;
 }
 
@@ -190,22 +180,14 @@ static void add_job(struct table *table, const json_t *job)
         table_mark_bad(table);
 }
 
-bool command_jobs(struct invocation *invocation, struct error *err)
+static void print_jobs(const struct invocation *invocation, const json_t *result)
 {
     static const char *const titles[] = {"JOB", "COMMAND", "SERVER", "STATE", "STARTED", "ENDED", "CALLER", "NOW"};
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 8);
+    const json_t *jobs = json_object_get(result, "jobs");
     const json_t *job;
     size_t i;
 
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation)) {
-        output_json(result);
-        return true;
-    }
-    const json_t *jobs = json_object_get(result, "jobs");
-    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 8);
     json_array_foreach(jobs, i, job)
     {
         add_job(table, job);
@@ -213,7 +195,11 @@ bool command_jobs(struct invocation *invocation, struct error *err)
     if (json_array_size(jobs) == 0)
         output_line(invocation, "no jobs");
     table_print(table);
-    return true;
+}
+
+bool command_jobs(struct invocation *invocation, struct error *err)
+{
+    return client_answer(invocation, NULL, print_jobs, err);
 }
 
 bool command_follow(struct invocation *invocation, struct error *err)
@@ -231,16 +217,18 @@ bool command_follow(struct invocation *invocation, struct error *err)
     return ok;
 }
 
+static void print_cancelled(const struct invocation *invocation, const json_t *result)
+{
+    const char *job = json_text_or_null(result, "job");
+    const char *state = json_text_or_null(result, "state");
+
+    if (state != NULL && strcmp(state, "cancelled") != 0)
+        output_warning(invocation, "it was too late: job %s is %s", job != NULL ? job : "?", state);
+    else
+        output_line(invocation, "job %s is cancelled", job != NULL ? job : "?");
+}
+
 bool command_cancel(struct invocation *invocation, struct error *err)
 {
-    struct conversation conversation SCOPED(conversation_done) = {0};
-    json_t *result SCOPED(scoped_json) = NULL;
-
-    if (!client_ask(invocation, &conversation, &result, err))
-        return false;
-    if (output_is_json(invocation))
-        output_json(result);
-    else
-        output_line(invocation, "job %s is cancelled", invocation_argument(invocation, 0));
-    return true;
+    return client_answer(invocation, NULL, print_cancelled, err);
 }
