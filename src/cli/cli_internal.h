@@ -162,6 +162,8 @@ void client_print(const struct invocation *invocation, const json_t *result, pri
 /* Asks, waits, prints: a whole command. `gather` NULL: no items are expected. */
 bool client_answer(const struct invocation *invocation, gather_function *gather, print_function *print,
                    struct error *err) NODISCARD;
+/* For `status` and `jobs`: servers and jobs too many for a line come as items before the result. */
+gather_function client_gather_lists;
 
 /* ---- owner.c: whom root becomes for a restore ---- */
 struct passwd;

@@ -235,6 +235,23 @@ bool client_ask(const struct invocation *invocation, struct conversation *conver
            conversation_run(conversation, stream, &request, ret_result, err);
 }
 
+void client_gather_lists(const struct invocation *invocation, const json_t *items, json_t *result)
+{
+    static const char *const lists[][2] = {{"server", "servers"}, {"job", "jobs"}};
+    const json_t *item;
+    size_t i;
+
+    (void)invocation;
+    json_array_foreach(items, i, item)
+    {
+        for (size_t j = 0; j < sizeof lists / sizeof lists[0]; j++) {
+            json_t *element = json_object_get(item, lists[j][0]);
+            if (json_is_object(element))
+                json_array_append(json_object_get(result, lists[j][1]), element);
+        }
+    }
+}
+
 void client_print(const struct invocation *invocation, const json_t *result, print_function *print)
 {
     if (output_is_json(invocation))

@@ -117,7 +117,7 @@ static void print_status(const struct invocation *invocation, const json_t *stat
 
 bool command_status(struct invocation *invocation, struct error *err)
 {
-    return client_answer(invocation, NULL, print_status, err);
+    return client_answer(invocation, client_gather_lists, print_status, err);
 }
 
 /* ---- reload, shutdown ---- */

@@ -199,7 +199,7 @@ static void print_jobs(const struct invocation *invocation, const json_t *result
 
 bool command_jobs(struct invocation *invocation, struct error *err)
 {
-    return client_answer(invocation, NULL, print_jobs, err);
+    return client_answer(invocation, client_gather_lists, print_jobs, err);
 }
 
 bool command_follow(struct invocation *invocation, struct error *err)
