@@ -13,7 +13,7 @@
 #include "repo/wal_internal.h"
 
 #define COMPARED_PIECE 16384
-#define NO_ZEROS_KNOWN UINT32_MAX
+#define WRITTEN_PIECE  4096 /* the kernel writes, or does not write, by pages */
 
 struct wal_partial {
     struct wal_archive archive;
@@ -22,8 +22,7 @@ struct wal_partial {
     int fd;
     uint32_t held;
     uint32_t durable;
-    uint32_t zeros_from; /* held bytes from here on were seen to be zero and may be overwritten */
-    bool is_failed;      /* an fsync failed: the descriptor is not trusted again */
+    bool is_failed; /* an fsync failed: the descriptor is not trusted again */
 };
 
 static void scoped_wal_partial(struct wal_partial **partial)
@@ -116,7 +115,6 @@ bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segm
     partial->archive = *archive;
     partial->segment = segment;
     partial->fd = -1;
-    partial->zeros_from = NO_ZEROS_KNOWN;
     partial->path = wal_segment_path(archive, segment, ".partial");
     if (wal_is_finished(archive, segment))
         return fail_with_name(partial, ERROR_BUSY, "is finished already and is never overwritten", err);
@@ -172,41 +170,50 @@ static bool count_same(const struct wal_partial *partial, uint32_t offset, const
     return true;
 }
 
-/* Fails with EILSEQ when a held byte from `offset` on is not zero. */
-static bool demand_zeros(struct wal_partial *partial, uint32_t offset, struct error *err)
+/* Fails with EILSEQ when a held byte of the page, from `offset` on, is not zero. */
+static bool demand_zeros(const struct wal_partial *partial, uint32_t offset, uint32_t *ret_end, struct error *err)
 {
-    uint8_t piece[COMPARED_PIECE];
+    uint8_t piece[WRITTEN_PIECE];
+    uint32_t end = (offset / WRITTEN_PIECE + 1) * WRITTEN_PIECE;
 
-    if (partial->zeros_from <= offset)
-        return true;
-    for (uint32_t at = offset, part; at < partial->held; at += part) {
-        part = partial->held - at < sizeof piece ? partial->held - at : (uint32_t)sizeof piece;
-        if (!file_read_exactly_at(partial->fd, piece, part, at, partial->path, err))
-            return false;
-        if (piece[0] != 0 || memcmp(piece, piece + 1, part - 1) != 0)
-            return wal_fail_difference(&partial->archive, partial->segment, offset, err);
-    }
+    if (end > partial->held)
+        end = partial->held;
+    if (!file_read_exactly_at(partial->fd, piece, end - offset, offset, partial->path, err))
+        return false;
+    if (piece[0] != 0 || memcmp(piece, piece + 1, end - offset - 1) != 0)
+        return wal_fail_difference(&partial->archive, partial->segment, offset, err);
+    *ret_end = end;
     return true;
 }
 
-/* Bytes that are held already: the same, or in place of what a power cut left as zeros. */
+/*
+ * Bytes that are held already: the same, or in place of what a power cut left as zeros. Those need not be the last
+ * ones: of what was not synced yet, the kernel may have written later pages and not earlier ones.
+ */
 static bool write_again(struct wal_partial *partial, uint32_t offset, const uint8_t *bytes, size_t size,
                         struct error *err)
 {
-    size_t same = 0;
-
-    if (!count_same(partial, offset, bytes, size, &same, err))
-        return false;
-    if (same == size)
-        return true;
-    uint32_t at = offset + (uint32_t)same;
-    if (!demand_zeros(partial, at, err))
-        return false;
-    if (partial->durable > at)
-        partial->durable = at;
-    if (!file_write_all_at(partial->fd, bytes + same, size - same, at, partial->path, err))
-        return false;
-    partial->zeros_from = offset + (uint32_t)size;
+    while (size > 0) {
+        size_t same = 0;
+        uint32_t end = 0;
+        if (!count_same(partial, offset, bytes, size, &same, err))
+            return false;
+        offset += (uint32_t)same;
+        bytes += same;
+        size -= same;
+        if (size == 0)
+            return true;
+        if (!demand_zeros(partial, offset, &end, err))
+            return false;
+        if (partial->durable > offset)
+            partial->durable = offset;
+        size_t part = end - offset < size ? end - offset : size;
+        if (!file_write_all_at(partial->fd, bytes, part, offset, partial->path, err))
+            return false;
+        offset += (uint32_t)part;
+        bytes += part;
+        size -= part;
+    }
     return true;
 }
 
@@ -232,7 +239,6 @@ bool wal_partial_write(struct wal_partial *partial, uint32_t offset, const void 
     if (!file_write_all_at(partial->fd, next + known, size - known, partial->held, partial->path, err))
         return false;
     partial->held += (uint32_t)(size - known);
-    partial->zeros_from = NO_ZEROS_KNOWN;
     return true;
 }
 

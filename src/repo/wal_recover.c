@@ -58,6 +58,27 @@ static bool finish_partial(const struct wal_archive *archive, struct wal_segment
     return done;
 }
 
+/*
+ * What a killed process wrote may lie in the kernel's memory only, and from now on it counts as held. The receiver
+ * opens one of them; that of a timeline it has left nobody ever opens again.
+ */
+static bool sync_partial(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+{
+    char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
+    char *aside SCOPED(scoped_free) = NULL;
+    struct error ignored;
+
+    int fd SCOPED(scoped_close) = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, "could not open \"%s\"", path);
+    if (fdatasync(fd) == 0)
+        return true;
+    error_set_errno(err, "could not fdatasync \"%s\"", path);
+    if (wal_set_aside(path, &aside, &ignored))
+        return error_detail(err, "the file is kept aside as \"%s\"", aside);
+    return error_detail(err, "%s", ignored.message);
+}
+
 static bool set_partial_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
 {
     char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
@@ -81,6 +102,8 @@ static bool recover_segment(const struct wal_archive *archive, struct wal_segmen
         if (file.stored_bytes == archive->segment_size.bytes && !finish_partial(archive, segment, err))
             return false;
         if (file.stored_bytes > archive->segment_size.bytes && !set_partial_aside(archive, segment, err))
+            return false;
+        if (file.stored_bytes < archive->segment_size.bytes && !sync_partial(archive, segment, err))
             return false;
     } else if (!set_partial_aside(archive, segment, err)) { /* a finished one is what counts */
         return false;

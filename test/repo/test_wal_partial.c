@@ -156,19 +156,48 @@ START_TEST(zeros_that_a_power_cut_left_are_overwritten)
 }
 END_TEST
 
-START_TEST(zeros_before_held_bytes_are_a_difference)
+START_TEST(pages_that_a_power_cut_left_as_zeros_between_written_ones_are_overwritten)
+{
+    static const size_t pieces[] = {1000, 4096, 131072, ONE_MB};
+    struct error err;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
+    uint8_t *held SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
+
+    memset(held + 70001, 0, 20 * 4096 - 70001); /* a page written in part, and whole ones */
+    memset(held + 40 * 4096, 0, 4096);
+    memset(held + 290000, 0, 10000);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        put_held(held, 300000);
+        struct wal_partial *partial = open_partial();
+        for (uint32_t at = 0; at < ONE_MB;) {
+            size_t size = ONE_MB - at < pieces[i] ? ONE_MB - at : pieces[i];
+            MUST(wal_partial_write(partial, at, bytes + at, size, &err));
+            at += (uint32_t)size;
+            if (at > 70001)
+                ck_assert_uint_eq(wal_partial_durable(partial), 70001);
+        }
+        MUST(wal_partial_sync(partial, &err));
+        wal_partial_free(partial);
+        assert_holds(1, 3, WAL_FILE_PARTIAL);
+    }
+}
+END_TEST
+
+START_TEST(zeros_before_held_bytes_of_the_same_page_are_a_difference)
 {
     struct error err;
     uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
     uint8_t *held SCOPED(scoped_free) = memory_new(300000);
+    const uint32_t page_end = (70001 / 4096 + 1) * 4096;
 
     memcpy(held, bytes, 70001);
-    held[299999] = 1;
+    held[page_end - 1] = 1;
     put_held(held, 300000);
     struct wal_partial *partial = open_partial();
     MUST(wal_partial_write(partial, 0, bytes, 70001, &err));
     ck_assert(!wal_partial_write(partial, 70001, bytes + 70001, 10, &err));
     ck_assert_int_eq(err.errnum, EILSEQ);
+    ck_assert_uint_eq(wal_partial_durable(partial), 300000);
     wal_partial_free(partial);
 }
 END_TEST
@@ -190,6 +219,26 @@ START_TEST(what_was_written_over_zeros_is_held_from_then_on)
     bytes[1999] = (uint8_t)~bytes[1999];
     ck_assert(!wal_partial_write(partial, 1999, bytes + 1999, 1, &err));
     wal_partial_free(partial);
+}
+END_TEST
+
+START_TEST(what_a_killed_process_left_of_another_timeline_is_synced_at_the_start)
+{
+    struct error err;
+    struct wal_segment *raw SCOPED(scoped_free) = NULL;
+    size_t raw_count = 0;
+
+    hold_partial(1, 3, 5000);
+    hold_partial(2, 3, 6000);
+    failing_fdatasync_errno = EIO;
+    bool done = wal_archive_recover(&archive, &raw, &raw_count, &err);
+    failing_fdatasync_errno = 0;
+    ck_assert(!done);
+    ck_assert_int_eq(err.kind, ERROR_STORAGE);
+    ck_assert(!repository_has(SEGMENT_3 ".partial"));
+    ck_assert(repository_has(SEGMENT_3 ".partial.suspect-1"));
+    MUST(wal_archive_recover(&archive, &raw, &raw_count, &err));
+    assert_holds(2, 3, WAL_FILE_PARTIAL);
 }
 END_TEST
 
@@ -338,7 +387,9 @@ int main(void)
     tcase_add_test(tests, what_is_held_is_compared_and_the_rest_appended);
     tcase_add_test(tests, a_difference_is_told_with_its_place_and_changes_nothing);
     tcase_add_test(tests, zeros_that_a_power_cut_left_are_overwritten);
-    tcase_add_test(tests, zeros_before_held_bytes_are_a_difference);
+    tcase_add_test(tests, pages_that_a_power_cut_left_as_zeros_between_written_ones_are_overwritten);
+    tcase_add_test(tests, zeros_before_held_bytes_of_the_same_page_are_a_difference);
+    tcase_add_test(tests, what_a_killed_process_left_of_another_timeline_is_synced_at_the_start);
     tcase_add_test(tests, what_was_written_over_zeros_is_held_from_then_on);
     tcase_add_test(tests, bytes_that_leave_a_gap_or_pass_the_end_are_refused);
     tcase_add_test(tests, a_finished_segment_is_never_received_again);

@@ -97,7 +97,7 @@ bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segm
 uint32_t wal_partial_held(const struct wal_partial *partial);    /* bytes in the file */
 uint32_t wal_partial_durable(const struct wal_partial *partial); /* bytes known to be fsynced */
 /* Bytes at `offset` within the segment: those already held are compared (a difference is INTEGRITY with errnum
- * EILSEQ and changes nothing; held zeros at the end of the file after a power cut are overwritten), the rest is
+ * EILSEQ and changes nothing; what a power cut left as zeros, to the end of a page, is overwritten), the rest is
  * appended. */
 bool wal_partial_write(struct wal_partial *partial, uint32_t offset, const void *bytes, size_t size,
                        struct error *err) NODISCARD;
