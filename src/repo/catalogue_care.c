@@ -115,7 +115,7 @@ static bool sweep_temporary_files(const char *folder, unsigned *removed, struct 
         if (!text_ends_with(names.names[i], ".tmp"))
             continue;
         char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, names.names[i]);
-        if (unlink(path) < 0)
+        if (unlink(path) < 0 && errno != ENOENT) /* the receiver may just have named its own */
             return error_set_errno(err, "could not remove \"%s\"", path);
         (*removed)++;
     }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/atomic_file.h"
 #include "pgcoffer/base/file.h"
@@ -28,10 +29,20 @@ static bool is_to_be_adopted(const struct repo *repo, const struct stat *status)
     return repo->group != (gid_t)-1 && status->st_uid == geteuid() && status->st_gid != repo->group;
 }
 
-bool repo_make_folder(const struct repo *repo, const char *path, bool *ret_made, struct error *err)
+static bool settle_folder(const struct repo *repo, const char *path, bool is_new, struct error *err)
 {
     struct stat status;
 
+    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return error_set_errno(err, "could not open directory \"%s\"", path);
+    if ((is_new || is_to_be_adopted(repo, &status)) && !repo_adopt(repo, fd, repo->folder_mode, path, err))
+        return false;
+    return !is_new || (file_sync(fd, path, err) && file_sync_parent(path, err));
+}
+
+bool repo_make_folder(const struct repo *repo, const char *path, bool *ret_made, struct error *err)
+{
     bool is_new = mkdir(path, 0700) == 0;
     if (!is_new && errno != EEXIST) {
         error_set_errno(err, "could not create directory \"%s\"", path);
@@ -39,13 +50,12 @@ bool repo_make_folder(const struct repo *repo, const char *path, bool *ret_made,
             error_hint(err, "Make room on the file system that holds the repository.");
         return false;
     }
-    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) < 0)
-        return error_set_errno(err, "could not open directory \"%s\"", path);
-    if ((is_new || is_to_be_adopted(repo, &status)) && !repo_adopt(repo, fd, repo->folder_mode, path, err))
+    if (!settle_folder(repo, path, is_new, err)) {
+        /* Found by the next try, it would pass for a durable one. */
+        if (is_new)
+            rmdir(path);
         return false;
-    if (is_new && !(file_sync(fd, path, err) && file_sync_parent(path, err)))
-        return false;
+    }
     if (ret_made != NULL)
         *ret_made = is_new;
     return true;

@@ -4,6 +4,16 @@
 
 /* The test's own system calls stand before the C library's: a disk that fails on demand. */
 static int failing_fdatasync_errno, failing_fallocate_errno;
+static int fsyncs_before_failure = -1; /* then one fails */
+
+int fsync(int fd)
+{
+    if (fsyncs_before_failure >= 0 && fsyncs_before_failure-- == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 int fdatasync(int fd)
 {
@@ -242,6 +252,23 @@ START_TEST(what_a_killed_process_left_of_another_timeline_is_synced_at_the_start
 }
 END_TEST
 
+START_TEST(a_folder_whose_fsync_failed_is_not_taken_for_durable)
+{
+    struct error err;
+    struct wal_partial *partial = NULL;
+
+    hold_partial(1, 3, 1000);
+    for (int number = 0; number < 6; number++) { /* four above it, the folder itself, and its entry */
+        fsyncs_before_failure = number;
+        ck_assert(!wal_partial_open(&archive, segment_of(1, 4096 + 3), &partial, &err));
+        ck_assert_int_eq(err.kind, ERROR_STORAGE);
+        ck_assert_int_eq(fsyncs_before_failure, -1);
+        ck_assert(!repository_has("wal/00000001/00000001"));
+    }
+    hold_partial(1, 4096 + 3, 1000);
+}
+END_TEST
+
 START_TEST(bytes_that_leave_a_gap_or_pass_the_end_are_refused)
 {
     struct error err;
@@ -389,6 +416,7 @@ int main(void)
     tcase_add_test(tests, zeros_that_a_power_cut_left_are_overwritten);
     tcase_add_test(tests, pages_that_a_power_cut_left_as_zeros_between_written_ones_are_overwritten);
     tcase_add_test(tests, zeros_before_held_bytes_of_the_same_page_are_a_difference);
+    tcase_add_test(tests, a_folder_whose_fsync_failed_is_not_taken_for_durable);
     tcase_add_test(tests, what_a_killed_process_left_of_another_timeline_is_synced_at_the_start);
     tcase_add_test(tests, what_was_written_over_zeros_is_held_from_then_on);
     tcase_add_test(tests, bytes_that_leave_a_gap_or_pass_the_end_are_refused);
