@@ -7,6 +7,9 @@
 #include <string.h>
 
 #include "cli/cli_internal.h"
+#include "pgcoffer/base/text.h"
+
+#define RECOVERY_PATH "pg_wal/RECOVERY" /* PostgreSQL's %p: pg_wal/RECOVERYXLOG or pg_wal/RECOVERYHISTORY */
 
 /* The rows of commands.def that stand for a function each; what is spoken between programs only has none. */
 #define FUNCTION_OF_LOCAL(id)   [COMMAND_ID_##id] = command_##id,
@@ -21,11 +24,18 @@ static command_function *const functions[COMMAND_COUNT] = {
 #undef COMMAND
 };
 
-static int status_of_failure(const struct invocation *invocation, const struct error *err)
+/*
+ * A restore_command with a slip of the pen in front of its command is one all the same. To PostgreSQL the status of a
+ * wrong usage would be the end of the WAL, and it would promote.
+ */
+static bool is_for_recovery(const struct invocation *invocation, int argc, char **argv)
 {
-    int status = error_exit_status(err);
-
-    return invocation->command == COMMAND_ID_wal_get ? WAL_GET_STATUS_BASE + status : status;
+    if (invocation->command != COMMAND_COUNT)
+        return invocation->command == COMMAND_ID_wal_get;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], commands[COMMAND_ID_wal_get].words) == 0 || text_starts_with(argv[i], RECOVERY_PATH))
+            return true;
+    return false;
 }
 
 static void print_version(const struct invocation *invocation)
@@ -72,5 +82,6 @@ int cli_main(int argc, char **argv)
         return invocation.exit_status;
     output_error(&invocation, &err);
     fflush(stdout);
-    return status_of_failure(&invocation, &err);
+    int status = error_exit_status(&err);
+    return is_for_recovery(&invocation, argc, argv) ? WAL_GET_STATUS_BASE + status : status;
 }
