@@ -131,7 +131,12 @@ def test_segments_are_whole_or_say_that_they_are_not(stored, agent, cluster):
     for path in wal.glob("*/*/*"):
         states.add(path.suffix)
         assert path.name[:8] == path.parts[-3] and path.name[8:16] == path.parts[-2]
-        data = unpack(path.read_bytes()) if path.suffix == ".zst" else path.read_bytes()
+        data = path.read_bytes()
+        if path.suffix == ".zst":
+            body, trailer = data[:-44], data[-44:]
+            assert trailer == struct.pack("<II4s", 0x184D2A57, 36, b"PGCS") + hashlib.sha256(body).digest()
+            assert unpack(body) == unpack(data)
+            data = unpack(data)
         assert path.suffix == ".partial" or len(data) == size
     assert ".partial" in states and states <= {"", ".zst", ".partial"}
     assert json.loads((wal.parents[1] / "server.json").read_text())["system_identifier"] == wal.parent.name
