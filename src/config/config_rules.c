@@ -32,12 +32,6 @@ static bool check_address(const struct rules *rules, struct error *err)
         error_hint(err, "Add the name that stands in PostgreSQL's certificate: host = db1.example.com");
         return fail_at(rules, SETTING_hostaddr, err);
     }
-    /* libpq would try one after the other, each by its own rules: a socket among them has no TLS. */
-    if (strchr(settings->host, ',') != NULL || strchr(settings->hostaddr, ',') != NULL) {
-        error_set(err, ERROR_CONFIG, "server [%s] has several hosts in one line", rules->server->name);
-        error_hint(err, "Name one host; give each server a section of its own.");
-        return fail_at(rules, strchr(settings->host, ',') != NULL ? SETTING_host : SETTING_hostaddr, err);
-    }
     bool is_socket = settings->host[0] == '/' || settings->host[0] == '@';
     if (is_socket && config_tls_mode(settings) != TLS_DISABLE) {
         error_set(err, ERROR_CONFIG, "host = %s is a Unix socket, which has no TLS", settings->host);
