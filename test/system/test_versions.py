@@ -46,7 +46,7 @@ def test_a_new_major_version_under_the_same_name_gets_a_place_of_its_own(make_cl
     new.sql("CREATE TABLE rows AS SELECT generate_series(1, 7) AS n")
     wait_for(lambda: agent.receiver("primary")["state"] == "streaming", "streaming from the new version")
     after = agent.backup("primary")
-    assert before["system_id"] != after["system_id"]
+    assert before["system_identifier"] != after["system_identifier"]
     assert {row["id"] for row in agent.json("list", "primary")["servers"][0]["backups"]} == {before["id"], after["id"]}
     assert agent.json("show", "primary", "latest")["id"] == after["id"]
     agent.ok("verify", "primary")

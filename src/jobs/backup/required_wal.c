@@ -186,6 +186,11 @@ bool required_wal_look(struct backup_run *run, const struct backup_meta *meta, e
         return false;
     /* The receiver's view is older than the look at the disk that follows: what it says is durable is there. */
     bool may_be_lost = is_past_end(run, meta);
+    bool is_durable = false;
+    if (!is_end_durable(run, &archive, meta, &is_durable, err))
+        return false;
+    if (!is_durable && !may_be_lost)
+        return true; /* the usual report while it waits: one look at one file, not at the whole archive */
     struct wal_ranges ranges SCOPED(scoped_ranges) = {0};
     struct history history SCOPED(scoped_history) = {0};
     struct timeline missing_timeline;
@@ -200,9 +205,6 @@ bool required_wal_look(struct backup_run *run, const struct backup_meta *meta, e
     if (!wal_ranges_cover(&ranges, &history, meta->start_timeline, meta->start_position, meta->end_position,
                           meta->segment_size, &missing_timeline, &missing))
         return !may_be_lost || lose(ret_reason, ret_state, meta, missing_timeline, missing);
-    bool is_durable = false;
-    if (!is_end_durable(run, &archive, meta, &is_durable, err))
-        return false;
     *ret_state = is_durable ? REQUIRED_WAL_DURABLE : REQUIRED_WAL_COMING;
     return true;
 }
