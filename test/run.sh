@@ -29,5 +29,4 @@ done
 # One ctest over the three trees: the tests of each name their tree.
 mkdir -p build/everything
 printf 'subdirs("../release" "../asan" "../fuzz")\n' >build/everything/CTestTestfile.cmake
-export PGCOFFER_TEST_VERSIONS="${versions/18/15 18}"
 exec ctest --test-dir build/everything --output-on-failure "${labels[@]}"

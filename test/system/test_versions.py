@@ -1,7 +1,5 @@
 """The main job on other PostgreSQL versions."""
 
-import os
-
 import pytest
 
 from harness.restored import restore, start_restored
@@ -9,7 +7,7 @@ from harness.scratch import make_folder, wait_for
 
 
 
-@pytest.mark.parametrize("version", [int(word) for word in os.environ.get("PGCOFFER_TEST_VERSIONS", "13 18").split()])
+@pytest.mark.parametrize("version", [13, 18, *(pytest.param(version, marks=pytest.mark.long) for version in (14, 15, 16, 17))])
 def test_backup_stream_and_restore(version, make_cluster, make_agent, folder, pki):
     cluster = make_cluster(version=version).start().create_role()
     space = make_folder(folder / "space")
