@@ -6,7 +6,6 @@ from harness.restored import restore, start_restored
 from harness.scratch import make_folder, wait_for
 
 
-
 @pytest.mark.parametrize("version", [13, 18, *(pytest.param(version, marks=pytest.mark.long) for version in (14, 15, 16, 17))])
 def test_backup_stream_and_restore(version, make_cluster, make_agent, folder, pki):
     cluster = make_cluster(version=version).start().create_role()
