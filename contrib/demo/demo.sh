@@ -21,7 +21,7 @@ say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 "$project/contrib/dev/install-packages.sh" demo
 if [ ! -x "$project/build/release/bin/pgcofferd" ] || [ ! -x "$project/build/release/bin/pgcoffer" ]; then
     say "Building pgcoffer"
-    (cd "$project" && cmake --preset release >/dev/null && cmake --build --preset release -- --quiet)
+    (cd "$project" && cmake --preset release >/dev/null && cmake --build --preset release --target pgcoffer pgcofferd -- --quiet)
 fi
 
 work="$(mktemp -d /tmp/pgcoffer-demo-XXXXXX)"
