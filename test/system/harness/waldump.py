@@ -4,19 +4,19 @@ import re
 import subprocess
 
 from .cluster import PSQL_BIN
-from .scratch import as_user, make_folder, run
+from .scratch import as_user, make_folder, run, wait_for
 
 
 def unpack(agent, server, folder):
     """Every segment as PostgreSQL would get it, the unfinished one completed with zeros; gives the names."""
     make_folder(folder)
+    wait_for(lambda: not [path for path in agent.system_folder(server).glob("wal/*/*/*") if path.suffix == ""],
+             "finished segments are compressed")
     size = agent.json("wal", "list", server)["segment_size"]
     for path in sorted(agent.system_folder(server).glob("wal/*/*/*")):
         name = path.name.split(".")[0]
         if path.suffix == ".zst":
             run(["zstd", "-dqf", path, "-o", folder / name])
-        elif path.suffix == "" and not (folder / name).exists():
-            run(["cp", path, folder / name])
         elif path.suffix == ".partial" and not (folder / name).exists():
             run(["cp", path, folder / name])
             run(["truncate", "-s", str(size), folder / name])
