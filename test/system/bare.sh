@@ -27,6 +27,12 @@ for what in "${commands[@]}"; do
     rm -rf "$root/root/pgcoffer"
     git clone -q . "$root/root/pgcoffer"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
+    # A machine behind a proxy with a CA of its own hands that CA on: npm would refuse the proxy.
+    authorities=()
+    if compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null; then
+        cat /usr/local/share/ca-certificates/*.crt >"$root/root/machine-authorities.pem"
+        authorities=(NODE_EXTRA_CA_CERTS=/root/machine-authorities.pem)
+    fi
     mount -t proc proc "$root/proc"
     mount --bind /dev "$root/dev"
     mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
@@ -38,7 +44,7 @@ for what in "${commands[@]}"; do
     for round in first second; do
         echo "$what, $round time: $command"
         started=$SECONDS
-        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+        env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "${authorities[@]}" \
             chroot "$root" bash -c "cd /root/pgcoffer && $command" >"$folder/$what-$round.log" 2>&1 ||
             { status=$?; tail -n 40 "$folder/$what-$round.log" >&2; echo "$what, $round time: exit $status" >&2; exit 1; }
         tail -n 5 "$folder/$what-$round.log"
