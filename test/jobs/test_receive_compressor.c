@@ -1,11 +1,15 @@
 #include <poll.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "repo/repository.h"
 
 #include "jobs/receive/compressor_internal.h"
 
+#define MORE_THAN_WAIT 65537
+
 static bool is_disk_full;
+static time_t seconds_passed; /* faster than they pass */
 
 int rename(const char *from, const char *to)
 {
@@ -16,6 +20,14 @@ int rename(const char *from, const char *to)
     return (int)syscall(SYS_rename, from, to);
 }
 
+int clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+    ret_time->tv_sec += seconds_passed;
+    return result;
+}
+
 static struct receive_compressor *compressor;
 
 static void compressor_make(void)
@@ -23,6 +35,7 @@ static void compressor_make(void)
     struct error err;
 
     is_disk_full = false;
+    seconds_passed = 0;
     repository_make();
     MUST(receive_compressor_new(&archive, 3, &compressor, &err));
 }
@@ -117,6 +130,33 @@ START_TEST(a_damaged_segment_is_told_once_and_stays_as_it_is)
 }
 END_TEST
 
+START_TEST(segments_left_out_are_found_although_the_first_listing_fails)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    hold_segment(1, 4);
+    for (unsigned i = 1; i < MORE_THAN_WAIT; i++)
+        receive_compressor_add(compressor, segment_of(1, 3));
+    receive_compressor_add(compressor, segment_of(1, 4));
+    repository_put("wal/00000002", "no folder", 9);
+    ck_assert_int_eq(work_off(&err), 1);
+    ck_assert_int_eq(err.kind, ERROR_STORAGE);
+    assert_holds(1, 3, WAL_FILE_COMPRESSED);
+    assert_holds(1, 4, WAL_FILE_RAW);
+    ck_assert_int_ne(receive_compressor_due(compressor), INT64_MAX);
+    seconds_passed += 60;
+    ck_assert_msg(receive_compressor_turn(compressor, &err), "the same fault is told twice");
+    ck_assert_int_eq(unlink(repository_path("wal/00000002")), 0);
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 4, WAL_FILE_RAW); /* it is not time yet */
+    seconds_passed += 60;
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 4, WAL_FILE_COMPRESSED);
+    ck_assert_int_eq(receive_compressor_due(compressor), INT64_MAX);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive compressor");
@@ -127,5 +167,6 @@ int main(void)
     tcase_add_test(tests, many_segments_may_wait);
     tcase_add_test(tests, a_full_disk_leaves_the_segment_raw_and_is_tried_again_later);
     tcase_add_test(tests, a_damaged_segment_is_told_once_and_stays_as_it_is);
+    tcase_add_test(tests, segments_left_out_are_found_although_the_first_listing_fails);
     return suite_run("receive_compressor", tests);
 }

@@ -20,7 +20,7 @@ struct receive_compressor {
     struct wal_segment at_hand; /* the pool's one task */
     bool is_overrun;            /* some were left out of `waiting` */
     int64_t retry_at;           /* 0: not waiting for a retry */
-    bool is_stuck;              /* the last one failed, and was told */
+    bool is_stuck;              /* the last try failed, and was told */
 };
 
 static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
@@ -73,14 +73,25 @@ void receive_compressor_add(struct receive_compressor *compressor, struct wal_se
     compressor->waiting[(compressor->first + compressor->count++) % compressor->room] = segment;
 }
 
+/* Tries again later; false when that is to be told, which it is once. */
+static bool put_off(struct receive_compressor *compressor)
+{
+    bool was_stuck = compressor->is_stuck;
+
+    compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
+    compressor->is_stuck = true;
+    return was_stuck;
+}
+
 /* Those that found no room in the ring lie raw in the archive. */
 static bool find_left_out(struct receive_compressor *compressor, struct error *err)
 {
     struct wal_files files;
 
-    compressor->is_overrun = false;
     if (!wal_archive_list(&compressor->archive, &files, err))
-        return false;
+        return put_off(compressor);
+    compressor->is_stuck = false;
+    compressor->is_overrun = false; /* unless they are again too many */
     for (size_t i = 0; i < files.count; i++)
         if (files.files[i].state == WAL_FILE_RAW)
             receive_compressor_add(compressor, files.files[i].segment);
@@ -100,10 +111,7 @@ static bool take_done(struct receive_compressor *compressor, struct error *err)
     if (err->kind != ERROR_STORAGE || err->errnum == ENOENT)
         return false;
     receive_compressor_add(compressor, compressor->at_hand);
-    compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
-    bool was_stuck = compressor->is_stuck;
-    compressor->is_stuck = true;
-    return was_stuck; /* told once */
+    return put_off(compressor);
 }
 
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)

@@ -15,8 +15,8 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
 void receive_compressor_add(struct receive_compressor *compressor, struct wal_segment segment);
 /*
  * Takes what is done and hands out what waits; to be called when the descriptor is readable, after an add and when it
- * is due. False with *err tells of a segment that failed, for the log, on a full disk only the first time; calling goes
- * on as before.
+ * is due. False with *err tells of a segment that failed, for the log, on a full disk only the first time, or that the
+ * archive could not be listed for those that were too many to wait in memory; calling goes on as before.
  */
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err) NODISCARD;
 /* The next retry (monotonic), or INT64_MAX. */
