@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-dev libarchive-dev libevent-dev
     libjansson-dev libsmartcols-dev scdoc"
 demo="postgresql-15 openssl zstd util-linux procps"
-test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 tar gzip git"
+test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git"
 
 case "${1:-}" in
     build) wanted="$build" ;;
@@ -37,9 +37,8 @@ mkdir -p /etc/postgresql-common
 [ -e /etc/postgresql-common/createcluster.conf ] ||
     printf 'create_main_cluster = false\nstart_conf = manual\n' >/etc/postgresql-common/createcluster.conf
 apt-get update -qq
-if ! apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>/tmp/pgcoffer-apt.$$; then
+if ! apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1; then
     # Older installed packages than the archive's can hold new ones back: bring them up to date, then once more.
     apt-get upgrade -y -qq >/dev/null
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-rm -f /tmp/pgcoffer-apt.$$

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from harness.agent import lsn_number
 from harness.restored import restore, start_restored
-from harness.scratch import wait_for
+from harness.scratch import OS_USER, wait_for
 from harness.waldump import assert_wal_reads
 
 
@@ -125,3 +126,48 @@ def test_a_kill_between_any_two_files_of_a_restore_never_leaves_a_directory_that
             interrupted += 1
             assert list(target.glob("*incomplete*")) or list(target.glob("global/*incomplete*")) or not list(target.iterdir())
     assert interrupted >= 3, "no kill met a restore at work"
+
+
+needs_strace = pytest.mark.skipif(OS_USER is None or shutil.which("strace") is None, reason="needs root and strace")
+
+
+def restore_killed_at(agent, target, call, number):
+    """A restore that is killed where one of its threads makes its number-th `call`; False when it came to its end."""
+    words = agent.command("restore", "primary", "--direct", "--target-directory", target, "--quiet")
+    start = words.index("--") + 1
+    traced = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={number}", *words[start:]]
+    done = subprocess.run([*words[:start], *traced], capture_output=True, stdin=subprocess.DEVNULL, cwd="/",
+                          env={**os.environ, "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=0"})
+    return done.returncode != 0
+
+
+def assert_marked(target, step):
+    """What a killed restore left does not start, and says so; after its very last rename it is a whole data directory."""
+    if not target.exists() or not any(target.iterdir()) or (target / "global" / "pg_control").exists():
+        return
+    assert list(target.glob("*incomplete*")) or list(target.glob("global/*incomplete*")), (step, list(target.iterdir()))
+
+
+@needs_strace
+def test_a_restore_killed_at_a_step_of_its_own_is_marked_and_does_not_start(agent, cluster, folder):
+    agent.backup("primary")
+    for call, number in (("mkdirat", 3), ("openat", 500), ("pwrite64", 1), ("pwrite64", 400), ("fsync", 1), ("unlinkat", 1),
+                         ("unlinkat", 2), ("renameat", 1)):
+        target = folder / f"{call}{number}"
+        assert restore_killed_at(agent, target, call, number), (call, number)
+        assert_marked(target, (call, number))
+
+
+@pytest.mark.long
+@needs_strace
+def test_a_restore_killed_at_any_step_is_marked_and_does_not_start(agent, cluster, folder):
+    agent.backup("primary")
+    for call in ("mkdirat", "fchmod", "openat", "openat2", "pwrite64", "write", "fsync", "unlinkat", "renameat", "close"):
+        number = 1
+        while restore_killed_at(agent, folder / "target", call, number):
+            assert_marked(folder / "target", (call, number))
+            shutil.rmtree(folder / "target", ignore_errors=True)
+            number += 1 if number < 30 else 25
+        assert (folder / "target" / "global" / "pg_control").exists()
+        assert not list(folder.glob("target/**/*incomplete*"))
+        shutil.rmtree(folder / "target")
