@@ -2,116 +2,21 @@
 
 #include <string.h>
 
-#include "daemon/backoff_internal.h"
 #include "daemon/jobs_internal.h"
+#include "daemon/receiver_internal.h"
 #include "daemon/start_line_internal.h"
 #include "daemon/wish_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
-#define STOP_SECONDS     3
-#define MOST_REPORT_SIZE 16384 /* it stands in lines that others read */
+#define STOP_SECONDS 3
 
-/* An administrator's command takes the worker away, never a fault. */
-enum receiver_hold {
-    HOLD_NONE,
-    HOLD_DURING_DROP, /* of its slot: what follows depends on how that ends */
-    HOLD_STOPPED,     /* its slot was dropped */
-};
-
-struct receiver {
-    struct supervisor *supervisor;
-    char name[64];
-    struct server_config wish; /* what the worker was started with */
-    struct child *child;       /* NULL between two tries */
-    struct event *timer;       /* until the next try */
-    struct backoff backoff;
-    bool is_removed;    /* no longer in the configuration: ends for good */
-    bool is_restarting; /* ends to begin again at once, or after the hold */
-    enum receiver_hold hold;
-    json_t *report; /* "data" of the last report, without the next two */
-    json_t *last_backup;
-    char system_id[24];
-    struct timestamp changed_at; /* when the supervisor itself last set the state */
-    struct receiver *next;
-};
-
-static struct receiver *find(const struct supervisor *supervisor, const char *name)
+struct receiver *receiver_find(const struct supervisor *supervisor, const char *name)
 {
     for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
         if (!receiver->is_removed && strcmp(receiver->name, name) == 0)
             return receiver;
     return NULL;
-}
-
-static json_t *now_to_json(void)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(clock_now(), text);
-    return json_string(text);
-}
-
-/* ---- what is observed ---- */
-
-static bool has_state(const struct receiver *receiver, const char *state)
-{
-    const char *has = json_text_or_null(receiver->report, "state");
-
-    return has != NULL && strcmp(has, state) == 0;
-}
-
-static void publish(struct receiver *receiver)
-{
-    json_t *event SCOPED(scoped_json) = receivers_wal_event(receiver->supervisor, receiver->name);
-
-    if (event != NULL)
-        jobs_tell_backup(receiver->supervisor, receiver->name, event);
-    receivers_update_status(receiver->supervisor);
-}
-
-/* The supervisor's own word, where there is no worker that could report. */
-static void set_state(struct receiver *receiver, const char *state, const struct error *failure)
-{
-    json_t *error = json_null();
-
-    if (failure != NULL) {
-        error = control_error_to_json(failure);
-        json_object_del(error, "event");
-    }
-    json_object_set_new(receiver->report, "state", json_string(state));
-    json_object_set_new(receiver->report, "since", now_to_json());
-    json_object_set_new(receiver->report, "error", error);
-    publish(receiver);
-}
-
-static json_t *first_report(const struct receiver *receiver)
-{
-    return json_pack("{s:s, s:o, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n}", "state", "starting", "since",
-                     now_to_json(), "timeline", 0, "received", "flushed", "server_position", "last_message_at", "slot",
-                     control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher",
-                     "", "error");
-}
-
-static void take_report(struct receiver *receiver, const json_t *data)
-{
-    const char *system_id = json_text_or_null(data, "system_id");
-    const json_t *last_backup = json_object_get(data, "last_backup");
-
-    if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
-        return;
-    json_decref(receiver->report);
-    receiver->report = json_copy((json_t *)data);
-    json_object_del(receiver->report, "system_id");
-    json_object_del(receiver->report, "last_backup");
-    if (system_id != NULL)
-        snprintf(receiver->system_id, sizeof receiver->system_id, "%s", system_id);
-    /* A worker looks once, at its start; later news come from the jobs. */
-    if (receiver->last_backup == NULL && json_is_object(last_backup))
-        receiver->last_backup = json_incref((json_t *)last_backup);
-    if (has_state(receiver, "streaming"))
-        backoff_reset(&receiver->backoff);
-    publish(receiver);
 }
 
 /* ---- the worker ---- */
@@ -125,10 +30,10 @@ static void on_line(void *owner, const json_t *message)
     struct error failure;
 
     if (strcmp(event, "receiver") == 0) {
-        take_report(receiver, json_object_get(message, "data"));
+        receiver_take_report(receiver, json_object_get(message, "data"));
     } else if (strcmp(event, "error") == 0) {
         control_error_from_json(message, &failure);
-        set_state(receiver, "waiting", &failure);
+        receiver_set_state(receiver, "waiting", &failure);
     }
 }
 
@@ -157,7 +62,7 @@ static void try_later(struct receiver *receiver, const struct error *failure)
 
     log_warning("receiver of \"%s\": %s; the next try is in %ld s", receiver->name, failure->message,
                 (long)delay.tv_sec);
-    set_state(receiver, "waiting", failure);
+    receiver_set_state(receiver, "waiting", failure);
     evtimer_add(receiver->timer, &delay);
 }
 
@@ -168,7 +73,7 @@ static void on_ended(void *owner, const struct child_end *end)
 
     receiver->child = NULL;
     if (receiver->hold == HOLD_DURING_DROP) {
-        set_state(receiver, "stopped", NULL);
+        receiver_set_state(receiver, "stopped", NULL);
         jobs_begin_drop(receiver->supervisor, receiver->name);
         if (!receiver->is_removed)
             return;
@@ -225,7 +130,7 @@ static void add(struct supervisor *supervisor, const struct server_config *serve
     receiver->supervisor = supervisor;
     receiver->wish = *server;
     snprintf(receiver->name, sizeof receiver->name, "%s", server->name);
-    receiver->report = first_report(receiver);
+    receiver->report = receiver_first_report(receiver);
     receiver->timer = evtimer_new(supervisor->events, on_timer, receiver);
     if (receiver->timer == NULL)
         abort();
@@ -292,7 +197,7 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
         receiver = next;
     }
     for (size_t i = 0; i < supervisor->config->server_count; i++)
-        if (find(supervisor, supervisor->config->servers[i].name) == NULL) {
+        if (receiver_find(supervisor, supervisor->config->servers[i].name) == NULL) {
             jobs_start_resume(supervisor, supervisor->config->servers[i].name);
             add(supervisor, &supervisor->config->servers[i]);
         }
@@ -303,7 +208,7 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
 
 bool receivers_hold(struct supervisor *supervisor, const char *server)
 {
-    struct receiver *receiver = find(supervisor, server);
+    struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL || receiver->hold == HOLD_STOPPED)
         return true;
@@ -319,13 +224,13 @@ static void resume(struct receiver *receiver)
 {
     receiver->hold = HOLD_NONE;
     backoff_reset(&receiver->backoff);
-    set_state(receiver, "starting", NULL);
+    receiver_set_state(receiver, "starting", NULL);
     start(receiver);
 }
 
 void receivers_end_hold(struct supervisor *supervisor, const char *server, const char *dropped_by)
 {
-    struct receiver *receiver = find(supervisor, server);
+    struct receiver *receiver = receiver_find(supervisor, server);
     struct error notice;
 
     if (receiver == NULL || receiver->hold != HOLD_DURING_DROP)
@@ -342,12 +247,12 @@ void receivers_end_hold(struct supervisor *supervisor, const char *server, const
                "configuration and give \"pgcoffer reload\".",
                server, server);
     log_info("receiver of \"%s\": stopped, %s dropped its replication slot", receiver->name, dropped_by);
-    set_state(receiver, "stopped", &notice);
+    receiver_set_state(receiver, "stopped", &notice);
 }
 
 void receivers_resume(struct supervisor *supervisor, const char *server)
 {
-    struct receiver *receiver = find(supervisor, server);
+    struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL || receiver->hold != HOLD_STOPPED)
         return;
@@ -357,7 +262,7 @@ void receivers_resume(struct supervisor *supervisor, const char *server)
 
 bool receivers_demand_not_stopped(const struct supervisor *supervisor, const char *server, struct error *err)
 {
-    const struct receiver *receiver = find(supervisor, server);
+    const struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL || receiver->hold != HOLD_STOPPED)
         return true;
@@ -369,64 +274,4 @@ void receivers_free(struct supervisor *supervisor)
 {
     while (supervisor->receivers != NULL)
         remove_receiver(supervisor->receivers);
-}
-
-/* ---- for others ---- */
-
-json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server)
-{
-    const struct receiver *receiver = find(supervisor, server);
-
-    if (receiver == NULL)
-        return json_pack("{s:s, s:n, s:s, s:n}", "server", server, "receiver", "system_id", "", "last_backup");
-    return json_pack("{s:s, s:O, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
-                     control_text(receiver->system_id), "last_backup",
-                     receiver->last_backup != NULL ? json_incref(receiver->last_backup) : json_null());
-}
-
-json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)
-{
-    const struct receiver *receiver = find(supervisor, server);
-
-    if (receiver == NULL)
-        return NULL;
-    json_t *data = json_copy(receiver->report);
-    json_object_set_new(data, "system_id", control_text(receiver->system_id));
-    return json_pack("{s:s, s:o}", "event", "wal", "data", data);
-}
-
-void receivers_set_last_backup(struct supervisor *supervisor, const char *server, const json_t *backup)
-{
-    struct receiver *receiver = find(supervisor, server);
-
-    if (receiver == NULL)
-        return;
-    json_decref(receiver->last_backup);
-    receiver->last_backup = json_is_object(backup) ? json_incref((json_t *)backup) : NULL;
-    receivers_update_status(supervisor);
-}
-
-void receivers_update_status(struct supervisor *supervisor)
-{
-    unsigned streaming = 0, all = 0;
-    const char *newest = NULL;
-    const char *newest_server = "";
-
-    if (supervisor->is_stopping)
-        return;
-    for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
-        const char *id = json_text_or_null(receiver->last_backup, "id");
-        if (receiver->is_removed)
-            continue;
-        all++;
-        if (has_state(receiver, "streaming"))
-            streaming++;
-        if (id != NULL && (newest == NULL || strcmp(id, newest) > 0)) {
-            newest = id;
-            newest_server = receiver->name;
-        }
-    }
-    notifier_status(&supervisor->notifier, "streaming from %u of %u server%s; %s%s%s%s", streaming, all,
-                    all == 1 ? "" : "s", newest != NULL ? "last backup " : "no backup yet",
-                    newest != NULL ? newest : "", newest != NULL ? " of " : "", newest_server);
 }

@@ -25,6 +25,7 @@ void receivers_resume(struct supervisor *supervisor, const char *server);
 /* FAILED, with who dropped the slot. */
 bool receivers_demand_not_stopped(const struct supervisor *supervisor, const char *server, struct error *err) NODISCARD;
 
+/* receivers_report.c */
 /* SERVER of doc/control-protocol.md. */
 json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server);
 /* {"event":"wal","data":{...}} with the last report; NULL when there was none. */

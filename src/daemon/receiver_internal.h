@@ -1,0 +1,42 @@
+#ifndef PGCOFFER_SRC_DAEMON_RECEIVER_INTERNAL_H
+#define PGCOFFER_SRC_DAEMON_RECEIVER_INTERNAL_H
+
+#include "daemon/backoff_internal.h"
+#include "daemon/supervisor_internal.h"
+
+/* One receiver, as receivers.c (what is wished, and the worker) and receivers_report.c (what is observed) share it. */
+
+/* An administrator's command takes the worker away, never a fault. */
+enum receiver_hold {
+    HOLD_NONE,
+    HOLD_DURING_DROP, /* of its slot: what follows depends on how that ends */
+    HOLD_STOPPED,     /* its slot was dropped */
+};
+
+struct receiver {
+    struct supervisor *supervisor;
+    char name[64];
+    struct server_config wish; /* what the worker was started with */
+    struct child *child;       /* NULL between two tries */
+    struct event *timer;       /* until the next try */
+    struct backoff backoff;
+    bool is_removed;    /* no longer in the configuration: ends for good */
+    bool is_restarting; /* ends to begin again at once, or after the hold */
+    enum receiver_hold hold;
+    json_t *report; /* "data" of the last report, without the next two */
+    json_t *last_backup;
+    char system_id[24];
+    struct receiver *next;
+};
+
+/* NULL when the configuration has no such server. */
+struct receiver *receiver_find(const struct supervisor *supervisor, const char *name);
+
+/* receivers_report.c */
+json_t *receiver_first_report(const struct receiver *receiver);
+/* "data" of a worker's report; one that is too large or no object is passed over. */
+void receiver_take_report(struct receiver *receiver, const json_t *data);
+/* The supervisor's own word, where there is no worker that could report. */
+void receiver_set_state(struct receiver *receiver, const char *state, const struct error *failure);
+
+#endif

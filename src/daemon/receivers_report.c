@@ -1,0 +1,137 @@
+#include <string.h>
+
+#include "daemon/jobs_internal.h"
+#include "daemon/receiver_internal.h"
+#include "daemon/receivers_internal.h"
+#include "pgcoffer/base/memory.h"
+
+#define MOST_REPORT_SIZE 16384 /* it stands in lines that others read */
+
+/* ---- what is observed ---- */
+
+static json_t *now_to_json(void)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    timestamp_format(clock_now(), text);
+    return json_string(text);
+}
+
+static bool has_state(const struct receiver *receiver, const char *state)
+{
+    const char *has = json_text_or_null(receiver->report, "state");
+
+    return has != NULL && strcmp(has, state) == 0;
+}
+
+static void publish(struct receiver *receiver)
+{
+    json_t *event SCOPED(scoped_json) = receivers_wal_event(receiver->supervisor, receiver->name);
+
+    if (event != NULL)
+        jobs_tell_backup(receiver->supervisor, receiver->name, event);
+    receivers_update_status(receiver->supervisor);
+}
+
+void receiver_set_state(struct receiver *receiver, const char *state, const struct error *failure)
+{
+    json_t *error = json_null();
+
+    if (failure != NULL) {
+        error = control_error_to_json(failure);
+        json_object_del(error, "event");
+    }
+    json_object_set_new(receiver->report, "state", json_string(state));
+    json_object_set_new(receiver->report, "since", now_to_json());
+    json_object_set_new(receiver->report, "error", error);
+    publish(receiver);
+}
+
+json_t *receiver_first_report(const struct receiver *receiver)
+{
+    return json_pack("{s:s, s:o, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n}", "state", "starting", "since",
+                     now_to_json(), "timeline", 0, "received", "flushed", "server_position", "last_message_at", "slot",
+                     control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher",
+                     "", "error");
+}
+
+void receiver_take_report(struct receiver *receiver, const json_t *data)
+{
+    const char *system_id = json_text_or_null(data, "system_id");
+    const json_t *last_backup = json_object_get(data, "last_backup");
+
+    if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
+        return;
+    json_decref(receiver->report);
+    receiver->report = json_copy((json_t *)data);
+    json_object_del(receiver->report, "system_id");
+    json_object_del(receiver->report, "last_backup");
+    if (system_id != NULL)
+        snprintf(receiver->system_id, sizeof receiver->system_id, "%s", system_id);
+    /* A worker looks once, at its start; later news come from the jobs. */
+    if (receiver->last_backup == NULL && json_is_object(last_backup))
+        receiver->last_backup = json_incref((json_t *)last_backup);
+    if (has_state(receiver, "streaming"))
+        backoff_reset(&receiver->backoff);
+    publish(receiver);
+}
+
+/* ---- for others ---- */
+
+json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server)
+{
+    const struct receiver *receiver = receiver_find(supervisor, server);
+
+    if (receiver == NULL)
+        return json_pack("{s:s, s:n, s:s, s:n}", "server", server, "receiver", "system_id", "", "last_backup");
+    return json_pack("{s:s, s:O, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
+                     control_text(receiver->system_id), "last_backup",
+                     receiver->last_backup != NULL ? json_incref(receiver->last_backup) : json_null());
+}
+
+json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)
+{
+    const struct receiver *receiver = receiver_find(supervisor, server);
+
+    if (receiver == NULL)
+        return NULL;
+    json_t *data = json_copy(receiver->report);
+    json_object_set_new(data, "system_id", control_text(receiver->system_id));
+    return json_pack("{s:s, s:o}", "event", "wal", "data", data);
+}
+
+void receivers_set_last_backup(struct supervisor *supervisor, const char *server, const json_t *backup)
+{
+    struct receiver *receiver = receiver_find(supervisor, server);
+
+    if (receiver == NULL)
+        return;
+    json_decref(receiver->last_backup);
+    receiver->last_backup = json_is_object(backup) ? json_incref((json_t *)backup) : NULL;
+    receivers_update_status(supervisor);
+}
+
+void receivers_update_status(struct supervisor *supervisor)
+{
+    unsigned streaming = 0, all = 0;
+    const char *newest = NULL;
+    const char *newest_server = "";
+
+    if (supervisor->is_stopping)
+        return;
+    for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
+        const char *id = json_text_or_null(receiver->last_backup, "id");
+        if (receiver->is_removed)
+            continue;
+        all++;
+        if (has_state(receiver, "streaming"))
+            streaming++;
+        if (id != NULL && (newest == NULL || strcmp(id, newest) > 0)) {
+            newest = id;
+            newest_server = receiver->name;
+        }
+    }
+    notifier_status(&supervisor->notifier, "streaming from %u of %u server%s; %s%s%s%s", streaming, all,
+                    all == 1 ? "" : "s", newest != NULL ? "last backup " : "no backup yet",
+                    newest != NULL ? newest : "", newest != NULL ? " of " : "", newest_server);
+}
