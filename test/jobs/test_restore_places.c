@@ -100,10 +100,67 @@ START_TEST(a_folder_filled_or_swapped_after_it_was_looked_at_is_left_alone)
     ck_assert_int_eq(symlink(mine, scratch_path("data")), 0);
     ck_assert(!restore_make_places(&restore, &err));
     ck_assert_int_eq(err.kind, ERROR_STORAGE);
-    ck_assert(!restore.is_begun);
+    ck_assert(!restore.places[0].is_begun);
     ck_assert_int_eq(stat(mine, &status), 0);
     ck_assert_int_eq(status.st_mode & 0777, 0755);
     ck_assert_int_ne(access(scratch_path("mine/" RESTORE_MARKER), F_OK), 0);
+}
+END_TEST
+
+static void tell_failure(struct error *err)
+{
+    error_set(err, ERROR_STORAGE, "the disk is full");
+    ck_assert(!restore_fail_incomplete(&restore, err));
+    ck_assert_str_eq(err->message, "the disk is full");
+}
+
+START_TEST(a_failure_names_every_folder_that_was_begun)
+{
+    struct restore_place places[] = {
+        {.path = (char *)"/srv/data"}, {.path = (char *)"/srv/fast disk"}, {.path = (char *)"/srv/slow"}};
+    struct error err;
+
+    restore.places = places;
+    restore.place_count = 3;
+    tell_failure(&err);
+    ck_assert_str_eq(err.detail, "");
+    ck_assert_str_eq(err.hint, "");
+    places[0].is_begun = true;
+    tell_failure(&err);
+    ck_assert_str_eq(err.detail, "\"/srv/data\" is incomplete and cannot be started; remove it.");
+    ck_assert_str_eq(err.hint, "Before the next restore into it: rm -r /srv/data");
+    places[1].is_begun = true;
+    tell_failure(&err);
+    ck_assert_str_eq(err.detail, "\"/srv/data\" is incomplete and cannot be started; remove it, and the folders of "
+                                 "its tablespaces: \"/srv/fast disk\".");
+    ck_assert_str_eq(err.hint, "Before the next restore into it: rm -r /srv/data '/srv/fast disk'");
+    restore.places = NULL;
+    restore.place_count = 0;
+}
+END_TEST
+
+START_TEST(no_path_is_cut_in_a_command_that_removes)
+{
+    static const size_t sizes[] = {1, 7, 199, 599, 4095};
+    struct restore_place places[102] = {{.path = (char *)"/srv/data", .is_begun = true}};
+    char *path SCOPED(scoped_free) = memory_new(sizes[_i] + 2);
+    struct error err;
+
+    memset(path, 'x', sizes[_i] + 1);
+    path[0] = '/';
+    for (size_t i = 1; i < 102; i++)
+        places[i] = (struct restore_place){.path = path, .is_begun = true};
+    restore.places = places;
+    restore.place_count = 102;
+    tell_failure(&err);
+    restore.places = NULL;
+    restore.place_count = 0;
+    char *word = strstr(err.hint, "rm -r /srv/data");
+    ck_assert_ptr_nonnull(word);
+    for (word = strchr(word + strlen("rm -r "), ' '); word != NULL; word = strchr(word + 1, ' '))
+        ck_assert_uint_eq(strcspn(word + 1, " "), sizes[_i] + 1);
+    if (sizes[_i] > 1)
+        ck_assert_ptr_nonnull(strstr(err.detail, " more."));
 }
 END_TEST
 
@@ -221,6 +278,8 @@ int main(void)
     tcase_add_test(tests, a_target_with_something_in_it_is_refused_and_named);
     tcase_add_test(tests, what_a_failed_restore_left_is_recognised);
     tcase_add_test(tests, a_folder_filled_or_swapped_after_it_was_looked_at_is_left_alone);
+    tcase_add_test(tests, a_failure_names_every_folder_that_was_begun);
+    tcase_add_loop_test(tests, no_path_is_cut_in_a_command_that_removes, 0, 5);
     tcase_add_loop_test(tests, a_file_or_a_dead_link_is_no_target, 0, 2);
     tcase_add_test(tests, a_missing_parent_is_refused_with_the_command_that_makes_it);
     tcase_add_loop_test(tests, a_relative_target_and_the_root_are_no_places, 0, 2);

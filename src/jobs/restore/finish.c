@@ -84,7 +84,7 @@ static bool check_still_ours(const struct restore_place *place, struct error *er
     return error_hint(err, "Restore into a folder whose parent only you can write.");
 }
 
-static bool make_place(struct restore_place *place, mode_t mode, bool *is_begun, struct error *err)
+static bool make_place(struct restore_place *place, mode_t mode, struct error *err)
 {
     if (!place->exists && mkdir(place->path, mode) < 0)
         return error_set_errno(err, "could not make the folder \"%s\"", place->path);
@@ -93,7 +93,7 @@ static bool make_place(struct restore_place *place, mode_t mode, bool *is_begun,
         return error_set_errno(err, "could not open \"%s\"", place->path);
     if (!check_still_ours(place, err))
         return false;
-    *is_begun = true;
+    place->is_begun = true;
     if (fchmod(place->fd, mode) < 0)
         return error_set_errno(err, "could not set the mode of \"%s\"", place->path);
     return true;
@@ -108,7 +108,7 @@ bool restore_make_places(struct restore *restore, struct error *err)
                     restore->plan.backup, restore->plan.server);
 
     for (size_t i = 0; i < restore->place_count; i++) {
-        if (!make_place(&restore->places[i], restore->plan.folder_mode, &restore->is_begun, err))
+        if (!make_place(&restore->places[i], restore->plan.folder_mode, err))
             return false;
         if (i == 0 && !put_file(restore, RESTORE_MARKER, text, strlen(text), err))
             return false;

@@ -1,3 +1,7 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "jobs/restore/restore_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -67,4 +71,68 @@ json_t *restore_result(const struct restore *restore)
         json_object_set_new(result, "start", path_to_json(start));
     }
     return result;
+}
+
+/* ---- a failure ---- */
+
+#define MOST_NAMES 600 /* of the folders, in a detail and a hint that say more than that */
+
+static char *quote_for_people(const char *path)
+{
+    return memory_text("\"%s\"", path);
+}
+
+/* Whole names only: half a path is another path. How many found no room. */
+static unsigned list_begun(const struct restore *restore, size_t first, const char *separator,
+                           char *(*quote)(const char *path), char ret_names[MOST_NAMES])
+{
+    size_t used = 0;
+    unsigned left_out = 0;
+
+    ret_names[0] = '\0';
+    for (size_t i = first; i < restore->place_count; i++) {
+        if (!restore->places[i].is_begun)
+            continue;
+        char *quoted SCOPED(scoped_free) = quote(restore->places[i].path);
+        char *name SCOPED(scoped_free) = memory_text("%s%s", used > 0 ? separator : "", quoted);
+        size_t size = strlen(name);
+        if (left_out > 0 || used + size >= MOST_NAMES) {
+            left_out++;
+            continue;
+        }
+        memcpy(ret_names + used, name, size + 1);
+        used += size;
+    }
+    return left_out;
+}
+
+static void tell_incomplete(const struct restore *restore, struct error *err)
+{
+    char seen[sizeof err->detail];
+    char names[MOST_NAMES];
+    char more[32] = "";
+    unsigned left_out = list_begun(restore, 1, ", ", quote_for_people, names);
+
+    if (left_out > 0)
+        snprintf(more, sizeof more, " and %u more", left_out);
+    memcpy(seen, err->detail, sizeof seen);
+    error_detail(err, "%s%s\"%s\" is incomplete and cannot be started; remove it%s%s%s.", seen,
+                 seen[0] != '\0' ? " " : "", restore->places[0].path,
+                 names[0] != '\0' ? ", and the folders of its tablespaces: " : "", names, more);
+}
+
+bool restore_fail_incomplete(const struct restore *restore, struct error *err)
+{
+    char names[MOST_NAMES];
+
+    if (!restore->places[0].is_begun) /* it is the first */
+        return false;
+    tell_incomplete(restore, err);
+    unsigned left_out = list_begun(restore, 0, " ", restore_quote_for_shell, names);
+    if (err->hint[0] != '\0' || names[0] == '\0')
+        return false;
+    if (left_out > 0)
+        return error_hint(err, "Before the next restore into it, and likewise for %u more folders: rm -r %s", left_out,
+                          names);
+    return error_hint(err, "Before the next restore into it: rm -r %s", names);
 }

@@ -141,20 +141,6 @@ static bool write_everything(struct restore *restore, struct error *err)
            restore_sync(restore, err) && restore_release(restore, err);
 }
 
-static bool fail_incomplete(const struct restore *restore, struct error *err)
-{
-    char detail[sizeof err->detail];
-    const char *path = restore->places[0].path;
-
-    snprintf(detail, sizeof detail, "%s%s\"%s\" is incomplete and cannot be started; remove it.", err->detail,
-             err->detail[0] != '\0' ? " " : "", path);
-    error_detail(err, "%s", detail);
-    if (err->hint[0] != '\0')
-        return false;
-    char *quoted SCOPED(scoped_free) = restore_quote_for_shell(path);
-    return error_hint(err, "Before the next restore into it: rm -r %s", quoted);
-}
-
 static void restore_done(struct restore *restore)
 {
     control_stream_free(restore->session);
@@ -180,7 +166,7 @@ bool restore_run(const struct restore_options *options, const struct connector *
     if (options->is_dry_run)
         count_bytes(&restore);
     else if (!write_everything(&restore, err))
-        return restore.is_begun ? fail_incomplete(&restore, err) : false;
+        return restore_fail_incomplete(&restore, err);
     *ret_result = restore_result(&restore);
     return true;
 }

@@ -44,6 +44,7 @@ struct restore_place {
     char *real_parent;   /* the folder that holds it, without links */
     bool exists;         /* an empty folder that was there before */
     int fd;              /* -1 until it is made */
+    bool is_begun;       /* ours, and something was written */
 };
 
 struct restore {
@@ -61,7 +62,6 @@ struct restore {
     uint64_t phase_bytes;   /* done in this phase */
     uint64_t written_bytes; /* of the data directory and the tablespaces */
     uint64_t file_count;
-    bool is_begun;            /* something was written */
     bool has_postgresql_conf; /* false: it lies elsewhere, as on Debian */
 };
 
@@ -204,5 +204,7 @@ bool restore_release(struct restore *restore, struct error *err) NODISCARD;
 
 /* report.c */
 json_t *restore_result(const struct restore *restore);
+/* Adds to the failure which folders were begun and how to remove them; none when nothing was written. False. */
+bool restore_fail_incomplete(const struct restore *restore, struct error *err);
 
 #endif
