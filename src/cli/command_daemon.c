@@ -45,6 +45,16 @@ static void set_lag(struct table *table, size_t column, const json_t *receiver)
     table_set(table, column, "%s", text);
 }
 
+/* Nothing is known of a server that was never reached. */
+static void set_positions(struct table *table, const json_t *receiver)
+{
+    const json_t *known = json_number_or(receiver, "timeline", 0) > 0 ? receiver : NULL;
+
+    table_set_text(table, 3, known, "timeline");
+    table_set_text(table, 4, known, "flushed");
+    set_lag(table, 5, known);
+}
+
 static void add_server(struct table *table, const json_t *server)
 {
     const json_t *receiver = json_object_get(server, "receiver");
@@ -56,9 +66,7 @@ static void add_server(struct table *table, const json_t *server)
     table_set_text(table, 0, server, "server");
     table_set_text(table, 1, receiver, "state");
     table_set_text(table, 2, receiver, "since");
-    table_set_text(table, 3, receiver, "timeline");
-    table_set_text(table, 4, receiver, "flushed");
-    set_lag(table, 5, receiver);
+    set_positions(table, receiver);
     table_set_text(table, 6, receiver, "slot");
     table_set_text(table, 7, receiver, "tls_version");
     table_set(table, 8, "%s", id != NULL ? id : "none");
