@@ -296,16 +296,6 @@ int pg_socket(const struct pg_connection *connection)
     return PQsocket(connection->handle);
 }
 
-PGconn *pg_handle(struct pg_connection *connection)
-{
-    return connection->handle;
-}
-
-int pg_interrupt_descriptor(const struct pg_connection *connection)
-{
-    return connection->interrupt_fd;
-}
-
 void pg_set_notice_function(struct pg_connection *connection, pg_notice_function *function, void *context)
 {
     connection->notice_function = function;

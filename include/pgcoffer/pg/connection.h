@@ -40,8 +40,6 @@ static inline void scoped_pg_connection(struct pg_connection **connection)
 }
 const struct pg_session *pg_session(const struct pg_connection *connection);
 int pg_socket(const struct pg_connection *connection);
-PGconn *pg_handle(struct pg_connection *connection); /* for the other files of this layer */
-int pg_interrupt_descriptor(const struct pg_connection *connection);
 
 /* The server's NOTICEs and WARNINGs so far, with severity and SQLSTATE; calls back in order. */
 typedef void pg_notice_function(void *context, const char *severity, const char *sqlstate, const char *message);
