@@ -30,6 +30,7 @@ struct error {
     char message[2048]; /* "could not open \"base.tar.zst\": No such file or directory" */
     char detail[1024];  /* what was seen: a certificate, the server's own words; may be empty */
     char hint[1024];    /* what the operator could try next; may be empty */
+    char check[32];     /* the name of the check that tells this fault ("expiry.server"), or "" */
 };
 
 /* All of these return false, so a failing path is one line long. */

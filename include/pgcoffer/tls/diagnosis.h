@@ -2,6 +2,8 @@
 #define PGCOFFER_TLS_DIAGNOSIS_H
 
 #include "pgcoffer/config/config.h"
+#include "pgcoffer/tls/finding.h"
+#include "pgcoffer/tls/probe.h"
 
 /*
  * Why did TLS fail? libpq 15 says only "certificate verify failed" or "tlsv1 alert unknown ca". After a failed
@@ -14,5 +16,12 @@
  * TLS; otherwise *err is left as it is. Bounded by connect_timeout. Always returns false.
  */
 bool tls_diagnose(const struct server_config *server, const char *libpq_words, struct error *err);
+
+/*
+ * What a probe saw, as a finding: its check, cause and fix. False when the probe found nothing wrong. `libpq_words` may
+ * be "": then the probe alone speaks. Needs no connection, except to tell which TLS versions an old server speaks.
+ */
+bool tls_explain(const struct server_config *server, const struct tls_probe *probe, const char *libpq_words,
+                 struct finding *ret_finding);
 
 #endif

@@ -2,6 +2,7 @@
 #define PGCOFFER_TLS_FILES_H
 
 #include "pgcoffer/config/config.h"
+#include "pgcoffer/tls/finding.h"
 
 /*
  * The client's own files, looked at before the connection is made, because libpq is silent about some faults
@@ -13,6 +14,13 @@
  * hint the command to type.
  */
 bool tls_files_check(const struct server_config *server, struct error *err) NODISCARD;
+
+/*
+ * The same, fault by fault: is this check at fault? Of protocol.mode, file.ca, file.crl, file.certificate, file.key,
+ * key.mode, key.match, expiry.ca, expiry.crl, expiry.client (dates that are past or not yet begun, as
+ * tls_files_check() has them: days to spare are not its business). Looks at no file another check has to have passed.
+ */
+bool tls_files_fault(const struct server_config *server, enum check_id check, struct finding *ret_finding);
 
 /* tls_ca_file, or the distribution's bundle for "system". */
 const char *tls_files_ca_path(const struct settings *settings);

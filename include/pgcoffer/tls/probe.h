@@ -2,6 +2,7 @@
 #define PGCOFFER_TLS_PROBE_H
 
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include "pgcoffer/config/config.h"
 
@@ -21,6 +22,17 @@ enum tls_probe_outcome {
     TLS_PROBE_ACCEPTED,
 };
 
+/*
+ * Called once the handshake is done and before the server's verdict is waited for (or, with is_plain, once connected):
+ * to go on talking, with the deadline of the probe. tls_talk_read() gives at least one byte and at most `size`, 0 when
+ * nothing more comes: the probe then tells why (an alert, an end, the deadline). A failed write does not hide the
+ * alert: go on with reading.
+ */
+struct tls_talk;
+typedef void tls_probe_talk_function(void *context, struct tls_talk *talk);
+bool tls_talk_write(struct tls_talk *talk, const void *bytes, size_t size);
+size_t tls_talk_read(struct tls_talk *talk, void *ret_bytes, size_t size);
+
 struct tls_probe_request {
     const struct server_config *server;
     /* Client certificate to show instead of the configured one; "" shows none, NULL the configured one. */
@@ -28,6 +40,16 @@ struct tls_probe_request {
     int least_version, most_version; /* TLS1_2_VERSION; 0: TLS 1.2, and the newest */
     bool is_weak_allowed;            /* SECLEVEL 0, to find out what an old server speaks */
     int64_t deadline;                /* clock_monotonic() */
+    /* A client certificate that lies in no file, instead of the two paths; NULL: the paths. */
+    X509 *certificate;
+    EVP_PKEY *key;
+    const char *ciphers; /* OpenSSL's list for TLS 1.2 and before; NULL: the usual ones */
+    /* This address only; NULL: each address of the host in turn, until one takes the connection. */
+    const struct sockaddr *address;
+    socklen_t address_size;
+    bool is_plain; /* no SSLRequest and no TLS: `converse` at once, in the clear */
+    tls_probe_talk_function *converse;
+    void *context;
 };
 
 struct tls_probe {
@@ -42,7 +64,18 @@ struct tls_probe {
     bool is_certificate_wanted;
     STACK_OF(X509_NAME) * accepted; /* CAs the server accepts; NULL when it named none */
     char version[16];               /* "TLSv1.2" */
+    char cipher[64];                /* "TLS_AES_256_GCM_SHA384"; "" without a handshake */
+    char address[64];               /* "127.0.0.1" or "::1": what was connected to; "" without */
 };
+
+/* Does the certificate carry the name or address as libpq's verify-full would have it? */
+bool tls_name_matches(X509 *certificate, const char *host);
+
+/* The addresses of the host (or hostaddr) in the resolver's order; freed with freeaddrinfo(). `ret_words` on failure.
+ */
+struct addrinfo;
+bool tls_probe_resolve(const struct server_config *server, struct addrinfo **ret_addresses, char *ret_words,
+                       size_t size);
 
 /* Cannot fail: the outcome tells all. */
 void tls_probe_run(const struct tls_probe_request *request, struct tls_probe *ret_probe);

@@ -1,0 +1,58 @@
+#ifndef PGCOFFER_TLS_FINDING_H
+#define PGCOFFER_TLS_FINDING_H
+
+#include "pgcoffer/base/attributes.h"
+#include "pgcoffer/base/error.h"
+
+/*
+ * What can be wrong with a set-up, named by the checks of checks.def, and what was found. `check` prints findings; a
+ * failed backup or receiver puts the same words into its error, so both always agree.
+ */
+enum check_id {
+#define CHECK(group, name, level, probe, needs, sentence) CHECK_ID_##group##_##name,
+#include "pgcoffer/tls/checks.def"
+#undef CHECK
+    CHECK_COUNT,
+    CHECK_ID_NOTHING = CHECK_COUNT
+};
+
+enum check_level {
+    CHECK_LEVEL_FILES,
+    CHECK_LEVEL_NETWORK,
+    CHECK_LEVEL_HANDSHAKE,
+    CHECK_LEVEL_STARTUP,
+    CHECK_LEVEL_LOGIN,
+    CHECK_LEVEL_SHOW,
+    CHECK_LEVEL_SQL,
+    CHECK_LEVEL_STORE,
+    CHECK_LEVEL_DAEMON
+};
+
+struct check_row {
+    enum check_id id;
+    const char *name;  /* "expiry.server" */
+    const char *group; /* "expiry" */
+    enum check_level level;
+    const char *level_word; /* "handshake" */
+    bool is_negative;       /* leaves a line in the server's log; not with --passive */
+    enum check_id needs;
+    const char *sentence;
+};
+extern const struct check_row check_rows[CHECK_COUNT]; /* indexed by enum check_id */
+
+/* By "expiry.server"; false when there is none. */
+bool check_find(const char *name, enum check_id *ret_id);
+
+/* A fault: which check tells it, why it is so, and the line or the command that mends it with the user's own values. */
+struct finding {
+    enum check_id check;
+    char seen[1024];  /* what was measured: certificate, alert, the server's words */
+    char cause[1280]; /* one sentence or two, without "could not connect ..." */
+    char fix[1024];
+};
+
+void finding_seen(struct finding *finding, const char *format, ...) PRINTF_LIKE(2, 3);
+void finding_cause(struct finding *finding, enum check_id check, const char *format, ...) PRINTF_LIKE(3, 4);
+void finding_fix(struct finding *finding, const char *format, ...) PRINTF_LIKE(2, 3);
+
+#endif
