@@ -21,7 +21,8 @@ struct check_run {
     const struct server_config *server; /* request->server */
     struct check_result results[CHECK_COUNT];
     bool is_set[CHECK_COUNT];
-    int64_t patience; /* microseconds for each probe: connect_timeout */
+    bool is_needed[CHECK_COUNT]; /* wanted, or what a wanted one needs */
+    int64_t patience;            /* microseconds for each probe: connect_timeout */
 
     /* ---- what the levels found out, for those behind them; NULL or zero until then ---- */
     STACK_OF(X509) * own;       /* tls_cert_file */
@@ -45,6 +46,10 @@ void check_run_done(struct check_run *run);
 bool check_may(const struct check_run *run, enum check_id id);
 bool check_is_set(const struct check_run *run, enum check_id id);
 bool check_has_failed(const struct check_run *run, enum check_id id);
+/* False when nobody asked for it (--only): a probe that serves no needed check is saved. */
+bool check_is_needed(const struct check_run *run, enum check_id id);
+/* Asked between probes; a level then returns at once, and check_server() tells it. */
+bool check_is_interrupted(const struct check_run *run);
 /* The first call for an id counts; a later FAIL or WARN replaces a PASS, a later FAIL a WARN. */
 void check_pass(struct check_run *run, enum check_id id, const char *seen, ...) PRINTF_LIKE(3, 4);
 void check_skip(struct check_run *run, enum check_id id, const char *reason, ...) PRINTF_LIKE(3, 4);

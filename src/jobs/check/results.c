@@ -1,0 +1,240 @@
+#include <netdb.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "jobs/check/check_internal.h"
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/control/stream.h"
+
+const char *check_state_word(enum check_state state)
+{
+    switch (state) {
+    case CHECK_PASS:
+        return "pass";
+    case CHECK_WARN:
+        return "warn";
+    case CHECK_FAIL:
+        return "fail";
+    case CHECK_SKIP:
+        break;
+    }
+    return "skip";
+}
+
+json_t *check_result_to_json(const char *server, const struct check_result *result)
+{
+    const struct check_row *row = &check_rows[result->id];
+    json_t *object = json_object();
+
+    if (!text_is_empty(server))
+        json_object_set_new(object, "server", control_text(server));
+    json_object_set_new(object, "id", json_string(row->name));
+    json_object_set_new(object, "group", json_string(row->group));
+    json_object_set_new(object, "level", json_string(row->level_word));
+    json_object_set_new(object, "state", json_string(check_state_word(result->state)));
+    json_object_set_new(object, "seen", control_text(result->seen));
+    json_object_set_new(object, "cause", control_text(result->cause));
+    json_object_set_new(object, "fix", control_text(result->fix));
+    return object;
+}
+
+void check_run_done(struct check_run *run)
+{
+    sk_X509_pop_free(run->own, X509_free);
+    sk_X509_pop_free(run->trusted, X509_free);
+    if (run->addresses != NULL)
+        freeaddrinfo(run->addresses);
+    if (run->has_bare)
+        tls_probe_done(&run->bare);
+    if (run->has_shown)
+        tls_probe_done(&run->shown);
+    if (run->has_answer)
+        startup_answer_done(&run->answer);
+    pg_disconnect(run->connection);
+    pg_disconnect(run->database);
+    *run = (struct check_run){0};
+}
+
+bool check_is_set(const struct check_run *run, enum check_id id)
+{
+    return run->is_set[id];
+}
+
+bool check_has_failed(const struct check_run *run, enum check_id id)
+{
+    return run->is_set[id] && run->results[id].state == CHECK_FAIL;
+}
+
+/* A check that a level skipped of its own accord had nothing to look at: that stands in nobody's way. */
+bool check_may(const struct check_run *run, enum check_id id)
+{
+    enum check_id needed = check_rows[id].needs;
+
+    return needed == CHECK_ID_NOTHING || (run->is_set[needed] && run->results[needed].state != CHECK_FAIL);
+}
+
+bool check_is_needed(const struct check_run *run, enum check_id id)
+{
+    return run->is_needed[id];
+}
+
+bool check_is_interrupted(const struct check_run *run)
+{
+    struct pollfd watched = {.fd = run->request->interrupt_fd, .events = POLLIN};
+
+    return watched.fd >= 0 && poll(&watched, 1, 0) > 0;
+}
+
+static int weight(const struct check_run *run, enum check_id id)
+{
+    if (!run->is_set[id])
+        return -1;
+    switch (run->results[id].state) {
+    case CHECK_PASS:
+    case CHECK_SKIP:
+        return 0;
+    case CHECK_WARN:
+        return 1;
+    case CHECK_FAIL:
+        break;
+    }
+    return 2;
+}
+
+/* The result to fill, or NULL when what is there already counts more. */
+static struct check_result *start(struct check_run *run, enum check_id id, enum check_state state, int new_weight)
+{
+    if (id >= CHECK_COUNT || weight(run, id) >= new_weight)
+        return NULL;
+    run->is_set[id] = true;
+    run->results[id] = (struct check_result){.id = id, .state = state};
+    return &run->results[id];
+}
+
+static void fill(char *text, size_t size, const char *words)
+{
+    snprintf(text, size, "%s", words);
+    text_make_printable(text);
+}
+
+void check_pass(struct check_run *run, enum check_id id, const char *seen, ...)
+{
+    struct check_result *result = start(run, id, CHECK_PASS, 0);
+    va_list args;
+
+    if (result == NULL)
+        return;
+    va_start(args, seen);
+    vsnprintf(result->seen, sizeof result->seen, seen, args);
+    va_end(args);
+    text_make_printable(result->seen);
+}
+
+void check_skip(struct check_run *run, enum check_id id, const char *reason, ...)
+{
+    struct check_result *result = start(run, id, CHECK_SKIP, 0);
+    va_list args;
+
+    if (result == NULL)
+        return;
+    va_start(args, reason);
+    vsnprintf(result->seen, sizeof result->seen, reason, args);
+    va_end(args);
+    text_make_printable(result->seen);
+}
+
+static void put_finding(struct check_result *result, const struct finding *finding)
+{
+    if (result == NULL)
+        return;
+    fill(result->seen, sizeof result->seen, finding->seen);
+    fill(result->cause, sizeof result->cause, finding->cause);
+    fill(result->fix, sizeof result->fix, finding->fix);
+}
+
+void check_warn(struct check_run *run, const struct finding *finding)
+{
+    put_finding(start(run, finding->check, CHECK_WARN, 1), finding);
+}
+
+void check_fail(struct check_run *run, const struct finding *finding)
+{
+    put_finding(start(run, finding->check, CHECK_FAIL, 2), finding);
+}
+
+void check_fail_error(struct check_run *run, enum check_id otherwise, const struct error *err)
+{
+    enum check_id id = otherwise;
+
+    if (err->check[0] != '\0' && !check_find(err->check, &id))
+        id = otherwise;
+    struct check_result *result = start(run, id, CHECK_FAIL, 2);
+    if (result == NULL)
+        return;
+    fill(result->seen, sizeof result->seen, err->detail);
+    fill(result->cause, sizeof result->cause, err->message);
+    fill(result->fix, sizeof result->fix, err->hint);
+}
+
+/* The failed check that kept this one from being looked at: through what it needs, else the first one of a level before
+ * it, for what is wrong with the files ends every connection. */
+static enum check_id find_obstacle(const struct check_run *run, enum check_id id)
+{
+    for (enum check_id needed = check_rows[id].needs; needed != CHECK_ID_NOTHING; needed = check_rows[needed].needs)
+        if (check_has_failed(run, needed))
+            return needed;
+    if (check_rows[id].level >= CHECK_LEVEL_STORE)
+        return CHECK_ID_NOTHING;
+    for (enum check_id other = 0; other < CHECK_COUNT && check_rows[other].level <= check_rows[id].level; other++)
+        if (other != id && check_has_failed(run, other))
+            return other;
+    return CHECK_ID_NOTHING;
+}
+
+void check_run_settle(struct check_run *run)
+{
+    /* What was skipped here is no answer to what needs it. */
+    struct check_result skipped[CHECK_COUNT];
+    bool is_new[CHECK_COUNT] = {false};
+
+    for (enum check_id id = 0; id < CHECK_COUNT; id++) {
+        if (run->is_set[id] || check_rows[id].level == CHECK_LEVEL_DAEMON)
+            continue;
+        enum check_id obstacle = find_obstacle(run, id);
+        struct check_result *result = &skipped[id];
+        *result = (struct check_result){.id = id, .state = CHECK_SKIP};
+        is_new[id] = true;
+        if (check_rows[id].is_negative && run->request->options.is_passive)
+            snprintf(result->seen, sizeof result->seen, "left out by --passive");
+        else if (obstacle != CHECK_ID_NOTHING)
+            snprintf(result->seen, sizeof result->seen, "not looked at: %s failed", check_rows[obstacle].name);
+        else
+            snprintf(result->seen, sizeof result->seen, "not reached");
+    }
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (is_new[id]) {
+            run->results[id] = skipped[id];
+            run->is_set[id] = true;
+        }
+}
+
+const char *check_host(const struct check_run *run)
+{
+    const struct settings *settings = &run->server->settings;
+
+    return text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+}
+
+const char *check_setting(const struct check_run *run, const char *name, char ret_text[CHECK_SETTING_SIZE])
+{
+    if (run->request->config != NULL) {
+        snprintf(ret_text, CHECK_SETTING_SIZE, "%s in section [%s]", name, run->server->name);
+        return ret_text;
+    }
+    snprintf(ret_text, CHECK_SETTING_SIZE, "--%s", name);
+    for (char *at = ret_text; *at != '\0'; at++)
+        if (*at == '_')
+            *at = '-';
+    return ret_text;
+}
