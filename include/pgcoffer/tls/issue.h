@@ -22,10 +22,10 @@ struct issue_wish {
     EVP_PKEY *key;            /* of the one it is made for */
     X509 *issuer;             /* NULL: self-signed */
     EVP_PKEY *issuer_key;
-    long days; /* from an hour ago, for clocks that differ */
+    long days; /* from now on, at most as long as the issuer; valid since an hour ago, for clocks that differ */
 };
 bool issue_certificate(const struct issue_wish *wish, X509 **ret_certificate, struct error *err) NODISCARD;
-/* An empty revocation list of that CA. */
+/* An empty revocation list of that CA, number 1; `days` as above. */
 bool issue_revocation_list(X509 *issuer, EVP_PKEY *issuer_key, long days, X509_CRL **ret_list,
                            struct error *err) NODISCARD;
 
