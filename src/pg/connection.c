@@ -186,6 +186,18 @@ static bool attempt_with_password(struct pg_connection *connection, struct conni
     return is_attempted;
 }
 
+static void record_certificate(X509 *certificate, struct pg_certificate *ret_certificate)
+{
+    struct certificate_text text;
+
+    if (certificate == NULL)
+        return;
+    certificate_describe(certificate, &text);
+    snprintf(ret_certificate->subject, sizeof ret_certificate->subject, "%s", text.subject);
+    snprintf(ret_certificate->not_after, sizeof ret_certificate->not_after, "%s", text.not_after_text);
+    snprintf(ret_certificate->fingerprint, sizeof ret_certificate->fingerprint, "%s", text.fingerprint);
+}
+
 static bool record_tls(struct pg_connection *connection, struct error *err)
 {
     struct pg_session *session = &connection->session;
@@ -201,12 +213,9 @@ static bool record_tls(struct pg_connection *connection, struct error *err)
     if ((mode == TLS_VERIFY_FULL || mode == TLS_VERIFY_CA) && !is_verified)
         return error_set(err, ERROR_TLS, "server \"%s\" was connected without a verified certificate",
                          connection->server.name);
-    if (peer != NULL) {
-        struct certificate_text text;
-        certificate_describe(peer, &text);
-        snprintf(session->peer_subject, sizeof session->peer_subject, "%s", text.subject);
-        snprintf(session->peer_not_after, sizeof session->peer_not_after, "%s", text.not_after_text);
-    }
+    record_certificate(peer, &session->peer);
+    /* Asked of the session itself: the files may have been replaced since. */
+    record_certificate(ssl == NULL ? NULL : SSL_get_certificate(ssl), &session->own);
     return true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 
 #include "pg/connection_internal.h"
 #include "pg/copy_message_internal.h"
@@ -201,6 +202,40 @@ bool wal_stream_flush(struct pg_connection *connection, bool *ret_pending, struc
         return pg_result_error(connection, NULL, "could not send feedback to the server", err);
     *ret_pending = left == 1;
     return true;
+}
+
+/* Reads on, unless it takes too long; what libpq could not send yet goes out too. */
+static bool read_until(struct pg_connection *connection, int64_t deadline, const char *doing, struct error *err)
+{
+    int left = PQflush(connection->handle);
+
+    if (left < 0)
+        return pg_result_error(connection, NULL, doing, err);
+    return pg_wait(connection, (short)(left == 0 ? POLLIN : POLLIN | POLLOUT), deadline, doing, err) &&
+           (PQconsumeInput(connection->handle) || pg_result_error(connection, NULL, doing, err));
+}
+
+bool wal_stream_stop(struct pg_connection *connection, int64_t deadline, struct error *err)
+{
+    const char *doing = "could not end the stream in order";
+    char **message = &connection->stream.message;
+    int size = 0;
+
+    if (PQputCopyEnd(connection->handle, NULL) != 1)
+        return pg_result_error(connection, NULL, doing, err);
+    for (PQfreemem(TAKE(*message)); size != -1; PQfreemem(TAKE(*message))) {
+        size = PQgetCopyData(connection->handle, message, 1);
+        if (size < -1)
+            return pg_result_error(connection, NULL, doing, err);
+        if (size == 0 && !read_until(connection, deadline, doing, err))
+            return false;
+    }
+    while (PQisBusy(connection->handle))
+        if (!read_until(connection, deadline, doing, err))
+            return false;
+    PGresult *result SCOPED(scoped_result) = PQgetResult(connection->handle);
+    ExecStatusType status = PQresultStatus(result); /* rows: of a timeline that is over on the server */
+    return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || pg_result_error(connection, result, doing, err);
 }
 
 /* Ends our half of the copy and fetches the row that tells the next timeline. */

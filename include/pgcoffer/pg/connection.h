@@ -18,6 +18,13 @@
  */
 struct pg_connection;
 
+/* A certificate that was shown in the handshake; all "" when there was none. */
+struct pg_certificate {
+    char subject[256];
+    char not_after[32];   /* RFC 3339 */
+    char fingerprint[96]; /* SHA-256, "AB:CD:..." */
+};
+
 /* What the peer is, proved: filled by pg_connect(). */
 struct pg_session {
     int server_version;           /* 150018 */
@@ -25,7 +32,7 @@ struct pg_session {
     bool is_encrypted;
     char tls_version[16]; /* "TLSv1.3" */
     char tls_cipher[64];
-    char peer_subject[256], peer_not_after[32];
+    struct pg_certificate peer, own; /* what the server showed, and what we had ready for it */
 };
 
 /* application_name: "pgcoffer" and what for. interrupt_fd -1: none. Failures: TLS, SERVER, CONFIG, already diagnosed.

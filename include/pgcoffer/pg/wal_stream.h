@@ -52,6 +52,12 @@ bool wal_stream_feedback(struct pg_connection *connection, struct wal_position w
                          bool is_reply_requested, struct error *err) NODISCARD;
 /* *ret_pending: output is left; poll for POLLOUT too. */
 bool wal_stream_flush(struct pg_connection *connection, bool *ret_pending, struct error *err) NODISCARD;
+/*
+ * Ends the stream from our side and in order, so that the server has let go of the slot when this returns: what it had
+ * under way is read and dropped. A server that has not answered by `deadline` (clock_monotonic()) is no longer waited
+ * for. Afterwards the connection is good for pg_disconnect() only.
+ */
+bool wal_stream_stop(struct pg_connection *connection, int64_t deadline, struct error *err) NODISCARD;
 /* After END_OF_TIMELINE or at_end: what comes next. The connection can then be used again. */
 bool wal_stream_finish(struct pg_connection *connection, struct timeline *ret_next,
                        struct wal_position *ret_switched_at, struct error *err) NODISCARD;
