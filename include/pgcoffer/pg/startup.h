@@ -10,11 +10,12 @@
  * libpq gives neither SQLSTATE nor method, and would fall back.
  */
 enum startup_kind {
-    STARTUP_ADMITTED,  /* AuthenticationOk: this is enough to be let in */
-    STARTUP_SCRAM,     /* AuthenticationSASL */
+    STARTUP_ADMITTED,  /* AuthenticationOk: this is enough for pg_hba.conf. When the server refused for another reason
+                          right after that (no such role, no REPLICATION), sqlstate and message tell it. */
+    STARTUP_SCRAM,     /* AuthenticationSASL with one of the two mechanisms */
     STARTUP_CLEARTEXT, /* asks for the password in clear text */
     STARTUP_MD5,
-    STARTUP_OTHER,     /* asks for something else: GSS, SSPI, ...: `method` */
+    STARTUP_OTHER,     /* asks for something else: GSS, SSPI, ...: `method`, and `words`: "GSSAPI" */
     STARTUP_REFUSED,   /* ErrorResponse: sqlstate, message */
     STARTUP_NO_ANSWER, /* no TLS, no handshake, an alert, an end, the deadline: probe.outcome and `words` */
     STARTUP_GARBAGE,   /* an answer that is not PostgreSQL's: `words` */
@@ -46,7 +47,8 @@ void startup_probe(const struct startup_request *request, struct startup_answer 
 void startup_answer_done(struct startup_answer *answer);
 /* "AuthenticationOk", "SCRAM-SHA-256-PLUS, SCRAM-SHA-256", "28000: no pg_hba.conf entry ...": for `seen`. */
 void startup_answer_phrase(const struct startup_answer *answer, char *ret_phrase, size_t size);
-/* An ErrorResponse as pg_connect() would explain it: check, cause and fix by pg/refusals.def. False for any other. */
+/* An ErrorResponse (also one after AuthenticationOk) as pg_connect() would explain it: check, cause and fix by
+ * pg/refusals.def. False without one. */
 bool startup_explain(const struct server_config *server, const struct startup_answer *answer,
                      struct finding *ret_finding);
 
