@@ -70,21 +70,49 @@ bool config_list_has(const char *list, const char *user, const char *const *grou
     return false;
 }
 
+void config_default_settings(struct settings *ret_settings)
+{
+    settings_defaults(ret_settings);
+}
+
+bool config_set(struct settings *settings, const char *name, const char *value, struct error *err)
+{
+    const struct setting *setting = settings_find(name);
+
+    if (setting != NULL)
+        return settings_assign(settings, setting, value, err);
+    error_set(err, ERROR_CONFIG, "there is no setting \"%s\"", name);
+    settings_suggest(name, err);
+    return false;
+}
+
+static void add_if_different(const struct setting *setting, const struct settings *left, const struct settings *right,
+                             char names[CONFIG_TEXT_SIZE])
+{
+    char left_text[CONFIG_TEXT_SIZE];
+    char right_text[CONFIG_TEXT_SIZE];
+
+    settings_value_text(left, setting, left_text);
+    settings_value_text(right, setting, right_text);
+    if (strcmp(left_text, right_text) == 0)
+        return;
+    size_t used = strlen(names);
+    snprintf(names + used, CONFIG_TEXT_SIZE - used, "%s%s", used > 0 ? ", " : "", setting->name);
+}
+
+void config_differences(const struct settings *left, const struct settings *right, char ret_names[CONFIG_TEXT_SIZE])
+{
+    ret_names[0] = '\0';
+    for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++)
+        if (settings_is_in_scope(setting, false))
+            add_if_different(setting, left, right, ret_names);
+}
+
 void config_restart_needed(const struct config *old_config, const struct config *new_config,
                            char ret_names[CONFIG_TEXT_SIZE])
 {
-    char old_text[CONFIG_TEXT_SIZE];
-    char new_text[CONFIG_TEXT_SIZE];
-
     ret_names[0] = '\0';
-    for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++) {
-        if (setting->when != AT_START || !settings_is_in_scope(setting, true))
-            continue;
-        settings_value_text(&old_config->settings, setting, old_text);
-        settings_value_text(&new_config->settings, setting, new_text);
-        if (strcmp(old_text, new_text) == 0)
-            continue;
-        size_t used = strlen(ret_names);
-        snprintf(ret_names + used, CONFIG_TEXT_SIZE - used, "%s%s", used > 0 ? ", " : "", setting->name);
-    }
+    for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++)
+        if (setting->when == AT_START && settings_is_in_scope(setting, true))
+            add_if_different(setting, &old_config->settings, &new_config->settings, ret_names);
 }

@@ -176,8 +176,7 @@ START_TEST(a_server_must_say_where_and_as_whom)
     assert_refuses("[p]\nhost = /run/postgresql\nuser = repl\n" FILES,
                    "c:2: host = /run/postgresql is a Unix socket, which has no TLS",
                    "Give the host name that stands in PostgreSQL's certificate.");
-    assert_refuses("[p]\nhost = a,@abstract\nuser = repl\n" FILES,
-                   "c:2: \"a,@abstract\" is no host name",
+    assert_refuses("[p]\nhost = a,@abstract\nuser = repl\n" FILES, "c:2: \"a,@abstract\" is no host name",
                    "Give one host a server; every further host gets a section of its own.");
     config_free(parse("[p]\nhostaddr = fe80::1%eth0\nuser = repl\ntls_mode = verify-ca\n" FILES));
 }
@@ -218,6 +217,32 @@ START_TEST(a_missing_client_certificate_must_be_stated)
                    "Add the other half, as in: tls_key_file = /etc/pgcoffer/tls/repl.key");
     config_free(parse("[p]\nhost=a\nuser=b\ntls_ca_file=/a\npassword_file=/x\n"));
     config_free(parse("[p]\nhost=a\nuser=b\ntls_ca_file=/a\nallow_insecure=yes\n"));
+}
+END_TEST
+
+START_TEST(settings_can_be_made_without_a_file)
+{
+    struct settings settings, other;
+    char names[CONFIG_TEXT_SIZE];
+    struct error err;
+
+    config_default_settings(&settings);
+    ck_assert_int_eq(settings.port, 5432);
+    ck_assert_int_eq(config_tls_mode(&settings), TLS_VERIFY_FULL);
+    other = settings;
+    ck_assert(config_set(&settings, "port", "5433", &err));
+    /* No text of a value can become another setting. */
+    ck_assert(config_set(&settings, "user", "re\"pl\nallow_insecure = yes", &err));
+    ck_assert_str_eq(settings.user, "re\"pl\nallow_insecure = yes");
+    ck_assert(!settings.allow_insecure);
+    ck_assert(!config_set(&settings, "port", "99999", &err));
+    ck_assert_str_eq(err.message, "\"99999\" is no value for port");
+    ck_assert(!config_set(&settings, "prot", "1", &err));
+    ck_assert_str_eq(err.hint, "Did you mean \"port\"?");
+    config_differences(&settings, &other, names);
+    ck_assert_str_eq(names, "port, user");
+    config_differences(&settings, &settings, names);
+    ck_assert_str_eq(names, "");
 }
 END_TEST
 
@@ -266,6 +291,7 @@ int main(void)
     tcase_add_test(tests, a_server_must_say_where_and_as_whom);
     tcase_add_test(tests, weaker_tls_must_be_stated);
     tcase_add_test(tests, a_missing_client_certificate_must_be_stated);
+    tcase_add_test(tests, settings_can_be_made_without_a_file);
     tcase_add_test(tests, too_many_servers_and_too_many_bytes_are_refused);
     return suite_run("config", tests);
 }

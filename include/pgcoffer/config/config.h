@@ -71,6 +71,11 @@ char *config_to_text(const struct config *config);
 bool config_find_server(const struct config *config, const char *name, const struct server_config **ret_server,
                         struct error *err) NODISCARD;
 enum tls_mode config_tls_mode(const struct settings *settings);
+/* Settings without a file: the defaults, and one value by its row's name, judged as it would be in a file. CONFIG. */
+void config_default_settings(struct settings *ret_settings);
+bool config_set(struct settings *settings, const char *name, const char *value, struct error *err) NODISCARD;
+/* Names of the settings of a server that differ, separated by ", "; "" when none does. */
+void config_differences(const struct settings *left, const struct settings *right, char ret_names[CONFIG_TEXT_SIZE]);
 /* Does the OS user or one of the groups stand in the comma separated list ("name", "@group")? */
 bool config_list_has(const char *list, const char *user, const char *const *groups, size_t group_count);
 /* Names of settings that need a restart and differ, separated by ", "; "" when none does. */
