@@ -269,30 +269,32 @@ static bool connect_as(struct pg_connection *connection, struct conninfo_wish *w
     return accept_session(connection, err);
 }
 
-bool pg_connect(const struct server_config *server, const char *application_name, int interrupt_fd,
-                struct pg_connection **ret_connection, struct error *err)
+bool pg_connect_as(const struct server_config *server, const char *application_name, int interrupt_fd,
+                   struct conninfo_wish *wish, struct pg_connection **ret_connection, struct error *err)
 {
     struct pg_connection *connection SCOPED(scoped_pg_connection) =
         connection_new(server, application_name, interrupt_fd);
-    struct conninfo_wish wish = {.replication = "true", .database = "replication"};
 
-    if (!connect_as(connection, &wish, err))
+    if (!connect_as(connection, wish, err))
         return false;
     *ret_connection = TAKE(connection);
     return true;
 }
 
+bool pg_connect(const struct server_config *server, const char *application_name, int interrupt_fd,
+                struct pg_connection **ret_connection, struct error *err)
+{
+    struct conninfo_wish wish = {.replication = "true", .database = "replication"};
+
+    return pg_connect_as(server, application_name, interrupt_fd, &wish, ret_connection, err);
+}
+
 bool pg_connect_database(const struct pg_connection *like, const char *database, struct pg_connection **ret_connection,
                          struct error *err)
 {
-    struct pg_connection *connection SCOPED(scoped_pg_connection) =
-        connection_new(&like->server, like->application_name, like->interrupt_fd);
     struct conninfo_wish wish = {.replication = "database", .database = database};
 
-    if (!connect_as(connection, &wish, err))
-        return false;
-    *ret_connection = TAKE(connection);
-    return true;
+    return pg_connect_as(&like->server, like->application_name, like->interrupt_fd, &wish, ret_connection, err);
 }
 
 const struct pg_session *pg_session(const struct pg_connection *connection)

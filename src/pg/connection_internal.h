@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_PG_CONNECTION_INTERNAL_H
 #define PGCOFFER_PG_CONNECTION_INTERNAL_H
 
+#include "pg/conninfo_internal.h"
 #include "pgcoffer/pg/connection.h"
 
 /* What START_REPLICATION has under way on this connection; see wal_stream.c. */
@@ -27,6 +28,10 @@ struct pg_connection {
 
 /* Keeps libpq's input buffer small, whatever the server sends. */
 void pg_limit_portions(struct pg_connection *connection);
+
+/* What pg_connect() does, for any kind of connection; application_name and channel_binding of `wish` are set here. */
+bool pg_connect_as(const struct server_config *server, const char *application_name, int interrupt_fd,
+                   struct conninfo_wish *wish, struct pg_connection **ret_connection, struct error *err) NODISCARD;
 
 /* A connection that differs from the usual one: see pg_slot_read(). */
 bool pg_connect_database(const struct pg_connection *like, const char *database, struct pg_connection **ret_connection,

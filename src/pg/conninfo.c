@@ -78,6 +78,7 @@ bool conninfo_build(const struct server_config *server, const struct conninfo_wi
     give(ret_info, known, "dbname", wish->database);
     give(ret_info, known, "replication", wish->replication);
     give(ret_info, known, "application_name", wish->application_name);
+    give(ret_info, known, "options", wish->options);
     give(ret_info, known, "client_encoding", "SQL_ASCII");
     give(ret_info, known, "target_session_attrs", "any");
     give(ret_info, known, "passfile", CONNINFO_NO_FILE);

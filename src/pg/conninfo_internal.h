@@ -20,8 +20,9 @@ struct conninfo {
 
 struct conninfo_wish {
     const char *application_name;
-    const char *replication;     /* "true", or "database" */
+    const char *replication;     /* "true", or "database"; NULL: none, for SQL */
     const char *database;        /* "replication" for a physical connection, as pg_basebackup says */
+    const char *options;         /* "-c name=value ..." for the session; NULL: none */
     const char *password;        /* NULL: none */
     const char *channel_binding; /* "prefer", "require" */
 };

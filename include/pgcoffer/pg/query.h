@@ -5,12 +5,13 @@
 
 /*
  * SQL, where pg_hba.conf lets the role into a database: reading only, for `check`. An ordinary connection by the same
- * rules as pg_connect().
+ * rules as pg_connect(); its transactions are read-only, its search_path is pg_catalog, and no statement may take
+ * longer than connect_timeout.
  */
 bool pg_connect_sql(const struct server_config *server, const char *database, const char *application_name,
                     int interrupt_fd, struct pg_connection **ret_connection, struct error *err) NODISCARD;
 
-/* The rows of one statement; at most 10 000 rows and 4 MiB, more is an error. SERVER. */
+/* The rows of one statement; at most 10 000 rows and 4 MiB, more is an error and ends the connection. SERVER. */
 struct pg_rows;
 bool pg_query(struct pg_connection *connection, const char *statement, struct pg_rows **ret_rows,
               struct error *err) NODISCARD;
