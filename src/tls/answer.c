@@ -6,7 +6,7 @@
 #include "pgcoffer/base/text.h"
 
 #define LINE_MOST         80
-#define BYTES_SHOWN       8
+#define BYTES_SHOWN       4
 #define ERROR_HEADER_SIZE 5
 #define ERROR_LEAST       8
 #define ERROR_MOST        30000 /* libpq's limit: what is longer is an old server's text */
@@ -31,7 +31,8 @@ static void describe_bytes(const uint8_t *bytes, size_t size, char *ret_words, s
 {
     char digits[2 * BYTES_SHOWN + 1];
 
-    text_from_hex_bytes(bytes, size < BYTES_SHOWN ? size : BYTES_SHOWN, digits);
+    /* No more of them than decided, so that the words do not depend on the pieces. */
+    text_from_hex_bytes(bytes, size, digits);
     snprintf(ret_words, words_size, "bytes that begin with 0x%s", digits);
 }
 
@@ -49,7 +50,7 @@ void tls_answer_describe(const uint8_t *bytes, size_t size, char *ret_words, siz
         snprintf(ret_words, words_size, "a TLS record (0x%02x): what listens there speaks TLS from the first byte on",
                  bytes[0]);
     else if (length < 3)
-        describe_bytes(bytes, size, ret_words, words_size);
+        describe_bytes(bytes, length < size ? length + 1 : length, ret_words, words_size);
     else {
         snprintf(ret_words, words_size, "\"%s\"", line);
         for (size_t i = 0; i < sizeof services / sizeof *services; i++)
