@@ -1,0 +1,170 @@
+#include "cli/tls_kit_internal.h"
+
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/tls/certificate.h"
+
+#define MOST_COMMON_NAME 64 /* of X.520 */
+
+static void scoped_bio(BIO **bio)
+{
+    BIO_free(*bio);
+}
+
+static void scoped_list(X509_CRL **list)
+{
+    X509_CRL_free(*list);
+}
+
+/* ---- what is made, as PEM ---- */
+
+static bool take_pem(struct tls_kit *kit, enum tls_kit_part part, BIO *bio, bool is_written, struct error *err)
+{
+    char *bytes = NULL;
+    char words[256];
+    long size = bio != NULL ? BIO_get_mem_data(bio, &bytes) : 0;
+
+    if (is_written && size > 0) {
+        kit->files[part].text = memory_text("%.*s", (int)size, bytes);
+        return true;
+    }
+    certificate_openssl_words(words, sizeof words);
+    return error_set(err, ERROR_TLS, "could not write %s in PEM form: %s", kit->files[part].name, words);
+}
+
+static bool keep_certificate(struct tls_kit *kit, enum tls_kit_part part, X509 *certificate, struct error *err)
+{
+    BIO *bio SCOPED(scoped_bio) = BIO_new(BIO_s_mem());
+
+    return take_pem(kit, part, bio, bio != NULL && PEM_write_bio_X509(bio, certificate) == 1, err);
+}
+
+static bool keep_key(struct tls_kit *kit, enum tls_kit_part part, EVP_PKEY *key, struct error *err)
+{
+    BIO *bio SCOPED(scoped_bio) = BIO_new(BIO_s_mem());
+
+    return take_pem(kit, part, bio,
+                    bio != NULL && PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1, err);
+}
+
+static bool keep_list(struct tls_kit *kit, enum tls_kit_part part, X509_CRL *list, struct error *err)
+{
+    BIO *bio SCOPED(scoped_bio) = BIO_new(BIO_s_mem());
+
+    return take_pem(kit, part, bio, bio != NULL && PEM_write_bio_X509_CRL(bio, list) == 1, err);
+}
+
+/* ---- who signs whom ---- */
+
+struct authority {
+    X509 *certificate;
+    EVP_PKEY *key;
+};
+
+static void authority_done(struct authority *authority)
+{
+    X509_free(authority->certificate);
+    EVP_PKEY_free(authority->key);
+}
+
+/* Two CAs of one name and different keys are hard to tell apart in messages: so each gets a name of its own. */
+static char *name_authority(const char *role)
+{
+    unsigned char number[4] = {0};
+
+    RAND_bytes(number, sizeof number);
+    return memory_text("pgcoffer development %s CA %02X%02X%02X%02X", role, number[0], number[1], number[2], number[3]);
+}
+
+/* `first` is its certificate's part; key and list follow. */
+static bool make_authority(struct tls_kit *kit, const char *role, enum issue_algorithm algorithm,
+                           enum tls_kit_part first, struct authority *ret_authority, struct error *err)
+{
+    char *name SCOPED(scoped_free) = name_authority(role);
+    X509_CRL *list SCOPED(scoped_list) = NULL;
+    struct issue_wish wish = {.purpose = ISSUE_AUTHORITY, .common_name = name, .days = TLS_KIT_AUTHORITY_DAYS};
+
+    if (!issue_key(algorithm, &ret_authority->key, err))
+        return false;
+    wish.key = ret_authority->key;
+    return issue_certificate(&wish, &ret_authority->certificate, err) &&
+           issue_revocation_list(ret_authority->certificate, ret_authority->key, TLS_KIT_AUTHORITY_DAYS, &list, err) &&
+           keep_certificate(kit, first, ret_authority->certificate, err) &&
+           keep_key(kit, first + 1, ret_authority->key, err) && keep_list(kit, first + 2, list, err);
+}
+
+/* `first` is its certificate's part; the key follows. */
+static bool make_leaf(struct tls_kit *kit, struct issue_wish wish, enum issue_algorithm algorithm,
+                      const struct authority *authority, enum tls_kit_part first, struct error *err)
+{
+    EVP_PKEY *key SCOPED(scoped_key) = NULL;
+    X509 *certificate SCOPED(scoped_certificate) = NULL;
+
+    if (!issue_key(algorithm, &key, err))
+        return false;
+    wish.key = key;
+    wish.issuer = authority->certificate;
+    wish.issuer_key = authority->key;
+    return issue_certificate(&wish, &certificate, err) && keep_certificate(kit, first, certificate, err) &&
+           keep_key(kit, first + 1, key, err);
+}
+
+static bool make_all(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
+{
+    struct authority of_server SCOPED(authority_done) = {0};
+    struct authority of_client SCOPED(authority_done) = {0};
+    /* Channel binding takes the digest of the signature on the server's certificate, and Ed25519 has none. */
+    enum issue_algorithm signs_server = wish->algorithm == ISSUE_ED25519 ? ISSUE_EC_P256 : wish->algorithm;
+    /* Whoever connects looks at the alternative names. */
+    const char *first_name = strlen(wish->names[0]) <= MOST_COMMON_NAME ? wish->names[0] : "PostgreSQL";
+    struct issue_wish server = {
+        .purpose = ISSUE_SERVER, .common_name = first_name, .names = wish->names, .days = wish->days};
+    struct issue_wish client = {.purpose = ISSUE_CLIENT, .common_name = wish->user, .days = wish->days};
+
+    return make_authority(kit, "server", signs_server, TLS_KIT_SERVER_CA_CERTIFICATE, &of_server, err) &&
+           make_authority(kit, "client", wish->algorithm, TLS_KIT_CLIENT_CA_CERTIFICATE, &of_client, err) &&
+           make_leaf(kit, server, wish->algorithm, &of_server, TLS_KIT_SERVER_CERTIFICATE, err) &&
+           make_leaf(kit, client, wish->algorithm, &of_client, TLS_KIT_CLIENT_CERTIFICATE, err);
+}
+
+bool tls_kit_make(const struct tls_kit_wish *wish, struct tls_kit **ret_kit, struct error *err)
+{
+    static const char *const names[TLS_KIT_CLIENT_CERTIFICATE] = {
+        [TLS_KIT_SERVER_CA_CERTIFICATE] = "server-ca.crt", [TLS_KIT_SERVER_CA_KEY] = "server-ca.key",
+        [TLS_KIT_SERVER_CA_LIST] = "server-ca.crl",        [TLS_KIT_CLIENT_CA_CERTIFICATE] = "client-ca.crt",
+        [TLS_KIT_CLIENT_CA_KEY] = "client-ca.key",         [TLS_KIT_CLIENT_CA_LIST] = "client-ca.crl",
+        [TLS_KIT_SERVER_CERTIFICATE] = "server.crt",       [TLS_KIT_SERVER_KEY] = "server.key",
+    };
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = memory_new(sizeof *kit);
+
+    for (int part = 0; part < TLS_KIT_CLIENT_CERTIFICATE; part++)
+        kit->files[part].name = memory_copy_text(names[part]);
+    kit->files[TLS_KIT_CLIENT_CERTIFICATE].name = memory_text("%s.crt", wish->user);
+    kit->files[TLS_KIT_CLIENT_KEY].name = memory_text("%s.key", wish->user);
+    for (int part = 0; part < TLS_KIT_CLIENT_CERTIFICATE; part++)
+        if (strcmp(names[part], kit->files[TLS_KIT_CLIENT_CERTIFICATE].name) == 0) {
+            error_set(err, ERROR_USAGE, "--user: the files of \"%s\" would have the names of other files", wish->user);
+            return error_hint(err, "Choose another role than server, server-ca and client-ca.");
+        }
+    if (!make_all(kit, wish, err))
+        return false;
+    *ret_kit = TAKE(kit);
+    return true;
+}
+
+void tls_kit_free(struct tls_kit *kit)
+{
+    if (kit == NULL)
+        return;
+    for (int part = 0; part < TLS_KIT_PARTS; part++) {
+        free(kit->files[part].name);
+        if (kit->files[part].text != NULL)
+            explicit_bzero(kit->files[part].text, strlen(kit->files[part].text));
+        free(kit->files[part].text);
+    }
+    free(kit);
+}

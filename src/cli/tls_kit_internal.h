@@ -1,0 +1,69 @@
+#ifndef PGCOFFER_CLI_TLS_KIT_INTERNAL_H
+#define PGCOFFER_CLI_TLS_KIT_INTERNAL_H
+
+#include "pgcoffer/base/json.h"
+#include "pgcoffer/tls/issue.h"
+
+struct invocation;
+
+/*
+ * The development PKI of `tls init`: made in memory, then written into a directory that is missing or empty. The server
+ * CA and the client CA are two, so that a stolen server key mints no logins.
+ */
+enum tls_kit_part {
+    TLS_KIT_SERVER_CA_CERTIFICATE,
+    TLS_KIT_SERVER_CA_KEY,
+    TLS_KIT_SERVER_CA_LIST,
+    TLS_KIT_CLIENT_CA_CERTIFICATE,
+    TLS_KIT_CLIENT_CA_KEY,
+    TLS_KIT_CLIENT_CA_LIST,
+    TLS_KIT_SERVER_CERTIFICATE,
+    TLS_KIT_SERVER_KEY,
+    TLS_KIT_CLIENT_CERTIFICATE,
+    TLS_KIT_CLIENT_KEY,
+    TLS_KIT_PARTS
+};
+
+#define TLS_KIT_AUTHORITY_DAYS 3650
+
+struct tls_kit_wish {
+    const char *const *names; /* of the server, until NULL */
+    const char *user;
+    long days; /* of the server's and the client's certificate; the CAs and their lists last TLS_KIT_AUTHORITY_DAYS */
+    enum issue_algorithm algorithm;
+};
+
+struct tls_kit_file {
+    char *name; /* "server.key" */
+    char *text; /* PEM */
+};
+struct tls_kit {
+    struct tls_kit_file files[TLS_KIT_PARTS];
+};
+
+/* Keys and signatures; nothing is written yet. TLS. */
+bool tls_kit_make(const struct tls_kit_wish *wish, struct tls_kit **ret_kit, struct error *err) NODISCARD;
+void tls_kit_free(struct tls_kit *kit); /* NULL is fine; wipes the keys */
+static inline void scoped_tls_kit(struct tls_kit **kit)
+{
+    tls_kit_free(*kit);
+}
+
+/* ---- tls_kit_files.c ---- */
+/* Before the keys are made: is the directory missing or empty? USAGE that names what lies there. */
+bool tls_kit_check_directory(const char *directory, struct error *err) NODISCARD;
+/*
+ * All files or, after an error, none: 0600 in a directory of 0700, durable, and no name that was there before is
+ * replaced. A crash leaves whole files only, beside such that end in ".tmp".
+ */
+bool tls_kit_write(const struct tls_kit *kit, const char *directory, struct error *err) NODISCARD;
+
+/* ---- tls_init_lines.c ---- */
+/* Free of links when it exists; malloc'd. */
+char *tls_init_absolute_path(const char *directory) NEVER_NULL;
+/* {"directory","files":[{"path","for","what"}],"postgresql_conf":[LINE...],"pg_hba_conf","sql","pgcoffer_conf",
+ * "copy_commands","renewal_commands"}: a new reference. */
+json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory);
+void tls_init_print(const struct invocation *invocation, const json_t *data);
+
+#endif
