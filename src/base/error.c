@@ -95,6 +95,12 @@ bool error_hint(struct error *err, const char *format, ...)
     return false;
 }
 
+bool error_check(struct error *err, const char *name)
+{
+    snprintf(err->check, sizeof err->check, "%s", name);
+    return false;
+}
+
 int error_exit_status(const struct error *err)
 {
     return kinds[err->kind].exit_status;

@@ -70,9 +70,9 @@ bool control_send_error(struct control_stream *stream, const struct error *failu
 
 json_t *control_error_to_json(const struct error *failure)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "event", "error", "kind", error_kind_word(failure->kind), "message",
-                     control_text(failure->message), "detail", control_text(failure->detail), "hint",
-                     control_text(failure->hint));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "event", "error", "kind", error_kind_word(failure->kind),
+                     "message", control_text(failure->message), "detail", control_text(failure->detail), "hint",
+                     control_text(failure->hint), "check", control_text(failure->check));
 }
 
 bool control_error_from_json(const json_t *message, struct error *err)
@@ -81,6 +81,7 @@ bool control_error_from_json(const json_t *message, struct error *err)
     const char *text = json_text_or_null(message, "message");
     const char *detail = json_text_or_null(message, "detail");
     const char *hint = json_text_or_null(message, "hint");
+    const char *check = json_text_or_null(message, "check");
     enum error_kind known = kind != NULL ? error_kind_from_word(kind) : ERROR_FAILED;
 
     error_set(err, known != ERROR_NONE ? known : ERROR_FAILED, "%s", text != NULL ? text : "failed without a message");
@@ -88,6 +89,8 @@ bool control_error_from_json(const json_t *message, struct error *err)
         error_detail(err, "%s", detail);
     if (hint != NULL)
         error_hint(err, "%s", hint);
+    if (check != NULL)
+        error_check(err, check);
     return false;
 }
 

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "pgcoffer/config/config.h"
+#include "pgcoffer/tls/finding.h"
 
 /*
  * libpq gives no SQLSTATE for a refused connection as a field, but prints it when the connection's verbosity is
@@ -19,5 +19,10 @@ void refusal_clean_words(const char *libpq_words, char ret_words[REFUSAL_WORDS_S
  */
 bool refusal_explain(const struct server_config *server, const char *words, const char *sqlstate,
                      bool *ret_is_explained, struct error *err);
+
+/* The row of refusals.def that fits as a finding, `seen` being the words; false when none fits. For words that did not
+ * come through libpq. */
+bool refusal_find(const struct server_config *server, const char *words, const char *sqlstate,
+                  struct finding *ret_finding);
 
 #endif

@@ -42,6 +42,7 @@ bool error_set_kind_errno(struct error *err, enum error_kind kind, const char *f
 bool error_wrap(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 bool error_detail(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 bool error_hint(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+bool error_check(struct error *err, const char *name);
 
 int error_exit_status(const struct error *err);
 const char *error_kind_word(enum error_kind kind);

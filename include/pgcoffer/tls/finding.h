@@ -3,6 +3,7 @@
 
 #include "pgcoffer/base/attributes.h"
 #include "pgcoffer/base/error.h"
+#include "pgcoffer/config/config.h"
 
 /*
  * What can be wrong with a set-up, named by the checks of checks.def, and what was found. `check` prints findings; a
@@ -48,11 +49,31 @@ struct finding {
     enum check_id check;
     char seen[1024];  /* what was measured: certificate, alert, the server's words */
     char cause[1280]; /* one sentence or two, without "could not connect ..." */
-    char fix[1024];
+    char fix[1024];   /* sentences too */
 };
 
 void finding_seen(struct finding *finding, const char *format, ...) PRINTF_LIKE(2, 3);
 void finding_cause(struct finding *finding, enum check_id check, const char *format, ...) PRINTF_LIKE(3, 4);
 void finding_fix(struct finding *finding, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * The finding as the error of a failed connection: message `could not connect to server "primary" (db1 port 5432): the
+ * cause (libpq: its words)`, detail what was seen, hint the fix, and its check. `libpq_words` may be "". Always returns
+ * false. finding_from_error() takes such an error apart again, or one whose message is the cause alone; false when it
+ * names no check.
+ */
+bool finding_to_error(const struct finding *finding, const struct server_config *server, enum error_kind kind,
+                      const char *libpq_words, struct error *err);
+bool finding_from_error(const struct error *err, struct finding *ret_finding);
+
+/*
+ * Where the operator changes a setting: "tls_cert_file in section [primary]", or "--tls-cert-file" when the server has
+ * no section because everything came from the command line.
+ */
+#define TLS_SETTING_NAME_SIZE 128
+const char *tls_setting_name(const struct server_config *server, const char *setting,
+                             char ret_text[TLS_SETTING_NAME_SIZE]);
+/* The host as the operator knows it: host, else hostaddr. */
+const char *tls_host_name(const struct server_config *server);
 
 #endif

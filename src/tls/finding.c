@@ -1,0 +1,169 @@
+#include "pgcoffer/tls/finding.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pgcoffer/base/text.h"
+
+#define BEFORE_SERVER "could not connect to server"
+#define BEFORE_WORDS  " (libpq: "
+
+#define WORD_FILES     "files"
+#define WORD_NETWORK   "network"
+#define WORD_HANDSHAKE "handshake"
+#define WORD_STARTUP   "startup"
+#define WORD_LOGIN     "login"
+#define WORD_SHOW      "show"
+#define WORD_SQL       "sql"
+#define WORD_STORE     "store"
+#define WORD_DAEMON    "daemon"
+
+enum probe_kind { POSITIVE, NEGATIVE };
+
+const struct check_row check_rows[CHECK_COUNT] = {
+#define CHECK(row_group, row_name, row_level, row_probe, row_needs, row_sentence)                                      \
+    [CHECK_ID_##row_group##_##row_name] = {                                                                            \
+        .id = CHECK_ID_##row_group##_##row_name,                                                                       \
+        .name = #row_group "." #row_name,                                                                              \
+        .group = #row_group,                                                                                           \
+        .level = CHECK_LEVEL_##row_level,                                                                              \
+        .level_word = WORD_##row_level,                                                                                \
+        .is_negative = (row_probe) == NEGATIVE,                                                                        \
+        .needs = CHECK_ID_##row_needs,                                                                                 \
+        .sentence = (row_sentence),                                                                                    \
+    },
+#include "pgcoffer/tls/checks.def"
+#undef CHECK
+};
+
+bool check_find(const char *name, enum check_id *ret_id)
+{
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (strcmp(check_rows[id].name, name) == 0) {
+            *ret_id = id;
+            return true;
+        }
+    return false;
+}
+
+void finding_seen(struct finding *finding, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(finding->seen, sizeof finding->seen, format, args);
+    va_end(args);
+    text_make_printable(finding->seen);
+}
+
+void finding_cause(struct finding *finding, enum check_id check, const char *format, ...)
+{
+    va_list args;
+
+    finding->check = check;
+    va_start(args, format);
+    vsnprintf(finding->cause, sizeof finding->cause, format, args);
+    va_end(args);
+    text_make_printable(finding->cause);
+}
+
+void finding_fix(struct finding *finding, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(finding->fix, sizeof finding->fix, format, args);
+    va_end(args);
+    text_make_printable(finding->fix);
+}
+
+/* Is the first word a plain one, whose capital only marks the beginning of the sentence? */
+static bool begins_with_plain_word(const char *text)
+{
+    size_t length = strspn(text + (text[0] != '\0'), "abcdefghijklmnopqrstuvwxyz");
+    char after = text[0] == '\0' ? '\0' : text[1 + length];
+
+    return isalpha((unsigned char)text[0]) && (after == ' ' || after == '\'');
+}
+
+/* A sentence inside a message begins in lower case and has no full stop. */
+static void make_clause(const char *sentence, char *ret_clause, size_t size)
+{
+    snprintf(ret_clause, size, "%s", sentence);
+    size_t length = strlen(ret_clause);
+    if (length > 0 && ret_clause[length - 1] == '.')
+        ret_clause[length - 1] = '\0';
+    if (begins_with_plain_word(ret_clause))
+        ret_clause[0] = (char)tolower((unsigned char)ret_clause[0]);
+}
+
+static void make_sentence(const char *clause, size_t length, char *ret_sentence, size_t size)
+{
+    if (length + 2 > size)
+        length = size - 2;
+    snprintf(ret_sentence, size, "%.*s%s", (int)length, clause, length > 0 && clause[length - 1] != '.' ? "." : "");
+    if (begins_with_plain_word(ret_sentence))
+        ret_sentence[0] = (char)toupper((unsigned char)ret_sentence[0]);
+}
+
+bool finding_to_error(const struct finding *finding, const struct server_config *server, enum error_kind kind,
+                      const char *libpq_words, struct error *err)
+{
+    bool has_words = !text_is_empty(libpq_words);
+    char clause[sizeof finding->cause], name[sizeof server->name + 4] = "";
+
+    make_clause(finding->cause, clause, sizeof clause);
+    if (server->name[0] != '\0')
+        snprintf(name, sizeof name, " \"%s\"", server->name);
+    error_set(err, kind, BEFORE_SERVER "%s (%s port %ld): %s%s%s%s", name, tls_host_name(server), server->settings.port,
+              clause, has_words ? BEFORE_WORDS : "", has_words ? libpq_words : "", has_words ? ")" : "");
+    text_make_printable(err->message);
+    error_detail(err, "%s", finding->seen);
+    error_hint(err, "%s", finding->fix);
+    return error_check(err, check_rows[finding->check].name);
+}
+
+bool finding_from_error(const struct error *err, struct finding *ret_finding)
+{
+    const char *clause = err->message, *server = strstr(err->message, BEFORE_SERVER);
+    struct finding finding = {0};
+
+    if (!check_find(err->check, &finding.check))
+        return false;
+    if (server != NULL) {
+        const char *after_port = strstr(server, "): "), *after_name = strstr(server, ": ");
+        bool has_port = after_port != NULL && after_port < after_name;
+        if (after_name != NULL)
+            clause = has_port ? after_port + strlen("): ") : after_name + strlen(": ");
+    }
+    const char *words = strstr(clause, BEFORE_WORDS);
+    make_sentence(clause, words == NULL ? strlen(clause) : (size_t)(words - clause), finding.cause,
+                  sizeof finding.cause);
+    finding_seen(&finding, "%s", err->detail);
+    finding_fix(&finding, "%s", err->hint);
+    *ret_finding = finding;
+    return true;
+}
+
+const char *tls_setting_name(const struct server_config *server, const char *setting,
+                             char ret_text[TLS_SETTING_NAME_SIZE])
+{
+    if (server->name[0] != '\0') {
+        snprintf(ret_text, TLS_SETTING_NAME_SIZE, "%s in section [%s]", setting, server->name);
+        return ret_text;
+    }
+    snprintf(ret_text, TLS_SETTING_NAME_SIZE, "--%s", setting);
+    for (char *at = ret_text; *at != '\0'; at++)
+        if (*at == '_')
+            *at = '-';
+    return ret_text;
+}
+
+const char *tls_host_name(const struct server_config *server)
+{
+    const struct settings *settings = &server->settings;
+
+    return text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+}
