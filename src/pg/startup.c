@@ -142,3 +142,16 @@ void startup_answer_phrase(const struct startup_answer *answer, char *ret_phrase
     }
     snprintf(ret_phrase, size, "%s", words);
 }
+
+bool startup_explain(const struct server_config *server, const struct startup_answer *answer,
+                     struct finding *ret_finding)
+{
+    char words[STARTUP_TEXT_SIZE + 32];
+
+    if (answer->message[0] == '\0' || (answer->kind != STARTUP_REFUSED && answer->kind != STARTUP_ADMITTED))
+        return false;
+    /* As libpq would write it. */
+    snprintf(words, sizeof words, "%s%s%s", answer->severity, answer->severity[0] == '\0' ? "" : ":  ",
+             answer->message);
+    return refusal_find(server, words, answer->sqlstate, ret_finding);
+}
