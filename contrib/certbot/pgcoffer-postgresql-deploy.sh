@@ -150,7 +150,8 @@ fi
 fresh=''
 
 if [ "$settings" = down ]; then
-    end 3 "the new certificate is in \"$directory/current\", but PostgreSQL could not be asked to load it; it will when it starts"
+    end 3 "the certificate is in \"$directory/current\", but PostgreSQL could not be asked to load it; if it is configured for" \
+        "$directory/current/server.crt and server.key, it will when it starts"
 fi
 if [ "$settings" != "$in_use" ]; then
     say "the certificate is in \"$directory/current\"; make PostgreSQL use it with these lines in postgresql.conf, and reload:"

@@ -1,29 +1,77 @@
-"""Every command of the tutorial, as it is printed there."""
+"""Every command of the tutorials, as it is printed there, each chapter from a bare cluster."""
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+
+import pytest
 
 from harness.scratch import as_user, free_port, make_folder
 
-TUTORIALS = pathlib.Path(__file__).parents[2] / "doc" / "tutorial"
+PROJECT = pathlib.Path(__file__).parents[2]
+TUTORIALS = PROJECT / "doc" / "tutorial"
+CHAPTERS = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.md"))
+CHECK = re.compile(r"^(pgcoffer -c pgcoffer.conf check primary)$", re.M)
+# What a chapter starts and does not stop, when it fails half-way.
+STOP = """trap 'for pid in ~/practice/*/postmaster.pid; do
+    [ ! -e $pid ] || pg_ctl -D $(dirname $pid) -m immediate stop
+done; kill $(jobs -p) 2>/dev/null || true' EXIT
+"""
 
 
-def commands(name):
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", (TUTORIALS / name).read_text(), re.S | re.M))
+def commands(chapter):
+    """Its sh blocks, with ports of their own; each whole check is also told as JSON, one line each in ~/checks."""
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", (TUTORIALS / f"{chapter}.md").read_text(), re.S | re.M))
+    ports = {}
+    script = re.sub(r"\b543[0-9]\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
+    return CHECK.sub(r"\1\n\1 --json | tr -d '\\n' >> ~/checks; echo >> ~/checks", script)
 
 
-def test_first_backup(folder, programs):
-    home = make_folder(folder / "home", 0o755)
-    script = commands("01-first-backup.md").replace("5433", str(free_port())).replace("5434", str(free_port()))
-    stop = ("trap 'for data in server by-hand; do [ ! -e ~/practice/$data/postmaster.pid ] || "
-            "pg_ctl -D ~/practice/$data -m immediate stop; done; kill $(jobs -p) 2>/dev/null || true' EXIT\n")
-    done = subprocess.run(as_user(["bash", "-euo", "pipefail", "-c", stop + script]), capture_output=True, text=True, timeout=240,
-                          stdin=subprocess.DEVNULL, cwd=home,
-                          env={**os.environ, "HOME": str(home), "PATH": f"{programs}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
-    log = home / "practice" / "pgcofferd.log"
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:] + (log.read_text()[-2000:] if log.exists() else "")
-    assert (home / "practice" / "counted").read_text() == "12345\n"
-    assert (home / "practice" / "counted-by-hand").read_text() == "12345\n"
-    assert "TLSv1.3" in done.stdout and "/CN=repl" in done.stdout
+@pytest.fixture
+def follow(folder, programs):
+    """follow(chapter) runs it as somebody who types all of it into one shell; gives what was printed, and the folder."""
+    def run(chapter):
+        home = make_folder(folder / "home", 0o755)
+        tools = make_folder(folder / "bin", 0o755)
+        shutil.copy(PROJECT / "contrib" / "certbot" / "pgcoffer-postgresql-deploy.sh", tools)
+        done = subprocess.run(as_user(["bash", "-euo", "pipefail", "-c", STOP + commands(chapter)]), capture_output=True,
+                              text=True, timeout=240, stdin=subprocess.DEVNULL, cwd=home,
+                              env={**os.environ, "HOME": str(home), "PATH": f"{programs}:{tools}:/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
+        log = home / "practice" / "pgcofferd.log"
+        assert done.returncode == 0, (done.stdout[-6000:] + done.stderr[-3000:]
+                                      + (log.read_text()[-2000:] if log.exists() else ""))
+        return done.stdout, home / "practice"
+    return run
+
+
+def test_first_backup(follow):
+    printed, practice = follow("01-first-backup")
+    assert (practice / "counted").read_text() == "12345\n"
+    assert (practice / "counted-by-hand").read_text() == "12345\n"
+    assert "TLSv1.3" in printed and "/CN=repl" in printed
+
+
+@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if not chapter.startswith("01")])
+def test_chapter_ends_with_a_backup_and_nothing_to_complain_about(follow, chapter):
+    _, practice = follow(chapter)
+    checks = [json.loads(line)["checks"] for line in (practice.parent / "checks").read_text().splitlines()]
+    assert checks
+    for results in checks:
+        assert [result for result in results if result["state"] not in ("pass", "skip")] == []
+        assert [result for result in results if result["state"] == "skip" and not result["seen"]] == []
+        states = {result["id"]: result["state"] for result in results}
+        assert {states[name] for name in ("replication.login", "identity.accepted", "backup.newest", "receiver.streaming")} == {"pass"}
+
+
+def test_every_public_tutorial_and_every_chapter_has_its_row():
+    page = (TUTORIALS / "README.md").read_text()
+    assert set(re.findall(r"\((\d\d-[a-z-]+)\.md\)", page)) == set(CHAPTERS)
+
+
+def test_chapters_name_only_pages_that_exist():
+    for page in TUTORIALS.glob("*.md"):
+        for name in re.findall(r"\b\d\d-[a-z-]+\.md", page.read_text()):
+            assert (TUTORIALS / name).exists(), f"{page.name}: {name}"
