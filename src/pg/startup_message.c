@@ -1,5 +1,6 @@
 #include "pg/startup_message_internal.h"
 
+#include "pg/error_response_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/answer.h"
 
@@ -50,15 +51,14 @@ bool startup_message_build(const char *user, const char *database, int protocol_
 
 /* ---- the server's ---- */
 
-static bool reject(struct startup_answer *answer, const char *words)
+bool startup_message_reject(struct startup_answer *answer, const char *words)
 {
     answer->kind = STARTUP_GARBAGE;
     snprintf(answer->words, sizeof answer->words, "%s", words);
     return false;
 }
 
-/* Takes a NUL-terminated text from the front; NULL when it does not end within the bytes. */
-static const char *take_text(const uint8_t **bytes, size_t *size)
+const char *startup_message_take_text(const uint8_t **bytes, size_t *size)
 {
     const char *text = (const char *)*bytes;
     const uint8_t *end = *size == 0 ? NULL : memchr(*bytes, '\0', *size);
@@ -70,54 +70,14 @@ static const char *take_text(const uint8_t **bytes, size_t *size)
     return text;
 }
 
-static void keep(const char *text, char *ret_text, size_t size)
-{
-    snprintf(ret_text, size, "%s", text);
-    text_make_printable(ret_text);
-}
-
-static bool is_sqlstate(const char *text)
-{
-    return strlen(text) == 5 && strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5;
-}
-
-static void keep_field(char code, const char *text, struct startup_answer *answer)
-{
-    if (code == 'V' || (code == 'S' && answer->severity[0] == '\0'))
-        keep(text, answer->severity, sizeof answer->severity);
-    else if (code == 'C' && is_sqlstate(text))
-        keep(text, answer->sqlstate, sizeof answer->sqlstate);
-    else if (code == 'M')
-        keep(text, answer->message, sizeof answer->message);
-    else if (code == 'D')
-        keep(text, answer->detail, sizeof answer->detail);
-    else if (code == 'H')
-        keep(text, answer->hint, sizeof answer->hint);
-}
-
-/* ErrorResponse: a code and a text for each field, and a NUL behind the last. */
-static bool take_error(const uint8_t *bytes, size_t size, struct startup_answer *answer)
-{
-    while (size > 0 && bytes[0] != '\0') {
-        char code = (char)*bytes++;
-        size--;
-        const char *text = take_text(&bytes, &size);
-        if (text == NULL)
-            return reject(answer, "an ErrorResponse with a field that does not end");
-        keep_field(code, text, answer);
-    }
-    return size == 1 || reject(answer, size == 0 ? "an ErrorResponse that does not end"
-                                                 : "an ErrorResponse with bytes behind its end");
-}
-
 static bool take_mechanisms(const uint8_t *bytes, size_t size, struct startup_answer *answer)
 {
     size_t used = 0;
 
     for (;;) {
-        const char *mechanism = take_text(&bytes, &size);
+        const char *mechanism = startup_message_take_text(&bytes, &size);
         if (mechanism == NULL)
-            return reject(answer, "an AuthenticationSASL whose list does not end");
+            return startup_message_reject(answer, "an AuthenticationSASL whose list does not end");
         if (mechanism[0] == '\0')
             break;
         answer->has_scram = answer->has_scram || strcmp(mechanism, "SCRAM-SHA-256") == 0;
@@ -128,7 +88,7 @@ static bool take_mechanisms(const uint8_t *bytes, size_t size, struct startup_an
     }
     text_make_printable(answer->words);
     answer->kind = answer->has_scram || answer->has_scram_plus ? STARTUP_SCRAM : STARTUP_OTHER;
-    return size == 0 || reject(answer, "an AuthenticationSASL with bytes behind its list");
+    return size == 0 || startup_message_reject(answer, "an AuthenticationSASL with bytes behind its list");
 }
 
 static void name_method(struct startup_answer *answer)
@@ -148,7 +108,7 @@ static void name_method(struct startup_answer *answer)
 static bool take_authentication(const uint8_t *bytes, size_t size, struct startup_answer *answer)
 {
     if (size < 4)
-        return reject(answer, "an authentication request that is too short");
+        return startup_message_reject(answer, "an authentication request that is too short");
     answer->method = (int)read_number(bytes);
     bytes += 4;
     size -= 4;
@@ -156,7 +116,7 @@ static bool take_authentication(const uint8_t *bytes, size_t size, struct startu
         return take_mechanisms(bytes, size, answer);
     if (size != (answer->method == MD5 ? 4 : 0) &&
         (answer->method == AUTHENTICATION_OK || answer->method == CLEARTEXT || answer->method == MD5))
-        return reject(answer, "an authentication request of the wrong length");
+        return startup_message_reject(answer, "an authentication request of the wrong length");
     if (answer->method == AUTHENTICATION_OK)
         answer->kind = STARTUP_ADMITTED;
     else if (answer->method == CLEARTEXT || answer->method == MD5)
@@ -172,42 +132,22 @@ static bool take_authentication(const uint8_t *bytes, size_t size, struct startu
 static bool take_negotiation(const uint8_t *bytes, size_t size, struct startup_answer *answer)
 {
     if (size < 8 || answer->has_negotiated)
-        return reject(answer, "a NegotiateProtocolVersion of the wrong length, or a second one");
+        return startup_message_reject(answer, "a NegotiateProtocolVersion of the wrong length, or a second one");
     uint32_t version = read_number(bytes);
     uint32_t count = read_number(bytes + 4);
     bytes += 8;
     size -= 8;
     for (uint32_t i = 0; i < count; i++)
-        if (take_text(&bytes, &size) == NULL)
-            return reject(answer, "a NegotiateProtocolVersion whose list does not end");
+        if (startup_message_take_text(&bytes, &size) == NULL)
+            return startup_message_reject(answer, "a NegotiateProtocolVersion whose list does not end");
     if (size != 0)
-        return reject(answer, "a NegotiateProtocolVersion with bytes behind its list");
+        return startup_message_reject(answer, "a NegotiateProtocolVersion with bytes behind its list");
     /* The protocol's description says the minor version; servers send both halves. */
     if (version >> 16 != 0 && version >> 16 != 3)
-        return reject(answer, "a NegotiateProtocolVersion of another protocol");
+        return startup_message_reject(answer, "a NegotiateProtocolVersion of another protocol");
     answer->has_negotiated = true;
     answer->negotiated_minor = (int)(version & 0xffff);
     return true;
-}
-
-/* Before protocol 3 an error was 'E' and a text; a server that cannot fork, and some poolers, still send it so. */
-static void take_old_error(const uint8_t *bytes, size_t size, struct startup_answer *answer)
-{
-    char text[STARTUP_TEXT_SIZE];
-
-    while (size > 0 && (bytes[size - 1] == '\n' || bytes[size - 1] == '\0'))
-        size--;
-    snprintf(text, sizeof text, "%.*s", (int)size, (const char *)bytes);
-    text_make_printable(text);
-    const char *words = strstr(text, ":  ");
-    size_t severity_size = words == NULL ? 0 : (size_t)(words - text);
-    if (severity_size > 0 && severity_size < sizeof answer->severity) {
-        snprintf(answer->severity, sizeof answer->severity, "%.*s", (int)severity_size, text);
-        words += strlen(":  ");
-    } else
-        words = text;
-    snprintf(answer->message, sizeof answer->message, "%s", words);
-    answer->kind = STARTUP_REFUSED;
 }
 
 /* ---- one message after the other ---- */
@@ -248,7 +188,7 @@ static enum startup_step take_late_message(uint8_t type, const uint8_t *bytes, s
 {
     struct startup_answer later = *answer;
 
-    if (type == 'E' && take_error(bytes, size, &later))
+    if (type == 'E' && error_response_read(bytes, size, &later))
         *answer = later;
     return type == 'E' || type == 'Z' ? STARTUP_STEP_END : STARTUP_STEP_ADMITTED;
 }
@@ -264,7 +204,7 @@ static enum startup_step take_message(struct startup_reader *reader, uint8_t typ
         return take_negotiation(bytes, size, answer) ? STARTUP_STEP_MORE : STARTUP_STEP_END;
     if (type == 'E') {
         answer->kind = STARTUP_REFUSED;
-        take_error(bytes, size, answer);
+        error_response_read(bytes, size, answer);
         return STARTUP_STEP_END;
     }
     reader->is_admitted = take_authentication(bytes, size, answer) && answer->kind == STARTUP_ADMITTED;
@@ -290,7 +230,8 @@ static enum startup_step judge(struct startup_reader *reader, struct startup_ans
         case SHAPE_OLD_ERROR:
             if (memchr(bytes, '\0', size) == NULL)
                 return STARTUP_STEP_MORE;
-            take_old_error(bytes + 1, (size_t)((const uint8_t *)memchr(bytes, '\0', size) - bytes) - 1, answer);
+            error_response_read_old(bytes + 1, (size_t)((const uint8_t *)memchr(bytes, '\0', size) - bytes) - 1,
+                                    answer);
             return STARTUP_STEP_END;
         case SHAPE_MESSAGE:
             break;
@@ -316,7 +257,7 @@ enum startup_step startup_message_feed(struct startup_reader *reader, const uint
     if (step == STARTUP_STEP_END || size < room)
         return step;
     if (!reader->is_admitted)
-        reject(answer, "more than 64 kB before any decision");
+        startup_message_reject(answer, "more than 64 kB before any decision");
     return STARTUP_STEP_END;
 }
 
@@ -332,7 +273,7 @@ bool startup_message_end(struct startup_reader *reader, struct startup_answer *a
         refuse_foreign(bytes, size, answer);
         return true;
     case SHAPE_OLD_ERROR:
-        take_old_error(bytes + 1, size - 1, answer);
+        error_response_read_old(bytes + 1, size - 1, answer);
         return true;
     case SHAPE_MORE:
     case SHAPE_MESSAGE:

@@ -36,4 +36,9 @@ enum startup_step startup_message_feed(struct startup_reader *reader, const uint
 bool startup_message_end(struct startup_reader *reader, struct startup_answer *answer);
 void startup_message_done(struct startup_reader *reader);
 
+/* For all that look into a message. Takes a NUL-terminated text from the front; NULL when it does not end. */
+const char *startup_message_take_text(const uint8_t **bytes, size_t *size);
+/* The answer becomes garbage, for this reason; returns false. */
+bool startup_message_reject(struct startup_answer *answer, const char *words);
+
 #endif
