@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli_internal.h"
+#include "cli/check_internal.h"
 #include "pgcoffer/base/text.h"
 
 #define RECOVERY_PATH "pg_wal/RECOVERY" /* PostgreSQL's %p: pg_wal/RECOVERYXLOG or pg_wal/RECOVERYHISTORY */
@@ -15,6 +15,7 @@
 #define FUNCTION_OF_LOCAL(id)   [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_AT_ONCE(id) [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_JOB(id)     [COMMAND_ID_##id] = command_##id,
+#define FUNCTION_OF_ERRAND(id)  [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_SESSION(id) [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_WIRE(id)
 
@@ -36,6 +37,16 @@ static bool is_for_recovery(const struct invocation *invocation, int argc, char 
         if (strcmp(argv[i], commands[COMMAND_ID_wal_get].words) == 0 || text_starts_with(argv[i], RECOVERY_PATH))
             return true;
     return false;
+}
+
+/* A monitoring system reads the standard output, and 0 to 3 as the status. */
+static bool is_for_monitoring(const struct invocation *invocation, int argc, char **argv)
+{
+    bool is_found = invocation_has(invocation, OPTION_ID_nagios);
+
+    for (int i = 1; i < argc && !is_found; i++)
+        is_found = strcmp(argv[i], "--nagios") == 0;
+    return is_found && (invocation->command == COMMAND_ID_check || invocation->command == COMMAND_COUNT);
 }
 
 static void print_version(const struct invocation *invocation)
@@ -80,6 +91,11 @@ int cli_main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (arguments_parse(argc, argv, &invocation, &err) && run(&invocation, &err) && flush_results(&err))
         return invocation.exit_status;
+    if (is_for_monitoring(&invocation, argc, argv)) {
+        char *line SCOPED(scoped_free) = check_nagios_failure(&err);
+        printf("%s\n", line);
+        return CHECK_NAGIOS_UNKNOWN;
+    }
     output_error(&invocation, &err);
     fflush(stdout);
     int status = error_exit_status(&err);

@@ -42,6 +42,7 @@ typedef bool command_function(struct invocation *invocation, struct error *err);
 #define COMMAND_OF_LOCAL(id)   command_function command_##id;
 #define COMMAND_OF_AT_ONCE(id) command_function command_##id;
 #define COMMAND_OF_JOB(id)     command_function command_##id;
+#define COMMAND_OF_ERRAND(id)  command_function command_##id;
 #define COMMAND_OF_SESSION(id) command_function command_##id;
 #define COMMAND_OF_WIRE(id)
 #define COMMAND(id, words, least, most, how, right, arguments, help) COMMAND_OF_##how(id)
@@ -75,8 +76,9 @@ void table_set(struct table *table, size_t column, const char *format, ...) PRIN
 /* From a member of `object`; "-" when there is none. */
 void table_set_text(struct table *table, size_t column, const json_t *object, const char *key);
 void table_set_bytes(struct table *table, size_t column, const json_t *object, const char *key);
-void table_mark_bad(struct table *table); /* the row, red where there is color */
-void table_print(struct table *table);    /* nothing with --quiet */
+void table_mark_bad(struct table *table);      /* the row, red where there is color */
+void table_mark_doubtful(struct table *table); /* yellow */
+void table_print(struct table *table);         /* nothing with --quiet */
 void table_free(struct table *table);
 static inline void scoped_table(struct table **table)
 {

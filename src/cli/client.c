@@ -37,6 +37,7 @@ static bool set_places(const struct invocation *invocation, struct request *requ
     return strstr(arguments, "BACKUP") == NULL || set_place(request->backup, sizeof request->backup, second, err);
 }
 
+/* What may be given several times is a list on the wire. */
 static bool set_options(const struct invocation *invocation, struct request *request, struct error *err)
 {
     for (size_t i = 0; i < invocation->occurrence_count; i++) {
@@ -47,6 +48,12 @@ static bool set_options(const struct invocation *invocation, struct request *req
         json_t *value = occurrence->text != NULL ? json_string(occurrence->text) : json_true();
         if (value == NULL)
             return error_set(err, ERROR_USAGE, "the value of --%s is not UTF-8", row->name);
+        const char *before = json_text_or_null(request->options, row->name);
+        if (row->is_repeatable && before != NULL) {
+            char *list SCOPED(scoped_free) = memory_text("%s,%s", before, occurrence->text);
+            json_decref(value);
+            value = json_string(list);
+        }
         json_object_set_new(request->options, row->name, value);
     }
     return true;

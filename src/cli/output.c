@@ -17,7 +17,7 @@ bool output_is_json(const struct invocation *invocation)
 
 bool output_is_quiet(const struct invocation *invocation)
 {
-    return invocation_has(invocation, OPTION_ID_quiet);
+    return invocation_has(invocation, OPTION_ID_quiet) || invocation_has(invocation, OPTION_ID_nagios);
 }
 
 /* https://no-color.org: any value that is not empty; --color overrides. */

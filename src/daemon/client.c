@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/errands_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/requests_internal.h"
 #include "pgcoffer/base/log.h"
@@ -80,6 +81,8 @@ void client_drop(struct client *client)
     bufferevent_disable(client->stream, EV_READ | EV_WRITE);
     if (client->state == CLIENT_FLUSHES)
         discard_input(client);
+    if (client->state == CLIENT_WAITS)
+        errands_client_gone(client->supervisor, client);
     client->state = CLIENT_GONE;
     close(client->fd);
     client->fd = -1;
@@ -111,6 +114,12 @@ void client_wait_for_job(struct client *client, enum client_state state, const c
 bool client_waits_for_job(const struct client *client, const char *job)
 {
     return (client->state == CLIENT_FOLLOWS || client->state == CLIENT_CANCELS) && strcmp(client->job, job) == 0;
+}
+
+void client_wait_for_errand(struct client *client)
+{
+    client->state = CLIENT_WAITS;
+    set_deadline(client, 0);
 }
 
 void client_defer(struct client *client, const struct request *request)

@@ -12,6 +12,7 @@ enum client_state {
     CLIENT_READS,    /* its next request, within 10 s */
     CLIENT_FOLLOWS,  /* a job's events */
     CLIENT_CANCELS,  /* waits until the job it cancelled has ended */
+    CLIENT_WAITS,    /* for the worker of its errand */
     CLIENT_DEFERRED, /* its backup waits until the daemon knows whether there are leftovers to complete */
     CLIENT_STAYS,    /* asked for the shutdown; the end of the connection tells that it is done */
     CLIENT_FLUSHES,  /* gets its last answer, then it is closed */
@@ -43,6 +44,7 @@ void client_drop(struct client *client);
 /* Waiting states; `job` is the id. */
 void client_wait_for_job(struct client *client, enum client_state state, const char *job);
 bool client_waits_for_job(const struct client *client, const char *job);
+void client_wait_for_errand(struct client *client);
 /* Keeps the request and asks it again with client_retry(). */
 void client_defer(struct client *client, const struct request *request);
 bool client_is_deferred(const struct client *client, const char *server);

@@ -1,6 +1,7 @@
 #include "daemon/requests_internal.h"
 
 #include "daemon/answers_internal.h"
+#include "daemon/errands_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/rights_internal.h"
 #include "daemon/sessions_internal.h"
@@ -12,6 +13,7 @@ typedef bool answer_function(struct client *client, const struct request *reques
 static answer_function *const answers[COMMAND_COUNT] = {
 #define ANSWER_LOCAL(id)
 #define ANSWER_JOB(id)
+#define ANSWER_ERRAND(id)
 #define ANSWER_SESSION(id)
 #define ANSWER_WIRE(id)
 #define ANSWER_AT_ONCE(id)                                           [COMMAND_ID_##id] = answer_##id,
@@ -63,6 +65,8 @@ static bool answer(struct client *client, const struct request *request, struct 
         return answers[request->command](client, request, err);
     case COMMAND_JOB:
         return start_job(client, request, right, err);
+    case COMMAND_ERRAND:
+        return errands_start(client, request, right, err);
     case COMMAND_SESSION:
     case COMMAND_WIRE:
         return sessions_start(client, request, right, err);

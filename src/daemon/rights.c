@@ -64,6 +64,19 @@ enum right rights_over_any(const struct caller *caller, const struct config *con
     return best;
 }
 
+bool rights_are_visible(const void *context, const struct server_config *server)
+{
+    const struct visibility *visibility = context;
+    const struct request *request = visibility->request;
+
+    if (rights_is_admin(visibility->caller, visibility->config, visibility->own_uid))
+        return true;
+    if (request->server[0] != '\0')
+        return strcmp(request->server, server->name) == 0;
+    return rights_over_server(visibility->caller, visibility->config, visibility->own_uid, server) >=
+           commands[request->command].right;
+}
+
 static bool hint_at_list(const struct caller *caller, const struct config *config, enum right needed,
                          const char *server, struct error *err)
 {

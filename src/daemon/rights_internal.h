@@ -18,6 +18,16 @@ enum right rights_over_name(const struct caller *caller, const struct config *co
 /* The best right over any server. */
 enum right rights_over_any(const struct caller *caller, const struct config *config, uid_t own_uid);
 
+/* Which servers' settings a worker that answers a caller may have: an is_wanted of the start line. */
+struct visibility {
+    const struct config *config;
+    const struct caller *caller;
+    uid_t own_uid;
+    const struct request *request;
+};
+/* The server named, or with a list all for which the caller's right suffices; an admin sees all. */
+bool rights_are_visible(const void *visibility, const struct server_config *server);
+
 /*
  * May the caller ask this? *ret_right is what the caller has over the server named; without a server MONITOR for who is
  * no admin, as nothing more holds for every server. DENIED names the list that would allow it; an unknown server is

@@ -12,26 +12,6 @@ struct session {
     struct session *next;
 };
 
-/* What a caller may see of the configuration: the server named, or with a list all for which the right suffices. */
-struct visibility {
-    const struct supervisor *supervisor;
-    const struct caller *caller;
-    const struct request *request;
-};
-
-static bool is_visible(const void *context, const struct server_config *server)
-{
-    const struct visibility *visibility = context;
-    const struct supervisor *supervisor = visibility->supervisor;
-
-    if (rights_is_admin(visibility->caller, supervisor->config, supervisor->own_uid))
-        return true;
-    if (visibility->request->server[0] != '\0')
-        return start_line_wants_one(visibility->request->server, server);
-    return rights_over_server(visibility->caller, supervisor->config, supervisor->own_uid, server) >=
-           commands[visibility->request->command].right;
-}
-
 static void on_line(void *owner, const json_t *message)
 {
     (void)owner;
@@ -56,11 +36,11 @@ static bool start_child(struct client *client, int fd, const struct request *req
 {
     static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
     struct supervisor *supervisor = client_supervisor(client);
-    const struct visibility visibility = {supervisor, client_caller(client), request};
+    const struct visibility visibility = {supervisor->config, client_caller(client), supervisor->own_uid, request};
     struct child *child;
 
     json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
-                                                                               .is_wanted = is_visible,
+                                                                               .is_wanted = rights_are_visible,
                                                                                .context = &visibility,
                                                                                .server = request->server,
                                                                                .request = request,

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/errands_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
@@ -186,6 +187,7 @@ static void finish(struct supervisor *supervisor)
     listener_free(supervisor->listener);
     job_table_done(&supervisor->jobs);
     receivers_free(supervisor);
+    errands_free(supervisor);
     for (int i = 0; i < SUPERVISOR_SIGNAL_COUNT; i++)
         if (supervisor->signals[i] != NULL)
             event_free(supervisor->signals[i]);

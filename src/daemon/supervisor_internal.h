@@ -29,6 +29,7 @@ struct supervisor {
     struct listener *listener;
     struct receiver *receivers;
     struct session *sessions;
+    struct errand *errands;
     struct job_table jobs;
     bool is_stopping;
     bool was_killing; /* SIGKILL was sent to what did not end in time */

@@ -42,9 +42,11 @@ static bool confine(const struct job *job, struct error *err)
 {
     const struct role *role = &roles[job->worker->role];
     size_t count = job->config->server_count;
-    char **paths = memory_new((count + 2) * sizeof *paths);
     static const char *const nothing[] = {NULL};
 
+    if (job->repo.base_dir == NULL)
+        return worker_confine(job->worker, nothing, nothing, err);
+    char **paths = memory_new((count + 2) * sizeof *paths);
     paths[0] = memory_copy_text(job->repo.base_dir);
     for (size_t i = 0; i < count; i++)
         paths[i + 1] = repo_server_path(&job->repo, job->config->servers[i].name, "");
@@ -57,12 +59,19 @@ static bool confine(const struct job *job, struct error *err)
     return is_confined;
 }
 
+static bool open_repository(struct job *job, struct error *err)
+{
+    const struct settings *settings = &job->config->settings;
+
+    return repo_open(settings->base_dir, settings->repository_group, &job->repo, err) ||
+           job->worker->role == ROLE_check;
+}
+
 bool job_prepare(struct worker_context *worker, struct job *ret_job, struct error *err)
 {
     struct job job = {.worker = worker};
 
-    if (read_configuration(worker, &job, err) && find_server(worker, &job, err) &&
-        repo_open(job.config->settings.base_dir, job.config->settings.repository_group, &job.repo, err) &&
+    if (read_configuration(worker, &job, err) && find_server(worker, &job, err) && open_repository(&job, err) &&
         confine(&job, err)) {
         *ret_job = job;
         return true;

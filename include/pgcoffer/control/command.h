@@ -6,7 +6,7 @@
 
 #include "pgcoffer/base/error.h"
 
-enum command_how { COMMAND_LOCAL, COMMAND_AT_ONCE, COMMAND_JOB, COMMAND_SESSION, COMMAND_WIRE };
+enum command_how { COMMAND_LOCAL, COMMAND_AT_ONCE, COMMAND_JOB, COMMAND_ERRAND, COMMAND_SESSION, COMMAND_WIRE };
 /* Ordered: each includes those before it. */
 enum right { RIGHT_ANYBODY, RIGHT_MONITOR, RIGHT_RESTORER, RIGHT_ADMIN };
 

@@ -3,6 +3,7 @@
 
 #include "pgcoffer/base/json.h"
 #include "pgcoffer/config/config.h"
+#include "pgcoffer/control/stream.h"
 #include "pgcoffer/repo/layout.h"
 #include "pgcoffer/tls/finding.h"
 
@@ -13,15 +14,24 @@
  */
 enum check_state { CHECK_PASS, CHECK_WARN, CHECK_FAIL, CHECK_SKIP };
 
+/* A number behind a result, for programs (`--json`, `--nagios`): days left, bytes, seconds of age. */
+struct check_measure {
+    const char *unit;       /* "days" "bytes" "seconds"; NULL: there is none */
+    int64_t value;          /* of several certificates: of the one that ends first */
+    int64_t warn, critical; /* where the state changes; -1: nowhere */
+};
+
 struct check_result {
     enum check_id id;
     enum check_state state;
     char seen[1024];  /* what was measured; with CHECK_SKIP the reason */
     char cause[1280]; /* "" with PASS and SKIP */
     char fix[1024];
+    struct check_measure measure;
 };
 const char *check_state_word(enum check_state state); /* "pass" "warn" "fail" "skip" */
-/* {"server","id","group","level","state","seen","cause","fix"}; `server` "" leaves it out. New reference. */
+/* {"server","id","group","level","state","seen","cause","fix"}, with a measure also "measure":{"unit","value","warn",
+ * "critical"}; `server` "" leaves it out. New reference. */
 json_t *check_result_to_json(const char *server, const struct check_result *result);
 
 struct check_options {
@@ -48,12 +58,33 @@ typedef bool check_sink(void *context, const struct check_result *result, struct
  * or it was interrupted: a set-up that is wrong is no failure of this function. */
 bool check_server(const struct check_request *request, check_sink *sink, void *context, struct error *err) NODISCARD;
 
+/* A request for `check`: its options over the days of the settings. USAGE. */
+bool check_options_read(const struct request *request, const struct settings *settings,
+                        struct check_options *ret_options, struct error *err) NODISCARD;
+
+/* What the other checks of that server said before. */
+struct check_states {
+    bool is_told[CHECK_COUNT];
+    enum check_state state[CHECK_COUNT];
+};
+
+/* The daemon from outside. */
+struct check_daemon_view {
+    const char *server;      /* its section; "": ad hoc, all checks of the level are skipped */
+    const char *not_asked;   /* why the daemon was not asked at all: all are skipped; NULL: it was */
+    const char *socket_path; /* where it was asked */
+    const json_t *status;    /* its answer to `status`; NULL: there is none, and `why` tells the reason */
+    const char *why;
+};
+/* The checks of level DAEMON but those that were told already. Pure. */
+bool check_daemon(const struct check_daemon_view *view, const struct check_states *before,
+                  const struct check_options *options, check_sink *sink, void *context, struct error *err) NODISCARD;
+
 /*
- * The checks of level DAEMON, from the daemon's answer to `status` (NULL: there is none, and `why` tells the reason).
- * Pure. `config` NULL: ad hoc, all are skipped.
+ * daemon.configuration, as a worker of the daemon tells it: `running` are the settings it works with, `present` what
+ * stands in the file now, NULL with `failure` when that cannot be read.
  */
-bool check_daemon(const struct config *config, const struct server_config *server, const json_t *status,
-                  const char *why, const struct check_options *options, check_sink *sink, void *context,
-                  struct error *err) NODISCARD;
+void check_configuration(const struct config *running, const struct config *present, const struct error *failure,
+                         const char *server, struct check_result *ret_result);
 
 #endif

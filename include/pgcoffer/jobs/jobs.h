@@ -14,7 +14,7 @@ struct job {
     struct worker_context *worker;
     struct config *config;
     const struct server_config *server; /* NULL when the request names none */
-    struct repo repo;
+    struct repo repo; /* base_dir NULL: it cannot be opened, which only `check` goes on with, to tell it */
 };
 
 int job_receive_main(struct job *job);
@@ -23,6 +23,7 @@ int job_serve_main(struct job *job);
 int job_verify_main(struct job *job);
 int job_delete_main(struct job *job);
 int job_slot_main(struct job *job);
+int job_check_main(struct job *job);
 
 /*
  * The session that a serve worker and `--direct` share: answers requests on `client` until it ends. `only_server` ""

@@ -22,7 +22,12 @@ struct check_run {
     struct check_result results[CHECK_COUNT];
     bool is_set[CHECK_COUNT];
     bool is_needed[CHECK_COUNT]; /* wanted, or what a wanted one needs */
+    bool is_blocked[CHECK_COUNT];
+    enum check_id
+        blocked_by[CHECK_COUNT]; /* the fault that keeps one from being looked at, where `needs` tells it not */
     int64_t patience;            /* microseconds for each probe: connect_timeout */
+    /* What probes go by: as `server`, without the CA and CRL that could not be read, so that the rest is still told. */
+    struct server_config prober;
 
     /* ---- what the levels found out, for those behind them; NULL or zero until then ---- */
     STACK_OF(X509) * own;       /* tls_cert_file */
@@ -59,6 +64,11 @@ void check_fail(struct check_run *run, const struct finding *finding);
 /* From the error of a failed step: err->check names the check (`otherwise` when it names none); message or detail are
  * the cause, the hint the fix. */
 void check_fail_error(struct check_run *run, enum check_id otherwise, const struct error *err);
+/* The number behind a result that is set. */
+void check_set_measure(struct check_run *run, enum check_id id, const char *unit, int64_t value, int64_t warn,
+                       int64_t critical);
+/* `id` is left unset because of `fault`; the first call counts. */
+void check_block(struct check_run *run, enum check_id id, enum check_id fault);
 /* Everything still unset becomes SKIP with the fault it waited for. */
 void check_run_settle(struct check_run *run);
 
@@ -67,6 +77,11 @@ void check_run_settle(struct check_run *run);
  * instance "the client certificate in \"/etc/...\"", with `fix` for one that ends. */
 void check_expiry(struct check_run *run, enum check_id id, STACK_OF(X509) * certificates, const char *what,
                   const char *fix);
+
+/* ---- network.c ---- */
+/* A handshake as `request` says, with server, deadline and, unless it names one, the first address that took a
+ * connection filled in here. */
+void check_probe(const struct check_run *run, struct tls_probe_request request, struct tls_probe *ret_probe);
 
 /* ---- the levels, in order; each returns nothing: what it found is in the run ---- */
 void check_level_files(struct check_run *run);

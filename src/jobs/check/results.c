@@ -36,6 +36,11 @@ json_t *check_result_to_json(const char *server, const struct check_result *resu
     json_object_set_new(object, "seen", control_text(result->seen));
     json_object_set_new(object, "cause", control_text(result->cause));
     json_object_set_new(object, "fix", control_text(result->fix));
+    if (result->measure.unit != NULL)
+        json_object_set_new(object, "measure",
+                            json_pack("{s:s, s:I, s:I, s:I}", "unit", result->measure.unit, "value",
+                                      (json_int_t)result->measure.value, "warn", (json_int_t)result->measure.warn,
+                                      "critical", (json_int_t)result->measure.critical));
     return object;
 }
 
@@ -165,31 +170,59 @@ void check_fail(struct check_run *run, const struct finding *finding)
 
 void check_fail_error(struct check_run *run, enum check_id otherwise, const struct error *err)
 {
-    enum check_id id = otherwise;
+    struct finding finding = {.check = otherwise};
 
-    if (err->check[0] != '\0' && !check_find(err->check, &id))
-        id = otherwise;
-    struct check_result *result = start(run, id, CHECK_FAIL, 2);
-    if (result == NULL)
-        return;
-    fill(result->seen, sizeof result->seen, err->detail);
-    fill(result->cause, sizeof result->cause, err->message);
-    fill(result->fix, sizeof result->fix, err->hint);
+    if (!finding_from_error(err, &finding)) {
+        snprintf(finding.seen, sizeof finding.seen, "%s", err->detail);
+        snprintf(finding.cause, sizeof finding.cause, "%.*s", (int)sizeof finding.cause - 1, err->message);
+        snprintf(finding.fix, sizeof finding.fix, "%s", err->hint);
+    }
+    check_fail(run, &finding);
+    if (finding.check != otherwise)
+        check_block(run, otherwise, finding.check);
 }
 
-/* The failed check that kept this one from being looked at: through what it needs, else the first one of a level before
- * it, for what is wrong with the files ends every connection. */
+void check_block(struct check_run *run, enum check_id id, enum check_id fault)
+{
+    if (run->is_blocked[id])
+        return;
+    run->is_blocked[id] = true;
+    run->blocked_by[id] = fault;
+}
+
+/* The first failed check of a level, and if there is none of the level before it. */
+static enum check_id find_failure(const struct check_run *run, int level)
+{
+    for (; level >= 0; level--)
+        for (enum check_id id = 0; id < CHECK_COUNT; id++)
+            if ((int)check_rows[id].level == level && check_has_failed(run, id))
+                return id;
+    return CHECK_ID_NOTHING;
+}
+
+/* The failed check that kept this one from being looked at: what it was left unset for, what it needs or what that was
+ * waiting for; else the last failure before it, for what is wrong with the files ends every connection. */
 static enum check_id find_obstacle(const struct check_run *run, enum check_id id)
 {
-    for (enum check_id needed = check_rows[id].needs; needed != CHECK_ID_NOTHING; needed = check_rows[needed].needs)
+    for (;;) {
+        enum check_id needed = check_rows[id].needs;
+        if (run->is_blocked[id])
+            return run->blocked_by[id];
+        if (needed == CHECK_ID_NOTHING || (run->is_set[needed] && !check_has_failed(run, needed)))
+            break;
         if (check_has_failed(run, needed))
             return needed;
+        id = needed;
+    }
     if (check_rows[id].level >= CHECK_LEVEL_STORE)
         return CHECK_ID_NOTHING;
-    for (enum check_id other = 0; other < CHECK_COUNT && check_rows[other].level <= check_rows[id].level; other++)
-        if (other != id && check_has_failed(run, other))
-            return other;
-    return CHECK_ID_NOTHING;
+    return find_failure(run, (int)check_rows[id].level);
+}
+
+void check_set_measure(struct check_run *run, enum check_id id, const char *unit, int64_t value, int64_t warn,
+                       int64_t critical)
+{
+    run->results[id].measure = (struct check_measure){.unit = unit, .value = value, .warn = warn, .critical = critical};
 }
 
 void check_run_settle(struct check_run *run)
@@ -221,20 +254,12 @@ void check_run_settle(struct check_run *run)
 
 const char *check_host(const struct check_run *run)
 {
-    const struct settings *settings = &run->server->settings;
-
-    return text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+    return tls_host_name(run->server);
 }
+
+_Static_assert(CHECK_SETTING_SIZE == TLS_SETTING_NAME_SIZE, "check_setting() gives its room to tls_setting_name()");
 
 const char *check_setting(const struct check_run *run, const char *name, char ret_text[CHECK_SETTING_SIZE])
 {
-    if (run->request->config != NULL) {
-        snprintf(ret_text, CHECK_SETTING_SIZE, "%s in section [%s]", name, run->server->name);
-        return ret_text;
-    }
-    snprintf(ret_text, CHECK_SETTING_SIZE, "--%s", name);
-    for (char *at = ret_text; *at != '\0'; at++)
-        if (*at == '_')
-            *at = '-';
-    return ret_text;
+    return tls_setting_name(run->server, name, ret_text);
 }

@@ -1,0 +1,329 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/jobs/check.h"
+#include "pgcoffer/wal/position.h"
+
+/*
+ * 16 segments of the usual size. A receiver that keeps up is a few kB behind; this much means that the network or the
+ * repository's disk is slower than the server writes, and it is what would be lost together with the server.
+ */
+#define LAG_TO_WARN_OF ((uint64_t)256 << 20)
+
+struct daemon_walk {
+    const struct check_daemon_view *view;
+    const struct check_states *before;
+    struct check_result results[CHECK_COUNT]; /* of this level only */
+    const json_t *server;                     /* its row in the answer; NULL: the daemon does not know it */
+};
+
+static void PRINTF_LIKE(4, 5)
+    set(struct daemon_walk *walk, enum check_id id, enum check_state state, const char *seen, ...)
+{
+    struct check_result *result = &walk->results[id];
+    va_list args;
+
+    *result = (struct check_result){.id = id, .state = state};
+    va_start(args, seen);
+    vsnprintf(result->seen, sizeof result->seen, seen, args);
+    va_end(args);
+    text_make_printable(result->seen);
+}
+
+static void PRINTF_LIKE(3, 4) set_cause(struct daemon_walk *walk, enum check_id id, const char *format, ...)
+{
+    struct check_result *result = &walk->results[id];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(result->cause, sizeof result->cause, format, args);
+    va_end(args);
+    text_make_printable(result->cause);
+}
+
+static void PRINTF_LIKE(3, 4) set_fix(struct daemon_walk *walk, enum check_id id, const char *format, ...)
+{
+    struct check_result *result = &walk->results[id];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(result->fix, sizeof result->fix, format, args);
+    va_end(args);
+    text_make_printable(result->fix);
+}
+
+static void skip_rest(struct daemon_walk *walk, enum check_id first, const char *reason)
+{
+    for (enum check_id id = first; id < CHECK_COUNT; id++)
+        if (check_rows[id].level == CHECK_LEVEL_DAEMON && !walk->before->is_told[id])
+            set(walk, id, CHECK_SKIP, "%s", reason);
+}
+
+static const char *text_or(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_text_or_null(object, key);
+
+    return text_is_empty(text) ? otherwise : text;
+}
+
+static const json_t *find_server(const struct check_daemon_view *view)
+{
+    const json_t *server;
+    size_t i;
+
+    json_array_foreach(json_object_get(view->status, "servers"), i, server)
+    {
+        if (strcmp(text_or(server, "server", ""), view->server) == 0)
+            return server;
+    }
+    return NULL;
+}
+
+/* ---- the daemon ---- */
+
+static bool look_at_daemon(struct daemon_walk *walk)
+{
+    const struct check_daemon_view *view = walk->view;
+    const enum check_id id = CHECK_ID_daemon_running;
+
+    if (view->status != NULL) {
+        set(walk, id, CHECK_PASS, "pgcofferd %s, pid %" PRId64 ", since %s, at %s",
+            text_or(view->status, "version", "?"), json_number_or(view->status, "pid", 0),
+            text_or(view->status, "started_at", "?"), view->socket_path);
+        return true;
+    }
+    set(walk, id, CHECK_WARN, "%s", view->why);
+    set_cause(walk, id, "No daemon answers at \"%s\": nothing receives the WAL of \"%s\", and no backup can be taken.",
+              view->socket_path, view->server);
+    set_fix(walk, id,
+            "systemctl start pgcofferd (its log: journalctl -u pgcofferd); one with another socket is named by "
+            "--socket PATH");
+    return false;
+}
+
+static bool look_at_configuration(struct daemon_walk *walk)
+{
+    const enum check_id id = CHECK_ID_daemon_configuration;
+
+    if (walk->server == NULL) {
+        const char *file = text_or(walk->view->status, "config", "its configuration");
+        set(walk, id, CHECK_FAIL, "the daemon has no [%s]; its configuration is %s", walk->view->server, file);
+        set_cause(walk, id,
+                  "The daemon does not know the server \"%s\": the section was written after it read its "
+                  "configuration, or stands in a file it does not read.",
+                  walk->view->server);
+        set_fix(walk, id, "pgcoffer reload, if [%s] stands in %s or in conf.d beside it; otherwise put it there first",
+                walk->view->server, file);
+        return false;
+    }
+    if (!walk->before->is_told[id])
+        set(walk, id, CHECK_PASS, "the daemon has a section [%s]", walk->view->server);
+    return true;
+}
+
+void check_configuration(const struct config *running, const struct config *present, const struct error *failure,
+                         const char *server, struct check_result *ret_result)
+{
+    struct check_result result = {.id = CHECK_ID_daemon_configuration, .state = CHECK_PASS};
+    const struct server_config *old_server = NULL, *new_server = NULL;
+    char names[CONFIG_TEXT_SIZE] = "", restart[CONFIG_TEXT_SIZE] = "";
+    struct error ignored;
+
+    if (present != NULL && config_find_server(present, server, &new_server, &ignored) &&
+        config_find_server(running, server, &old_server, &ignored)) {
+        config_differences(&old_server->settings, &new_server->settings, names);
+        config_restart_needed(running, present, restart);
+    }
+    if (present == NULL) {
+        result.state = CHECK_FAIL;
+        snprintf(result.seen, sizeof result.seen, "%s", failure->message);
+        snprintf(result.cause, sizeof result.cause,
+                 "The configuration file has an error since the daemon read it: the daemon goes on with what it read "
+                 "then, takes no reload, and would not start again. %s",
+                 failure->message);
+        snprintf(result.fix, sizeof result.fix, "%s%sThen: pgcoffer reload", failure->hint,
+                 failure->hint[0] != '\0' ? " " : "Correct the line; \"pgcoffer config check\" reads it again. ");
+    } else if (new_server == NULL) {
+        result.state = CHECK_WARN;
+        snprintf(result.seen, sizeof result.seen, "%s has no [%s]", running->path, server);
+        snprintf(result.cause, sizeof result.cause,
+                 "The section [%s] was removed from the configuration file, but the daemon still works with it.",
+                 server);
+        snprintf(result.fix, sizeof result.fix, "pgcoffer reload, to give the server up; otherwise write [%s] again",
+                 server);
+    } else if (old_server == NULL) {
+        result.state = CHECK_FAIL;
+        snprintf(result.seen, sizeof result.seen, "[%s] stands in %s, and the daemon does not know it", server,
+                 running->path);
+        snprintf(result.cause, sizeof result.cause,
+                 "The section [%s] is new: the daemon has not read the configuration file since.", server);
+        snprintf(result.fix, sizeof result.fix, "pgcoffer reload");
+    } else if (names[0] != '\0' || restart[0] != '\0') {
+        bool is_restart = restart[0] != '\0';
+        result.state = CHECK_WARN;
+        snprintf(result.seen, sizeof result.seen, "changed in the file: %s%s%s", names,
+                 names[0] != '\0' && is_restart ? ", " : "", restart);
+        snprintf(result.cause, sizeof result.cause,
+                 "The daemon works with older settings than those in %s, which is what was checked here.",
+                 running->path);
+        snprintf(result.fix, sizeof result.fix, "%s", is_restart ? "systemctl restart pgcofferd" : "pgcoffer reload");
+    } else {
+        snprintf(result.seen, sizeof result.seen, "[%s] is as in %s", server, running->path);
+    }
+    text_make_printable(result.seen);
+    text_make_printable(result.cause);
+    text_make_printable(result.fix);
+    *ret_result = result;
+}
+
+/* ---- the receiver ---- */
+
+/* The failed check of the connection that this fault is a consequence of. */
+static enum check_id find_reason(const struct daemon_walk *walk, enum check_id named)
+{
+    const struct check_states *before = walk->before;
+
+    if (named != CHECK_ID_NOTHING && before->is_told[named] && before->state[named] == CHECK_FAIL)
+        return named;
+    for (enum check_id id = 0; id < CHECK_COUNT && check_rows[id].level <= CHECK_LEVEL_SHOW; id++)
+        if (before->is_told[id] && before->state[id] == CHECK_FAIL && !check_rows[id].is_negative)
+            return id;
+    return CHECK_ID_NOTHING;
+}
+
+static void tell_fault(struct daemon_walk *walk, const char *state, const json_t *fault)
+{
+    const enum check_id id = CHECK_ID_receiver_streaming;
+    const char *message = text_or(fault, "message", "it does not say why");
+    const char *hint = json_text_or_null(fault, "hint");
+    enum check_id named = CHECK_ID_NOTHING;
+
+    if (!check_find(text_or(fault, "check", ""), &named))
+        named = CHECK_ID_NOTHING;
+    enum check_id reason = find_reason(walk, named);
+    if (reason != CHECK_ID_NOTHING) {
+        set(walk, id, CHECK_SKIP, "not looked at: %s failed (the receiver is in state %s)", check_rows[reason].name,
+            state);
+        return;
+    }
+    bool is_mended =
+        named != CHECK_ID_NOTHING && walk->before->is_told[named] && walk->before->state[named] != CHECK_SKIP;
+    set(walk, id, is_mended ? CHECK_WARN : CHECK_FAIL, "state %s; %s", state, message);
+    if (is_mended) {
+        set_cause(walk, id, "The WAL receiver's last attempt failed (%s), and %s finds nothing wrong now.", message,
+                  check_rows[named].name);
+        set_fix(walk, id, "Wait: the receiver tries again by itself. pgcoffer status %s shows it.", walk->view->server);
+        return;
+    }
+    set_cause(walk, id, "The WAL receiver does not stream: %s", message);
+    if (!text_is_empty(hint))
+        set_fix(walk, id, "%s", hint);
+    else
+        set_fix(walk, id, "pgcoffer status %s, and journalctl -u pgcofferd", walk->view->server);
+}
+
+static bool look_at_receiver(struct daemon_walk *walk)
+{
+    const enum check_id id = CHECK_ID_receiver_streaming;
+    const json_t *receiver = json_object_get(walk->server, "receiver");
+    const json_t *fault = json_object_get(receiver, "error");
+    const char *state = text_or(receiver, "state", "unknown");
+    const char *version = text_or(receiver, "tls_version", "");
+
+    if (strcmp(state, "streaming") == 0 && version[0] != '\0') {
+        set(walk, id, CHECK_PASS, "streaming since %s over %s, %s", text_or(receiver, "since", "?"), version,
+            text_or(receiver, "tls_cipher", "?"));
+        return true;
+    }
+    if (strcmp(state, "streaming") == 0) {
+        enum check_id reason = find_reason(walk, CHECK_ID_protocol_mode);
+        if (reason != CHECK_ID_NOTHING) {
+            set(walk, id, CHECK_SKIP, "not looked at: %s failed (it streams without TLS)", check_rows[reason].name);
+            return true;
+        }
+        set(walk, id, CHECK_FAIL, "streaming since %s without TLS", text_or(receiver, "since", "?"));
+        set_cause(walk, id,
+                  "The WAL receiver streams in clear text: everything the database writes can be read on the "
+                  "way.");
+        set_fix(walk, id, "tls_mode = verify-full in section [%s], then pgcoffer reload", walk->view->server);
+        return true;
+    }
+    if (!json_is_object(fault) && (strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0)) {
+        set(walk, id, CHECK_WARN, "state %s since %s", state, text_or(receiver, "since", "?"));
+        set_cause(walk, id, "The WAL receiver has only begun: it is not streaming yet.");
+        set_fix(walk, id, "Look again in a moment: pgcoffer status %s", walk->view->server);
+        return false;
+    }
+    tell_fault(walk, state, fault);
+    return false;
+}
+
+static void look_at_lag(struct daemon_walk *walk)
+{
+    const enum check_id id = CHECK_ID_receiver_lag;
+    const json_t *receiver = json_object_get(walk->server, "receiver");
+    struct wal_position theirs, ours;
+    char text[TEXT_BYTES_SIZE], most[TEXT_BYTES_SIZE];
+    struct error ignored;
+
+    if (!wal_position_parse(text_or(receiver, "server_position", ""), &theirs, &ignored) ||
+        !wal_position_parse(text_or(receiver, "flushed", ""), &ours, &ignored)) {
+        set(walk, id, CHECK_SKIP, "the receiver has not told its position yet");
+        return;
+    }
+    uint64_t lag = theirs.value > ours.value ? theirs.value - ours.value : 0;
+    text_format_bytes(lag, text);
+    text_format_bytes(LAG_TO_WARN_OF, most);
+    set(walk, id, lag > LAG_TO_WARN_OF ? CHECK_WARN : CHECK_PASS, "%s behind, durable up to %s on timeline %" PRId64,
+        text, text_or(receiver, "flushed", "?"), json_number_or(receiver, "timeline", 0));
+    walk->results[id].measure =
+        (struct check_measure){.unit = "bytes", .value = (int64_t)lag, .warn = LAG_TO_WARN_OF, .critical = -1};
+    if (lag <= LAG_TO_WARN_OF)
+        return;
+    set_cause(walk, id,
+              "The WAL receiver is %s behind the server, more than %s: this much is lost if the server is "
+              "lost now.",
+              text, most);
+    set_fix(walk, id,
+            "pgcoffer status %s shows whether it catches up; if not, the network or the disk of the repository "
+            "is slower than the server writes",
+            walk->view->server);
+}
+
+static void look(struct daemon_walk *walk)
+{
+    const struct check_daemon_view *view = walk->view;
+
+    if (view->server[0] == '\0' || view->not_asked != NULL) {
+        skip_rest(walk, 0,
+                  view->not_asked != NULL ? view->not_asked
+                                          : "no configuration was read: the daemon knows a server by its section");
+        return;
+    }
+    skip_rest(walk, 0, "not looked at: the daemon does not answer");
+    if (!look_at_daemon(walk))
+        return;
+    skip_rest(walk, CHECK_ID_daemon_configuration, "not looked at: daemon.configuration failed");
+    walk->server = find_server(view);
+    if (!look_at_configuration(walk))
+        return;
+    skip_rest(walk, CHECK_ID_receiver_lag, "not looked at: the WAL receiver does not stream");
+    if (look_at_receiver(walk))
+        look_at_lag(walk);
+}
+
+bool check_daemon(const struct check_daemon_view *view, const struct check_states *before,
+                  const struct check_options *options, check_sink *sink, void *context, struct error *err)
+{
+    struct daemon_walk walk = {.view = view, .before = before};
+
+    look(&walk);
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (check_rows[id].level == CHECK_LEVEL_DAEMON && options->is_wanted[id] && !before->is_told[id] &&
+            !sink(context, &walk.results[id], err))
+            return false;
+    return true;
+}
