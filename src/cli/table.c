@@ -105,6 +105,11 @@ void table_mark_bad(struct table *table)
     scols_line_set_color(table->row, "red");
 }
 
+void table_mark_doubtful(struct table *table)
+{
+    scols_line_set_color(table->row, "yellow");
+}
+
 void table_print(struct table *table)
 {
     if (output_is_quiet(table->invocation) || scols_table_is_empty(table->columns))
