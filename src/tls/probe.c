@@ -1,20 +1,23 @@
 #include "pgcoffer/tls/probe.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
-#include <signal.h>
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
-#include "pgcoffer/tls/files.h"
 #include "tls/probe_internal.h"
 
+/* So long a server may take for its verdict on our certificate; PostgreSQL needs a round trip. */
 #define VERDICT_MICROSECONDS INT64_C(2000000)
+
+struct tls_talk {
+    SSL *ssl; /* NULL: in the clear */
+    struct probe_channel *channel;
+    struct tls_probe *probe;
+    bool has_heard;
+};
 
 static void scoped_context(SSL_CTX **context)
 {
@@ -26,14 +29,7 @@ static void scoped_ssl(SSL **ssl)
     SSL_free(*ssl);
 }
 
-static int refuse_passphrase(char *buffer, int size, int is_for_writing, void *context)
-{
-    (void)is_for_writing;
-    (void)context;
-    if (size > 0)
-        buffer[0] = '\0';
-    return 0;
-}
+/* ---- what OpenSSL tells on the way ---- */
 
 /* OpenSSL calls this for each certificate, good or bad: the first bad one is the cause, what follows are echoes. */
 static int note_verdict(int is_good, X509_STORE_CTX *context)
@@ -58,8 +54,11 @@ static void note_alert(const SSL *ssl, int where, int value)
 {
     struct tls_probe *probe = SSL_get_app_data(ssl);
     int description = value & 0xff;
+    /* A warning changes nothing; of TLS 1.3 the level says nothing. */
+    bool is_final = value >> 8 == SSL3_AL_FATAL || SSL_version(ssl) >= TLS1_3_VERSION;
 
-    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && description != SSL3_AD_CLOSE_NOTIFY)
+    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && is_final && description != SSL3_AD_CLOSE_NOTIFY &&
+        description != SSL_AD_USER_CANCELLED)
         probe->alert = description;
 }
 
@@ -68,186 +67,241 @@ static int note_certificate_request(SSL *ssl, void *context)
     struct tls_probe *probe = context;
     const STACK_OF(X509_NAME) *names = SSL_get0_peer_CA_list(ssl);
 
-    probe->is_certificate_wanted = true;
-    for (int i = 0; i < sk_X509_NAME_num(names); i++) {
+    for (int i = 0; i < sk_X509_NAME_num(names) && !probe->is_certificate_wanted; i++) {
         X509_NAME *copy = X509_NAME_dup(sk_X509_NAME_value(names, i));
         if (probe->accepted == NULL)
             probe->accepted = sk_X509_NAME_new_null();
         if (copy != NULL && (probe->accepted == NULL || !sk_X509_NAME_push(probe->accepted, copy)))
             X509_NAME_free(copy);
     }
+    probe->is_certificate_wanted = true;
     return 1;
 }
 
-/* As libpq does it: a CA file switches verification on, a CRL file the check of the whole chain. */
-static bool load_trust(SSL_CTX *context, const struct settings *settings)
-{
-    const char *authorities = tls_files_ca_path(settings);
+/* ---- one step of OpenSSL ---- */
 
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, note_verdict);
-    if (text_is_empty(authorities))
+static void describe_failure(const struct tls_talk *talk)
+{
+    struct tls_probe *probe = talk->probe;
+    bool has_words = talk->channel->failure == 0 && !talk->channel->is_at_end && ERR_peek_error() != 0;
+
+    if (!has_words && probe_channel_describe(talk->channel, probe->words, sizeof probe->words))
+        return;
+    certificate_openssl_words(probe->words, sizeof probe->words);
+}
+
+/* Waits as OpenSSL wishes, until `until`. True when the step should be taken again. */
+static bool wait_as_wished(struct tls_talk *talk, int result, int64_t until)
+{
+    int wish = SSL_get_error(talk->ssl, result);
+    bool is_waiting = wish == SSL_ERROR_WANT_READ || wish == SSL_ERROR_WANT_WRITE;
+
+    if (is_waiting && probe_channel_wait(talk->channel, wish == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until))
         return true;
-    if (SSL_CTX_load_verify_locations(context, authorities, NULL) != 1)
-        return false;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, note_verdict);
-    if (text_is_empty(settings->tls_crl_file))
-        return true;
-    X509_STORE *store = SSL_CTX_get_cert_store(context);
-    return X509_STORE_load_locations(store, settings->tls_crl_file, NULL) == 1 &&
-           X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1;
+    describe_failure(talk);
+    return false;
 }
 
-static bool load_certificate(SSL_CTX *context, const struct tls_probe_request *request)
-{
-    const struct settings *settings = &request->server->settings;
-    bool is_own = request->certificate_path == NULL;
-    const char *certificate = is_own ? settings->tls_cert_file : request->certificate_path;
-    const char *key = is_own ? settings->tls_key_file : request->key_path;
-
-    if (text_is_empty(certificate))
-        return true;
-    SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);
-    return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
-           SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1;
-}
-
-static bool prepare(const struct tls_probe_request *request, struct tls_probe *probe, SSL_CTX **ret_context)
-{
-    SSL_CTX *context SCOPED(scoped_context) = SSL_CTX_new(TLS_client_method());
-    int least = request->least_version == 0 ? TLS1_2_VERSION : request->least_version;
-
-    if (context == NULL || SSL_CTX_set_min_proto_version(context, least) != 1 ||
-        SSL_CTX_set_max_proto_version(context, request->most_version) != 1 ||
-        !load_trust(context, &request->server->settings) || !load_certificate(context, request) ||
-        (request->is_weak_allowed && SSL_CTX_set_cipher_list(context, "ALL:@SECLEVEL=0") != 1)) {
-        certificate_openssl_words(probe->words, sizeof probe->words);
-        return false;
-    }
-    SSL_CTX_set_info_callback(context, note_alert);
-    SSL_CTX_set_cert_cb(context, note_certificate_request, probe);
-    *ret_context = TAKE(context);
-    return true;
-}
-
-static bool is_address(const char *host)
-{
-    struct in6_addr binary;
-
-    return inet_pton(AF_INET, host, &binary) == 1 || inet_pton(AF_INET6, host, &binary) == 1;
-}
-
-/* One step of OpenSSL, waiting as it wishes. True when it succeeded. */
-static bool complete(SSL *ssl, int (*step)(SSL *), int64_t deadline, struct tls_probe *probe)
+static size_t read_some(struct tls_talk *talk, void *ret_bytes, size_t size, int64_t until)
 {
     for (;;) {
-        errno = 0;
         ERR_clear_error();
-        int result = step(ssl);
-        if (result > 0)
-            return true;
-        int reason = SSL_get_error(ssl, result);
-        if (reason != SSL_ERROR_WANT_READ && reason != SSL_ERROR_WANT_WRITE) {
-            if (ERR_peek_error() != 0)
-                certificate_openssl_words(probe->words, sizeof probe->words);
-            else
-                snprintf(probe->words, sizeof probe->words, "%s",
-                         errno == 0 ? "the server closed the connection" : strerror(errno));
-            return false;
+        int got = SSL_read(talk->ssl, ret_bytes, size > INT_MAX ? INT_MAX : (int)size);
+        if (got > 0)
+            return (size_t)got;
+        if (SSL_get_error(talk->ssl, got) == SSL_ERROR_ZERO_RETURN) {
+            talk->channel->is_at_end = true;
+            describe_failure(talk);
+            return 0;
         }
-        if (!probe_socket_wait(SSL_get_fd(ssl), reason == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline)) {
-            snprintf(probe->words, sizeof probe->words, "no answer in time");
-            return false;
+        if (!wait_as_wished(talk, got, until))
+            return 0;
+    }
+}
+
+/* ---- talking ---- */
+
+static size_t read_in_clear(struct tls_talk *talk, void *ret_bytes, size_t size)
+{
+    struct probe_channel *channel = talk->channel;
+
+    for (;;) {
+        ssize_t got = probe_channel_receive(channel, ret_bytes, size);
+        if (got > 0)
+            return (size_t)got;
+        if (got == 0 || channel->failure != 0 || !probe_channel_wait(channel, POLLIN, channel->deadline)) {
+            describe_failure(talk);
+            return 0;
         }
     }
 }
 
-static int read_one(SSL *ssl)
+size_t tls_talk_read(struct tls_talk *talk, void *ret_bytes, size_t size)
 {
-    char byte;
+    size_t got = talk->ssl == NULL ? read_in_clear(talk, ret_bytes, size)
+                                   : read_some(talk, ret_bytes, size, talk->channel->deadline);
 
-    return SSL_read(ssl, &byte, 1);
+    talk->has_heard = talk->has_heard || got > 0;
+    return got;
 }
 
-/* TLS 1.3: the server has our certificate only now. It says nothing when it is content, since it waits for us. */
-static void wait_for_verdict(SSL *ssl, int64_t deadline, struct tls_probe *probe)
+bool tls_talk_write(struct tls_talk *talk, const void *bytes, size_t size)
 {
-    int64_t soon = clock_monotonic() + VERDICT_MICROSECONDS;
+    struct probe_channel *channel = talk->channel;
 
-    probe->outcome = TLS_PROBE_ACCEPTED;
-    if (SSL_version(ssl) < TLS1_3_VERSION || !probe->is_certificate_wanted)
-        return;
-    bool has_spoken = complete(ssl, read_one, soon < deadline ? soon : deadline, probe);
+    for (size_t sent = 0; sent < size;) {
+        const char *rest = (const char *)bytes + sent;
+        size_t most = size - sent > INT_MAX ? INT_MAX : size - sent;
+        ERR_clear_error();
+        ssize_t put =
+            talk->ssl == NULL ? probe_channel_send(channel, rest, most) : SSL_write(talk->ssl, rest, (int)most);
+        if (put > 0)
+            sent += (size_t)put;
+        else if (talk->ssl != NULL ? !wait_as_wished(talk, (int)put, channel->deadline)
+                                   : channel->failure != 0 || !probe_channel_wait(channel, POLLOUT, channel->deadline))
+            return false;
+    }
+    return !channel->is_write_broken;
+}
+
+static void converse(const struct tls_probe_request *request, struct tls_talk *talk)
+{
+    struct tls_probe *probe = talk->probe;
+
+    probe->words[0] = '\0';
+    request->converse(request->context, talk);
     if (probe->alert >= 0)
         probe->outcome = TLS_PROBE_REFUSED_BY_PEER;
-    else if (!has_spoken && clock_monotonic() < soon && clock_monotonic() < deadline)
-        probe->outcome = TLS_PROBE_BROKEN;
+    else
+        probe->outcome = talk->has_heard || probe->words[0] == '\0' ? TLS_PROBE_ACCEPTED : TLS_PROBE_BROKEN;
 }
 
-static void shake_hands(const struct tls_probe_request *request, int fd, struct tls_probe *probe)
+/* ---- the handshake ---- */
+
+/*
+ * Of TLS 1.3 the server has our certificate only now, and is silent when it is content: it waits for us. So we say
+ * good-bye, which PostgreSQL does not log, and see whether it answers by closing or by an alert.
+ */
+static void await_verdict(struct tls_talk *talk)
 {
-    SSL_CTX *context SCOPED(scoped_context) = NULL;
-    SSL *ssl SCOPED(scoped_ssl) = NULL;
+    int64_t until = clock_monotonic() + VERDICT_MICROSECONDS;
+    struct tls_probe *probe = talk->probe;
+    char ignored[512];
+
+    probe->outcome = TLS_PROBE_ACCEPTED;
+    ERR_clear_error();
+    SSL_shutdown(talk->ssl);
+    if (SSL_version(talk->ssl) < TLS1_3_VERSION)
+        return;
+    while (read_some(talk, ignored, sizeof ignored, until) > 0)
+        continue;
+    if (probe->alert >= 0)
+        probe->outcome = TLS_PROBE_REFUSED_BY_PEER;
+    else if (talk->channel->failure == EFBIG)
+        probe->outcome = TLS_PROBE_BROKEN;
+    else
+        probe->words[0] = '\0';
+}
+
+static bool shake_hands(struct tls_talk *talk)
+{
+    for (;;) {
+        ERR_clear_error();
+        int result = SSL_connect(talk->ssl);
+        if (result > 0)
+            return true;
+        if (!wait_as_wished(talk, result, talk->channel->deadline))
+            return false;
+    }
+}
+
+static void finish(const struct tls_probe_request *request, struct tls_talk *talk)
+{
+    struct tls_probe *probe = talk->probe;
+
+    snprintf(probe->cipher, sizeof probe->cipher, "%s", SSL_get_cipher_name(talk->ssl));
+    if (request->converse == NULL)
+        await_verdict(talk);
+    else {
+        converse(request, talk);
+        ERR_clear_error();
+        SSL_shutdown(talk->ssl);
+    }
+}
+
+static SSL *new_ssl(const struct tls_probe_request *request, SSL_CTX *context, struct probe_channel *channel,
+                    struct tls_probe *probe)
+{
     const char *host = request->server->settings.host;
+    SSL *ssl = SSL_new(context);
+    BIO *bio = probe_channel_new_bio(channel);
+
+    if (ssl == NULL || bio == NULL) {
+        SSL_free(ssl);
+        BIO_free(bio);
+        return NULL;
+    }
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_app_data(ssl, probe);
+    SSL_set_verify(ssl, SSL_get_verify_mode(ssl), note_verdict);
+    SSL_set_info_callback(ssl, note_alert);
+    SSL_set_cert_cb(ssl, note_certificate_request, probe);
+    if (!text_is_empty(host) && !probe_is_address(host))
+        SSL_set_tlsext_host_name(ssl, host);
+    return ssl;
+}
+
+static void speak_tls(const struct tls_probe_request *request, SSL_CTX *context, struct probe_channel *channel,
+                      struct tls_probe *probe)
+{
+    SSL *ssl SCOPED(scoped_ssl) = new_ssl(request, context, channel, probe);
+    struct tls_talk talk = {.ssl = ssl, .channel = channel, .probe = probe};
 
     probe->outcome = TLS_PROBE_BROKEN;
-    if (!prepare(request, probe, &context))
+    if (ssl == NULL) {
+        snprintf(probe->words, sizeof probe->words, "no memory");
         return;
-    ssl = SSL_new(context);
-    if (ssl == NULL || SSL_set_fd(ssl, fd) != 1)
-        return;
-    SSL_set_app_data(ssl, probe);
-    if (!text_is_empty(host) && !is_address(host))
-        SSL_set_tlsext_host_name(ssl, host);
-
-    bool is_done = complete(ssl, SSL_connect, request->deadline, probe);
+    }
+    bool is_done = shake_hands(&talk);
     snprintf(probe->version, sizeof probe->version, "%s", SSL_get_version(ssl));
     if (is_done)
-        wait_for_verdict(ssl, request->deadline, probe);
+        finish(request, &talk);
     else if (probe->verify_error != X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE)
         probe->outcome = TLS_PROBE_REFUSED_BY_US;
     else if (probe->alert >= 0)
         probe->outcome = TLS_PROBE_REFUSED_BY_PEER;
 }
 
-static bool has_name(X509 *certificate, const char *host)
+static void run(const struct tls_probe_request *request, struct tls_probe *probe)
 {
-    if (is_address(host))
-        return X509_check_ip_asc(certificate, host, 0) == 1 || X509_check_host(certificate, host, 0, 0, NULL) == 1;
-    return X509_check_host(certificate, host, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+    SSL_CTX *context SCOPED(scoped_context) = NULL;
+    struct probe_channel channel = {.fd = -1, .deadline = request->deadline};
+    int fd SCOPED(scoped_close) = -1;
+
+    /* Before the server hears of us: half a handshake leaves a line in its log. */
+    if (!request->is_plain && !probe_context_new(request, &context, probe->words, sizeof probe->words)) {
+        probe->outcome = TLS_PROBE_BROKEN;
+        probe->is_unprepared = true;
+        return;
+    }
+    if (!probe_socket_open(request, probe, &fd))
+        return;
+    channel.fd = fd;
+    if (request->is_plain)
+        converse(request, &(struct tls_talk){.channel = &channel, .probe = probe});
+    else if (probe_socket_ask_for_tls(&channel, probe))
+        speak_tls(request, context, &channel, probe);
 }
 
 void tls_probe_run(const struct tls_probe_request *request, struct tls_probe *ret_probe)
 {
-    struct tls_probe probe = {.alert = -1};
-    int fd SCOPED(scoped_close) = -1;
-    sigset_t pipe_signal, before;
-
-    /* OpenSSL writes with write(2): a server that hangs up must not end this process. */
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-
-    if (!probe_socket_open(request->server, request->deadline, &fd, probe.words, sizeof probe.words))
-        probe.outcome = TLS_PROBE_UNREACHABLE;
-    else {
-        probe.answer = probe_socket_ask_for_tls(fd, request->deadline, probe.words, sizeof probe.words);
-        if (probe.answer < 0)
-            probe.outcome = TLS_PROBE_UNREACHABLE;
-        else if (probe.answer == 'S')
-            shake_hands(request, fd, &probe);
-        else
-            probe.outcome = probe.answer == 'N' ? TLS_PROBE_NO_TLS : TLS_PROBE_NOT_POSTGRES;
-    }
     const char *host = request->server->settings.host;
-    if (sk_X509_num(probe.chain) > 0 && !text_is_empty(host))
-        probe.is_name_wrong = !has_name(sk_X509_value(probe.chain, 0), host);
-    ERR_clear_error();
 
-    if (!sigismember(&before, SIGPIPE))
-        while (sigtimedwait(&pipe_signal, NULL, &(struct timespec){0}) > 0)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    *ret_probe = probe;
+    *ret_probe = (struct tls_probe){.alert = -1, .answer = -1};
+    run(request, ret_probe);
+    if (sk_X509_num(ret_probe->chain) > 0 && !text_is_empty(host))
+        ret_probe->is_name_wrong = !tls_name_matches(sk_X509_value(ret_probe->chain, 0), host);
+    ERR_clear_error();
 }
 
 void tls_probe_done(struct tls_probe *probe)
@@ -255,5 +309,5 @@ void tls_probe_done(struct tls_probe *probe)
     X509_free(probe->culprit);
     sk_X509_pop_free(probe->chain, X509_free);
     sk_X509_NAME_pop_free(probe->accepted, X509_NAME_free);
-    *probe = (struct tls_probe){.alert = -1};
+    *probe = (struct tls_probe){.alert = -1, .answer = -1};
 }

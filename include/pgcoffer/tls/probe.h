@@ -10,12 +10,13 @@
  * A TLS handshake with PostgreSQL for its own sake: TCP, SSLRequest, TLS with our CA, CRL and certificate, then it
  * hangs up. No startup packet, no login, no password. libpq says "certificate verify failed"; this says which
  * certificate, why, and what was sent. Of TLS 1.2 the server's verdict on our certificate belongs to the handshake; of
- * 1.3 it comes later and is waited for up to two seconds.
+ * 1.3 it comes later and is waited for: an alert, or the answer to our good-bye, up to two seconds. A server that sends
+ * without end is left at the deadline, or after 1 MiB.
  */
 enum tls_probe_outcome {
     TLS_PROBE_UNREACHABLE,     /* no connection, or it ended before the answer: `words` */
     TLS_PROBE_NO_TLS,          /* the server answered 'N': it does not speak TLS */
-    TLS_PROBE_NOT_POSTGRES,    /* it answered neither 'S' nor 'N': `answer` */
+    TLS_PROBE_NOT_POSTGRES,    /* it answered neither 'S' nor 'N': `answer`; with 'E' `words` are its error */
     TLS_PROBE_REFUSED_BY_US,   /* the server's chain is not good: verify_error, verify_depth, culprit */
     TLS_PROBE_REFUSED_BY_PEER, /* the server sent `alert` */
     TLS_PROBE_BROKEN,          /* the handshake ended otherwise: `words` */
@@ -66,6 +67,8 @@ struct tls_probe {
     char version[16];               /* "TLSv1.2" */
     char cipher[64];                /* "TLS_AES_256_GCM_SHA384"; "" without a handshake */
     char address[64];               /* "127.0.0.1" or "::1": what was connected to; "" without */
+    bool is_unresolved;             /* unreachable because the host's name has no address */
+    bool is_unprepared;             /* broken before the handshake: our own files or ciphers do not serve, `words` */
 };
 
 /* Does the certificate carry the name or address as libpq's verify-full would have it? */
