@@ -37,6 +37,7 @@ struct check_run {
     struct tls_probe bare;  /* the handshake without a client certificate, newest version; has_bare */
     struct tls_probe shown; /* with ours; has_shown */
     bool has_bare, has_shown;
+    bool is_bare_whole; /* it went to its end, where we hung up at the server's certificate with a second, blind one */
     struct startup_answer answer; /* of the startup packet with our certificate; has_answer */
     bool has_answer;
     struct pg_connection *connection; /* replication */
@@ -79,8 +80,8 @@ void check_expiry(struct check_run *run, enum check_id id, STACK_OF(X509) * cert
                   const char *fix);
 
 /* ---- network.c ---- */
-/* A handshake as `request` says, with server, deadline and, unless it names one, the first address that took a
- * connection filled in here. */
+/* A handshake as `request` says; the deadline is filled in here and, unless the request names them, the prober and the
+ * first address that took a connection. */
 void check_probe(const struct check_run *run, struct tls_probe_request request, struct tls_probe *ret_probe);
 
 /* ---- the levels, in order; each returns nothing: what it found is in the run ---- */

@@ -1,0 +1,29 @@
+#ifndef PGCOFFER_SRC_JOBS_CHECK_FILES_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_CHECK_FILES_INTERNAL_H
+
+#include "jobs/check/check_internal.h"
+
+/* The parts of the level FILES; run->own and run->trusted are read already where their files could be. */
+
+/* own_certificate.c: key.strength, key.authority, chain.order, identity.usage, identity.common_name. */
+void check_own_certificate(struct check_run *run);
+/* authorities.c: what tls_ca_file holds (chain.ca, as far as the file tells), and how long it lasts (expiry.ca). */
+void check_authorities(struct check_run *run);
+/* password_file.c: file.password. */
+void check_password_file(struct check_run *run);
+
+/* ---- authorities.c, for the levels behind ---- */
+/* With the certificates the server sent: chain.ca, and expiry.ca by the CA that is used. */
+void check_authorities_served(struct check_run *run);
+/* The certificate of `list` that issued this one, itself for a self-signed one; NULL when it is not there. */
+X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate);
+/* May it sign others, by its extensions, or by being too old to have any? */
+bool check_is_authority(X509 *certificate);
+/* Is its issuer about to end, and this one not before it? Then it is the CA's fault. */
+bool check_ends_with_authority(struct check_run *run, X509 *certificate);
+/* Subjects of the distribution's CAs among the names: how many. */
+int check_count_public(STACK_OF(X509_NAME) * names);
+/* Many, or the distribution's: nobody's own. */
+#define CHECK_MOST_AUTHORITIES 20
+
+#endif
