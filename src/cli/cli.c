@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/check_internal.h"
+#include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
 #define RECOVERY_PATH "pg_wal/RECOVERY" /* PostgreSQL's %p: pg_wal/RECOVERYXLOG or pg_wal/RECOVERYHISTORY */

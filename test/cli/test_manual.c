@@ -5,6 +5,7 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/control/command.h"
+#include "pgcoffer/tls/finding.h"
 #include "support/suite.h"
 
 /* doc/man/pgcoffer.1.scd is written by hand; these tests keep it from falling behind the tables. */
@@ -108,6 +109,25 @@ START_TEST(every_exit_status_is_listed_with_its_kind)
 }
 END_TEST
 
+/* "# CHECKS" holds every row of the table with its sentence, in its order, and nothing else. */
+START_TEST(every_check_is_listed_as_the_table_has_it)
+{
+    const char *at = strstr(manual, "\n# CHECKS\n");
+    const char *end = strstr(manual, "\n# GLOBAL OPTIONS\n");
+    size_t count = 0;
+
+    ck_assert(at != NULL && end != NULL && at < end);
+    for (const char *line = at; (line = strstr(line + 1, "\n*")) != NULL && line < end;)
+        count++;
+    ck_assert_uint_eq(count, CHECK_COUNT);
+    for (enum check_id id = 0; id < CHECK_COUNT; id++) {
+        char *entry SCOPED(scoped_free) = memory_text("\n*%s*\n\t%s\n", check_rows[id].name, check_rows[id].sentence);
+        at = strstr(at, entry);
+        ck_assert_msg(at != NULL && at < end, "no %s, or not in its place", check_rows[id].name);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("manual");
@@ -117,5 +137,6 @@ int main(void)
     tcase_add_test(tests, every_global_option_is_described);
     tcase_add_test(tests, no_section_describes_a_command_that_is_not_there);
     tcase_add_test(tests, every_exit_status_is_listed_with_its_kind);
+    tcase_add_test(tests, every_check_is_listed_as_the_table_has_it);
     return suite_run("manual", tests);
 }
