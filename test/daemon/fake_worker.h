@@ -130,6 +130,21 @@ static inline void fake_serve(struct worker_context *context)
         _exit(1);
 }
 
+/* A check tells its server and its pid; asked for "hba" it then waits, asked for "chain" it dies, else it ends well. */
+static inline void fake_check(struct worker_context *context)
+{
+    const char *only = request_text(&context->request, OPTION_ID_only);
+
+    fake_send(context, json_pack("{s:s, s:{s:s, s:i, s:s}}", "event", "item", "data", "server", context->request.server,
+                                 "pid", (int)getpid(), "right", json_text_or_null(context->start, "right")));
+    if (only != NULL && strcmp(only, "hba") == 0)
+        fake_wait(context);
+    if (only != NULL && strcmp(only, "chain") == 0)
+        raise(SIGKILL);
+    fake_send(context, json_pack("{s:s, s:{s:O}}", "event", "result", "data", "servers",
+                                 json_object_get(context->start, "servers")));
+}
+
 static inline int fake_worker(const char *name)
 {
     struct worker_context context;
@@ -144,6 +159,8 @@ static inline int fake_worker(const char *name)
         fake_backup(&context);
     else if (role == ROLE_slot)
         fake_slot(&context);
+    else if (role == ROLE_check)
+        fake_check(&context);
     else if (role == ROLE_serve)
         fake_serve(&context);
     worker_end(&context);
