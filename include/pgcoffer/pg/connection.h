@@ -47,6 +47,8 @@ static inline void scoped_pg_connection(struct pg_connection **connection)
 }
 const struct pg_session *pg_session(const struct pg_connection *connection);
 int pg_socket(const struct pg_connection *connection);
+/* The id of the server's process behind this connection, on the server's machine. */
+int pg_server_process(const struct pg_connection *connection);
 
 /* The server's NOTICEs and WARNINGs so far, with severity and SQLSTATE; calls back in order. */
 typedef void pg_notice_function(void *context, const char *severity, const char *sqlstate, const char *message);
