@@ -1,0 +1,191 @@
+#include <string.h>
+
+#include "cli/cli_internal.h"
+#include "cli/tls_kit_internal.h"
+#include "pgcoffer/cli/cli.h"
+#include "pgcoffer/config/config.h"
+#include "support/scratch.h"
+#include "support/suite.h"
+
+#define MOST_WORDS 8
+
+static int run(const char *const *words)
+{
+    char *copy[MOST_WORDS + 1] = {NULL};
+    int count = 0;
+
+    for (; words[count] != NULL; count++)
+        copy[count] = (char *)words[count];
+    return cli_main(count, copy);
+}
+
+/* The lines for files that need not exist. */
+static json_t *lines_for(const char *const *names, const char *user, const char *directory)
+{
+    static char file_names[TLS_KIT_PARTS][16];
+    struct tls_kit kit;
+
+    for (int part = 0; part < TLS_KIT_PARTS; part++) {
+        snprintf(file_names[part], sizeof file_names[part], "file%d", part);
+        kit.files[part] = (struct tls_kit_file){.name = file_names[part]};
+    }
+    struct tls_kit_wish wish = {.names = names, .user = user, .days = 365};
+    return tls_init_lines(&kit, &wish, directory);
+}
+
+static const char *line_of(const json_t *lines, const char *key, size_t number)
+{
+    const char *line = json_string_value(json_array_get(json_object_get(lines, key), number));
+
+    ck_assert_msg(line != NULL, "no line %zu of %s", number, key);
+    return line;
+}
+
+static const char *const local_names[] = {"localhost", "box", NULL};
+
+START_TEST(paths_are_quoted_as_each_file_wants_it)
+{
+    json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/o'clock \\ \"x\"");
+
+    ck_assert_str_eq(line_of(lines, "postgresql_conf", 1), "ssl_cert_file = '/srv/o''clock \\\\ \"x\"/file6'");
+    ck_assert_str_eq(line_of(lines, "pgcoffer_conf", 3), "tls_cert_file = \"/srv/o'clock \\\\ \\\"x\\\"/file8\"");
+    ck_assert_ptr_nonnull(strstr(line_of(lines, "copy_commands", 1), "'/srv/o'\\''clock \\ \"x\"/file6'"));
+}
+END_TEST
+
+START_TEST(the_lines_for_pgcoffer_are_a_configuration)
+{
+    static const char *const directories[] = {"/srv/tls", "/srv/a folder; with # all"};
+    json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", directories[_i]);
+    const json_t *line;
+    struct config *config SCOPED(scoped_config) = NULL;
+    char text[4096] = "", path[256];
+    struct error err;
+    size_t i;
+
+    json_array_foreach(json_object_get(lines, "pgcoffer_conf"), i, line)
+    {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s\n", json_string_value(line));
+    }
+    ck_assert_msg(config_parse(text, strlen(text), "lines", &config, &err), "%s", err.message);
+    ck_assert_uint_eq(config->server_count, 1);
+    snprintf(path, sizeof path, "%s/file%d", directories[_i], TLS_KIT_SERVER_CA_CERTIFICATE);
+    ck_assert_str_eq(config->servers[0].settings.tls_ca_file, path);
+    ck_assert_str_eq(config->servers[0].settings.host, "localhost");
+}
+END_TEST
+
+START_TEST(pg_hba_lines_let_the_role_in_by_certificate_only)
+{
+    json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/tls");
+
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "pg_hba_conf")), 4);
+    ck_assert_str_eq(line_of(lines, "pg_hba_conf", 0), "hostssl  replication  repl       127.0.0.1/32   cert");
+    ck_assert_str_eq(line_of(lines, "pg_hba_conf", 1), "hostssl  replication  repl       ::1/128        cert");
+    ck_assert_str_eq(line_of(lines, "pg_hba_conf", 2), "hostssl  postgres     repl       127.0.0.1/32   cert");
+}
+END_TEST
+
+START_TEST(a_server_with_a_name_in_the_network_takes_its_networks)
+{
+    static const char *const names[] = {"db1.example.com", "localhost", NULL};
+    json_t *lines SCOPED(scoped_json) = lines_for(names, "all", "/srv/tls");
+
+    ck_assert_str_eq(line_of(lines, "pg_hba_conf", 0), "hostssl  replication  \"all\"      samenet        cert");
+    ck_assert_str_eq(line_of(lines, "pgcoffer_conf", 1), "host = db1.example.com");
+    ck_assert_str_eq(line_of(lines, "sql", 0), "CREATE ROLE \"all\" LOGIN REPLICATION;");
+}
+END_TEST
+
+START_TEST(every_file_is_told_with_its_reader)
+{
+    json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/tls");
+    const json_t *files = json_object_get(lines, "files");
+    size_t counts[3] = {0};
+    const json_t *file;
+    size_t i;
+
+    ck_assert_uint_eq(json_array_size(files), TLS_KIT_PARTS);
+    json_array_foreach(files, i, file)
+    {
+        const char *reader = json_text_or_null(file, "for");
+        counts[strcmp(reader, "PostgreSQL") == 0 ? 0 : strcmp(reader, "pgcoffer") == 0 ? 1 : 2]++;
+    }
+    ck_assert_uint_eq(counts[0], 4);
+    ck_assert_uint_eq(counts[1], 4);
+    ck_assert_uint_eq(counts[2], 2);
+    /* What neither needs is not copied. */
+    json_array_foreach(json_object_get(lines, "copy_commands"), i, file)
+    {
+        ck_assert_ptr_null(strstr(json_string_value(file), "file1 "));
+        ck_assert_ptr_null(strstr(json_string_value(file), "file4 "));
+    }
+}
+END_TEST
+
+START_TEST(what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing)
+{
+    static const char *const options[][2] = {
+        {"--host", "db1,not a name"},
+        {"--host", ""},
+        {"--host", "a,,b"},
+        {"--host", "-x"},
+        {"--user", "../repl"},
+        {"--user", ""},
+        {"--user", "server"},
+        {"--user", "a b"},
+        {"--days", "0"},
+        {"--days", "3651"},
+        {"--days", "x"},
+        {"--key-type", "dsa"},
+    };
+    const char *const words[] = {"pgcoffer", "tls", "init", scratch_path("tls"), options[_i][0], options[_i][1], NULL};
+
+    ck_assert_int_eq(run(words), 2);
+    ck_assert_int_eq(scratch_count_entries(), 0);
+}
+END_TEST
+
+/* libpq takes "name:rest" for a key in an engine. */
+START_TEST(a_path_that_libpq_could_not_name_is_refused)
+{
+    static const char *const places[] = {"a:b", "a\nb"};
+    const char *const words[] = {"pgcoffer", "tls", "init", scratch_path(places[_i]), NULL};
+
+    ck_assert_int_eq(run(words), 2);
+    ck_assert_int_eq(scratch_count_entries(), 0);
+}
+END_TEST
+
+START_TEST(a_second_run_changes_nothing)
+{
+    const char *const words[] = {"pgcoffer", "tls", "init", scratch_path("tls"), "--quiet", NULL};
+    struct buffer before SCOPED(buffer_done) = BUFFER_WITH_LIMIT(10000);
+    struct buffer after SCOPED(buffer_done) = BUFFER_WITH_LIMIT(10000);
+    struct error err;
+
+    ck_assert_int_eq(run(words), 0);
+    ck_assert(file_read_whole(scratch_path("tls/server.key"), &before, &err));
+    ck_assert_int_eq(run(words), 2);
+    ck_assert(file_read_whole(scratch_path("tls/server.key"), &after, &err));
+    ck_assert_uint_eq(before.used, after.used);
+    ck_assert_mem_eq(before.bytes, after.bytes, before.used);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tests = tcase_create("tls_init");
+
+    tcase_add_checked_fixture(tests, scratch_make, scratch_remove);
+    tcase_add_test(tests, paths_are_quoted_as_each_file_wants_it);
+    tcase_add_loop_test(tests, the_lines_for_pgcoffer_are_a_configuration, 0, 2);
+    tcase_add_test(tests, pg_hba_lines_let_the_role_in_by_certificate_only);
+    tcase_add_test(tests, a_server_with_a_name_in_the_network_takes_its_networks);
+    tcase_add_test(tests, every_file_is_told_with_its_reader);
+    tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 12);
+    tcase_add_loop_test(tests, a_path_that_libpq_could_not_name_is_refused, 0, 2);
+    tcase_add_test(tests, a_second_run_changes_nothing);
+    return suite_run("tls_init", tests);
+}
