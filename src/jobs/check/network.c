@@ -257,8 +257,8 @@ static void ask_for_tls(struct check_run *run)
 
     check_probe(run, (struct tls_probe_request){.certificate_path = "", .key_path = ""}, &run->bare);
     run->has_bare = true;
-    if (run->bare.outcome != TLS_PROBE_UNREACHABLE && run->bare.outcome != TLS_PROBE_NO_TLS &&
-        run->bare.outcome != TLS_PROBE_NOT_POSTGRES) {
+    if (!run->bare.is_unprepared && run->bare.outcome != TLS_PROBE_UNREACHABLE &&
+        run->bare.outcome != TLS_PROBE_NO_TLS && run->bare.outcome != TLS_PROBE_NOT_POSTGRES) {
         check_pass(run, CHECK_ID_protocol_answer, "the server at %s says yes to TLS", run->bare.address);
         return;
     }

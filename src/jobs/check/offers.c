@@ -15,7 +15,7 @@ static bool is_taken(const struct tls_probe *probe)
 
 static bool is_lost(const struct tls_probe *probe)
 {
-    return probe->outcome == TLS_PROBE_UNREACHABLE || probe->outcome == TLS_PROBE_NO_TLS ||
+    return probe->is_unprepared || probe->outcome == TLS_PROBE_UNREACHABLE || probe->outcome == TLS_PROBE_NO_TLS ||
            probe->outcome == TLS_PROBE_NOT_POSTGRES;
 }
 
