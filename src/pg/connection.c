@@ -174,7 +174,10 @@ static bool attempt_with_password(struct pg_connection *connection, struct conni
     if (mode != TLS_VERIFY_FULL && mode != TLS_VERIFY_CA) {
         error_set(err, ERROR_TLS, "server \"%s\" asks for a password, and tls_mode %s does not prove who asks",
                   connection->server.name, settings->tls_mode);
-        return error_hint(err, "Set tls_mode = verify-full and tls_ca_file in section [%s].", connection->server.name);
+        error_check(err, "protocol.mode");
+        char setting[TLS_SETTING_NAME_SIZE];
+        return error_hint(err, "Set %s to verify-full, and tls_ca_file.",
+                          tls_setting_name(&connection->server, "tls_mode", setting));
     }
     if (!password_look_up(&connection->server, wish->database, password, err))
         return false;
@@ -241,6 +244,7 @@ static bool accept_session(struct pg_connection *connection, struct error *err)
     if (session->server_version < OLDEST_SERVER) {
         error_set(err, ERROR_SERVER, "server \"%s\" is PostgreSQL %s, which is too old", connection->server.name,
                   session->server_version_text);
+        error_check(err, "server.version");
         return error_hint(err, "pgcoffer needs PostgreSQL 13 or later.");
     }
     if (PQsetnonblocking(connection->handle, 1) != 0)

@@ -1,6 +1,7 @@
 #include "pg/refusal_internal.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <ctype.h>
 
 #include "pgcoffer/base/text.h"
@@ -19,9 +20,11 @@ static const struct refusal {
     const char *words, *sqlstate;
     enum refusal_condition condition;
     enum error_kind kind;
-    const char *cause, *hint;
+    enum check_id check;
+    const char *cause, *fix;
 } refusals[] = {
-#define REFUSAL(words, sqlstate, condition, kind, cause, hint) {words, sqlstate, condition, ERROR_##kind, cause, hint},
+#define REFUSAL(words, sqlstate, condition, kind, check, cause, fix)                                                   \
+    {words, sqlstate, condition, ERROR_##kind, CHECK_ID_##check, cause, fix},
 #include "pg/refusals.def"
 #undef REFUSAL
 };
@@ -30,6 +33,8 @@ static const struct refusal {
 struct facts {
     const struct server_config *server;
     bool has_certificate;
+    char role[2 * CONFIG_TEXT_SIZE];
+    char passwords[CONFIG_TEXT_SIZE + 64];
     char common_name[128];
     char certificate[CERTIFICATE_PHRASE_SIZE + CONFIG_TEXT_SIZE];
     char client[64];
@@ -144,6 +149,25 @@ static void find_client(const char *words, char ret_client[64])
     }
 }
 
+/* As SQL and pg_hba.conf want a name: quoted, unless it is plain. */
+static void quote_role(const char *name, char *ret_role, size_t size)
+{
+    size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789"), used = 1;
+
+    if (plain > 0 && name[plain] == '\0' && !isdigit((unsigned char)name[0])) {
+        snprintf(ret_role, size, "%s", name);
+        return;
+    }
+    ret_role[0] = '"';
+    for (; *name != '\0' && used + 4 < size; name++) {
+        if (*name == '"')
+            ret_role[used++] = '"';
+        ret_role[used++] = *name;
+    }
+    ret_role[used++] = '"';
+    ret_role[used] = '\0';
+}
+
 static void gather_facts(const struct server_config *server, const char *words, struct facts *ret_facts)
 {
     const char *path = server->settings.tls_cert_file;
@@ -152,6 +176,12 @@ static void gather_facts(const struct server_config *server, const char *words, 
 
     *ret_facts = (struct facts){.server = server, .has_certificate = !text_is_empty(path)};
     find_client(words, ret_facts->client);
+    quote_role(server->settings.user, ret_facts->role, sizeof ret_facts->role);
+    if (text_is_empty(server->settings.password_file))
+        snprintf(ret_facts->passwords, sizeof ret_facts->passwords, "~/.pgpass");
+    else
+        snprintf(ret_facts->passwords, sizeof ret_facts->passwords, "password_file \"%s\"",
+                 server->settings.password_file);
     if (!ret_facts->has_certificate)
         snprintf(ret_facts->certificate, sizeof ret_facts->certificate, "none is configured");
     else if (!certificate_read(path, &certificate, &ignored))
@@ -166,33 +196,46 @@ static void gather_facts(const struct server_config *server, const char *words, 
     }
 }
 
-static const char *fact_named(const struct facts *facts, const char *name, size_t length, char scratch[16])
+static bool is_named(const char *name, const char *text, size_t length)
 {
+    return strlen(name) == length && strncmp(name, text, length) == 0;
+}
+
+static const char *fact_named(const struct facts *facts, const char *name, size_t length,
+                              char scratch[TLS_SETTING_NAME_SIZE])
+{
+    static const char before_setting[] = "setting:";
     const struct settings *settings = &facts->server->settings;
     const struct {
         const char *name, *value;
     } values[] = {
         {"user", settings->user},
-        {"host", text_is_empty(settings->host) ? settings->hostaddr : settings->host},
-        {"port", scratch},
-        {"server", facts->server->name},
+        {"role", facts->role},
+        {"host", tls_host_name(facts->server)},
         {"common_name", facts->common_name},
         {"certificate", facts->certificate},
         {"client", facts->client},
         {"method", facts->has_certificate ? "cert" : "scram-sha-256"},
+        {"passwords", facts->passwords},
     };
 
-    snprintf(scratch, 16, "%ld", settings->port);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        if (strlen(values[i].name) == length && strncmp(values[i].name, name, length) == 0)
+        if (is_named(values[i].name, name, length))
             return values[i].value;
-    return "";
+    if (is_named("port", name, length)) {
+        snprintf(scratch, TLS_SETTING_NAME_SIZE, "%ld", settings->port);
+        return scratch;
+    }
+    assert(length > strlen(before_setting) && text_starts_with(name, before_setting));
+    char setting[64];
+    snprintf(setting, sizeof setting, "%.*s", (int)(length - strlen(before_setting)), name + strlen(before_setting));
+    return tls_setting_name(facts->server, setting, scratch);
 }
 
 static void expand(const struct facts *facts, const char *text, char *ret_text, size_t size)
 {
     size_t used = 0;
-    char scratch[16];
+    char scratch[TLS_SETTING_NAME_SIZE];
 
     ret_text[0] = '\0';
     while (*text != '\0' && used + 1 < size) {
@@ -207,19 +250,39 @@ static void expand(const struct facts *facts, const char *text, char *ret_text, 
     }
 }
 
-bool refusal_explain(const struct server_config *server, const char *words, const char *sqlstate,
-                     bool *ret_is_explained, struct error *err)
+static const struct refusal *find(const struct server_config *server, const char *words, const char *sqlstate,
+                                  struct finding *ret_finding)
 {
     struct facts facts;
+    struct finding finding = {0};
 
     gather_facts(server, words, &facts);
     const struct refusal *refusal = find_refusal(&facts, words, sqlstate);
-    *ret_is_explained = refusal != NULL;
-    error_set(err, refusal == NULL ? ERROR_SERVER : refusal->kind, "could not connect to server \"%s\": %s",
-              server->name, words);
     if (refusal == NULL)
-        return error_hint(err, "Look at the server's log for the same moment.");
-    expand(&facts, refusal->cause, err->detail, sizeof err->detail);
-    expand(&facts, refusal->hint, err->hint, sizeof err->hint);
-    return false;
+        return NULL;
+    finding.check = refusal->check;
+    finding_seen(&finding, "%s", words);
+    expand(&facts, refusal->cause, finding.cause, sizeof finding.cause);
+    expand(&facts, refusal->fix, finding.fix, sizeof finding.fix);
+    *ret_finding = finding;
+    return refusal;
+}
+
+bool refusal_find(const struct server_config *server, const char *words, const char *sqlstate,
+                  struct finding *ret_finding)
+{
+    return find(server, words, sqlstate, ret_finding) != NULL;
+}
+
+bool refusal_explain(const struct server_config *server, const char *words, const char *sqlstate,
+                     bool *ret_is_explained, struct error *err)
+{
+    struct finding finding;
+    const struct refusal *refusal = find(server, words, sqlstate, &finding);
+
+    *ret_is_explained = refusal != NULL;
+    if (refusal != NULL)
+        return finding_to_error(&finding, server, refusal->kind, words, err);
+    error_set(err, ERROR_SERVER, "could not connect to server \"%s\": %s", server->name, words);
+    return error_hint(err, "Look at the server's log for the same moment.");
 }

@@ -14,7 +14,7 @@
 void refusal_clean_words(const char *libpq_words, char ret_words[REFUSAL_WORDS_SIZE], char ret_sqlstate[6]);
 
 /*
- * Fills *err: "could not connect to server ..." with the words, the cause and the fix from refusals.def.
+ * Fills *err: "could not connect to server ...", the cause and the words, the fix and the check from refusals.def.
  * *ret_is_explained is false when no row fits; then TLS may be the reason. Always returns false.
  */
 bool refusal_explain(const struct server_config *server, const char *words, const char *sqlstate,

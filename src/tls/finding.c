@@ -120,9 +120,19 @@ bool finding_to_error(const struct finding *finding, const struct server_config 
     error_set(err, kind, BEFORE_SERVER "%s (%s port %ld): %s%s%s%s", name, tls_host_name(server), server->settings.port,
               clause, has_words ? BEFORE_WORDS : "", has_words ? libpq_words : "", has_words ? ")" : "");
     text_make_printable(err->message);
-    error_detail(err, "%s", finding->seen);
+    /* The words stand in the message already. */
+    if (!has_words || strncmp(finding->seen, libpq_words, sizeof finding->seen - 1) != 0)
+        error_detail(err, "%s", finding->seen);
     error_hint(err, "%s", finding->fix);
     return error_check(err, check_rows[finding->check].name);
+}
+
+/* Without the bracket that ends the message, unless the message was cut. */
+static int words_length(const char *words)
+{
+    size_t length = strlen(words);
+
+    return (int)(length > 0 && words[length - 1] == ')' ? length - 1 : length);
 }
 
 bool finding_from_error(const struct error *err, struct finding *ret_finding)
@@ -141,7 +151,10 @@ bool finding_from_error(const struct error *err, struct finding *ret_finding)
     const char *words = strstr(clause, BEFORE_WORDS);
     make_sentence(clause, words == NULL ? strlen(clause) : (size_t)(words - clause), finding.cause,
                   sizeof finding.cause);
-    finding_seen(&finding, "%s", err->detail);
+    if (err->detail[0] != '\0')
+        finding_seen(&finding, "%s", err->detail);
+    else if (words != NULL)
+        finding_seen(&finding, "%.*s", words_length(words + strlen(BEFORE_WORDS)), words + strlen(BEFORE_WORDS));
     finding_fix(&finding, "%s", err->hint);
     *ret_finding = finding;
     return true;
