@@ -54,6 +54,8 @@ bool check_is_set(const struct check_run *run, enum check_id id);
 bool check_has_failed(const struct check_run *run, enum check_id id);
 /* False when nobody asked for it (--only): a probe that serves no needed check is saved. */
 bool check_is_needed(const struct check_run *run, enum check_id id);
+/* Of one that a level judges by half: the check with which it is judged to the end; NOTHING for all others. */
+enum check_id check_completed_by(enum check_id id);
 /* Asked between probes; a level then returns at once, and check_server() tells it. */
 bool check_is_interrupted(const struct check_run *run);
 /* The first call for an id counts; a later FAIL or WARN replaces a PASS, a later FAIL a WARN. */

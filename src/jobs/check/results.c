@@ -200,10 +200,28 @@ static enum check_id find_failure(const struct check_run *run, int level)
     return CHECK_ID_NOTHING;
 }
 
+enum check_id check_completed_by(enum check_id id)
+{
+    static const struct {
+        enum check_id id, completed_by;
+    } rows[] = {
+        {CHECK_ID_expiry_ca, CHECK_ID_chain_server},               /* which of several CAs counts */
+        {CHECK_ID_chain_ca, CHECK_ID_chain_server},                /* is it the server's own certificate? */
+        {CHECK_ID_identity_common_name, CHECK_ID_hba_replication}, /* does a map tie another name to the role? */
+    };
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].id == id)
+            return rows[i].completed_by;
+    return CHECK_ID_NOTHING;
+}
+
 /* The failed check that kept this one from being looked at: what it was left unset for, what it needs or what that was
  * waiting for; else the last failure before it, for what is wrong with the files ends every connection. */
 static enum check_id find_obstacle(const struct check_run *run, enum check_id id)
 {
+    enum check_id later = check_completed_by(id);
+
     for (;;) {
         enum check_id needed = check_rows[id].needs;
         if (run->is_blocked[id])
@@ -214,6 +232,8 @@ static enum check_id find_obstacle(const struct check_run *run, enum check_id id
             return needed;
         id = needed;
     }
+    if (later != CHECK_ID_NOTHING)
+        return check_has_failed(run, later) ? later : find_obstacle(run, later);
     if (check_rows[id].level >= CHECK_LEVEL_STORE)
         return CHECK_ID_NOTHING;
     return find_failure(run, (int)check_rows[id].level);

@@ -28,15 +28,6 @@ static void need(struct check_run *run, enum check_id id)
         run->is_needed[id] = true;
 }
 
-/* Checks that a level judges by half, and a later one to the end. */
-static const struct {
-    enum check_id id, judged_with;
-} later[] = {
-    {CHECK_ID_expiry_ca, CHECK_ID_chain_server},               /* which of several CAs counts */
-    {CHECK_ID_chain_ca, CHECK_ID_chain_server},                /* is it the server's own certificate? */
-    {CHECK_ID_identity_common_name, CHECK_ID_hba_replication}, /* does a map tie another name to the role? */
-};
-
 static void mark_needed(struct check_run *run)
 {
     const bool *is_wanted = run->request->options.is_wanted;
@@ -44,9 +35,9 @@ static void mark_needed(struct check_run *run)
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
         if (is_wanted[id] && check_rows[id].level != CHECK_LEVEL_DAEMON)
             need(run, id);
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (is_wanted[later[i].id])
-            need(run, later[i].judged_with);
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (is_wanted[id])
+            need(run, check_completed_by(id));
     /* Only the server itself can say which cluster it is. */
     if (is_wanted[CHECK_ID_repository_cluster] && run->request->repo != NULL)
         need(run, CHECK_ID_replication_login);
