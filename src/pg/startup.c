@@ -23,15 +23,15 @@ static void converse(void *context, struct tls_talk *talk)
     /* Of TLS 1.3 a server that refuses our certificate may have hung up already: whether this was sent does not
      * matter, the alert is still to be read. */
     bool is_sent = tls_talk_write(talk, conversation->packet->bytes, conversation->packet->used);
+    bool has_left = false;
     for (size_t size; (size = tls_talk_read(talk, bytes, sizeof bytes)) > 0;) {
         enum startup_step step = startup_message_feed(&conversation->reader, bytes, size, conversation->answer);
-        bool was_decided = conversation->is_decided;
         conversation->is_decided = step != STARTUP_STEP_MORE;
+        if (conversation->reader.is_admitted && is_sent && !has_left)
+            has_left = tls_talk_write(talk, startup_message_terminate, STARTUP_TERMINATE_SIZE);
+        /* Once admitted, read on to the end: a socket closed with bytes unread leaves a line in the server's log. */
         if (step == STARTUP_STEP_END)
             return;
-        /* Read on to the end: a socket closed with bytes unread leaves a line in the server's log. */
-        if (step == STARTUP_STEP_ADMITTED && !was_decided && is_sent)
-            is_sent = tls_talk_write(talk, startup_message_terminate, STARTUP_TERMINATE_SIZE);
     }
 }
 

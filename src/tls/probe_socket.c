@@ -99,6 +99,14 @@ bool probe_socket_open(const struct tls_probe_request *request, struct tls_probe
     return *ret_fd >= 0;
 }
 
+/* A server that said yes waits for us now; what speaks on is something else: SSH begins with 'S' too. */
+static bool is_talking_on(const struct probe_channel *channel)
+{
+    uint8_t next;
+
+    return recv(channel->fd, &next, sizeof next, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Bytes until they decide. Behind a yes not one is taken: it would be TLS already. */
 static enum tls_answer read_answer(struct probe_channel *channel, uint8_t *bytes, size_t *used, struct tls_probe *probe)
 {
@@ -110,6 +118,8 @@ static enum tls_answer read_answer(struct probe_channel *channel, uint8_t *bytes
             continue;
         bool is_end = got <= 0 || *used == TLS_ANSWER_MOST;
         enum tls_answer answer = tls_answer_read(bytes, *used, is_end, probe->words, sizeof probe->words);
+        if (answer == TLS_ANSWER_YES && is_talking_on(channel))
+            continue;
         if (answer != TLS_ANSWER_MORE || is_end)
             return answer;
     }
