@@ -239,14 +239,23 @@ static void print_files(const struct invocation *invocation, const json_t *files
     table_print(table);
 }
 
+static void print_comment(const struct invocation *invocation, const char *text)
+{
+    char *copy SCOPED(scoped_free) = memory_copy_text(text);
+    char *rest = copy;
+
+    output_line(invocation, "%s", "");
+    for (const char *line; (line = strsep(&rest, "\n")) != NULL;)
+        output_line(invocation, "# %s", line);
+}
+
 /* Without an indent: they are there to be copied. */
-static void print_lines(const struct invocation *invocation, const json_t *data, const char *key, const char *title)
+static void print_lines(const struct invocation *invocation, const json_t *data, const char *key, const char *comment)
 {
     const json_t *line;
     size_t i;
 
-    output_line(invocation, "%s", "");
-    output_line(invocation, "# %s", title);
+    print_comment(invocation, comment);
     json_array_foreach(json_object_get(data, key), i, line)
     {
         output_line(invocation, "%s", json_string_value(line));
@@ -255,25 +264,20 @@ static void print_lines(const struct invocation *invocation, const json_t *data,
 
 void tls_init_print(const struct invocation *invocation, const json_t *data)
 {
-    const char *directory = json_text_or_null(data, "directory");
-
-    output_line(invocation, "A PKI for development is in %s:", directory);
+    output_line(invocation, "Certificates for development are in %s:", json_text_or_null(data, "directory"));
     output_line(invocation, "%s", "");
     print_files(invocation, json_object_get(data, "files"));
-    print_lines(invocation, data, "postgresql_conf", "postgresql.conf, then reload PostgreSQL");
+    print_lines(invocation, data, "postgresql_conf", "postgresql.conf; takes effect at a reload");
     print_lines(invocation, data, "pg_hba_conf",
-                "pg_hba.conf, above every other line: the first that matches decides. A \"host ... trust\" line "
-                "below still lets others in without a certificate, so take those away.");
-    print_lines(invocation, data, "sql", "the role, by psql");
+                "pg_hba.conf, above every other line: the first that matches decides. The address is where pgcoffer\n"
+                "comes from. Take out lines like \"host ... trust\": they let others in without a certificate.");
+    print_lines(invocation, data, "sql", "the role, in psql");
     print_lines(invocation, data, "pgcoffer_conf", "pgcoffer.conf, with \"port = ...\" if it is not 5432");
-    output_line(invocation, "%s", "");
-    output_line(invocation, "# The files are yours, with mode 0600. PostgreSQL and pgcofferd that run as other users "
-                            "get copies of their own;");
     print_lines(invocation, data, "copy_commands",
-                "as root; then write " SERVER_FOLDER " and " CLIENT_FOLDER " into the lines above:");
+                "The lines are right where PostgreSQL and pgcofferd run as the user who owns these files. Others need\n"
+                "copies of their own: as root, and with " SERVER_FOLDER " and " CLIENT_FOLDER " in the lines:");
     print_lines(invocation, data, "renewal_commands",
-                "Renewal, before the days are over. pgcofferd notices it by itself, PostgreSQL at a reload.");
-    output_line(invocation, "%s", "");
-    output_line(invocation, "# Whoever has the two keys of the CAs makes certificates and logins as he likes: keep "
-                            "them away from both machines.");
+                "New certificates before the days are over. pgcofferd takes them by itself, PostgreSQL at a reload.");
+    print_comment(invocation,
+                  "With the keys of the two CAs anybody makes certificates and logins: keep them off both machines.");
 }

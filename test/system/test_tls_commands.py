@@ -1,0 +1,385 @@
+"""tls init makes a PKI that a server and the daemon run on as printed; tls show lists every certificate that matters."""
+
+import hashlib
+import os
+import pathlib
+import re
+import socket
+import shutil
+import subprocess
+
+import pytest
+
+from harness.agent import Result
+from harness.cluster import PSQL_BIN
+from harness.scratch import OS_USER, as_user, run, wait_for
+
+MANUAL = pathlib.Path(__file__).parents[2] / "doc" / "man" / "pgcoffer.1.scd"
+FILES = {"server-ca.crt", "server-ca.key", "server-ca.crl", "client-ca.crt", "client-ca.key", "client-ca.crl", "server.crt",
+         "server.key", "repl.crt", "repl.key"}
+
+
+class Kit:
+    """What tls init made in `folder`, and the server and the agent that follow its lines."""
+
+    def __init__(self, folder, agent, make_cluster, *words):
+        self.folder, self.agent, self.make_cluster = folder / "tls", agent, make_cluster
+        self.lines = agent.json("tls", "init", self.folder, *words)
+
+    def path(self, name):
+        return self.folder / name
+
+    def start_server(self):
+        hba = "\n".join(["local all postgres trust", *self.lines["pg_hba_conf"], ""])
+        self.cluster = self.make_cluster(hba=hba, settings=["listen_addresses = '127.0.0.1, ::1'",
+                                                            *self.lines["postgresql_conf"]]).start()
+        self.cluster.sql(self.lines["sql"][0])
+        return self.cluster
+
+    def configure(self, port):
+        daemon = ["[pgcoffer]", *[f"{key} = {value}" for key, value in self.agent.daemon_settings.items()]]
+        self.agent.configuration.write_text("\n".join([*daemon, *self.lines["pgcoffer_conf"], f"port = {port}", ""]))
+        return self.agent
+
+    def start(self):
+        self.start_server()
+        self.configure(self.cluster.port).start()
+        self.agent.wait_streaming("primary")
+        return self
+
+
+@pytest.fixture
+def make_kit(folder, make_agent, make_cluster):
+    return lambda *words: Kit(folder, make_agent(), make_cluster, *words)
+
+
+def openssl(*words, check=True):
+    return run(["openssl", *words], user="root", check=check)
+
+
+def shell(text, folder):
+    """As the owner of the files would type it."""
+    done = run(["sh", "-ec", text], cwd=folder, check=False)
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def certificate(shown, what, server=0):
+    (row,) = [row for row in shown["servers"][server]["certificates"] if row["what"] == what]
+    return row
+
+
+def fingerprint(path):
+    return openssl("x509", "-in", path, "-noout", "-fingerprint", "-sha256").stdout.strip().split("=")[1]
+
+
+# ---- tls init ----
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_a_server_and_the_daemon_run_on_exactly_the_printed_lines(make_kit, kind):
+    kit = make_kit("--key-type", kind).start()
+    assert kit.agent.backup("primary")["state"] == "complete"
+    rows = kit.cluster.rows("SELECT client_dn, ssl FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)")
+    assert rows == [("/CN=repl", True)]
+
+    for host in ("localhost", "127.0.0.1", "::1"):
+        conninfo = (f"host={host} port={kit.cluster.port} user=repl dbname=postgres sslmode=verify-full "
+                    f"sslcert={kit.path('repl.crt')} sslkey={kit.path('repl.key')} sslrootcert={kit.path('server-ca.crt')} "
+                    f"sslcrl={kit.path('server-ca.crl')}")
+        done = run([PSQL_BIN / "psql", conninfo, "-Atc", "SELECT current_user"], check=False)
+        assert done.returncode == 0 or (host == "::1" and not socket.has_ipv6), done.stderr
+    plain = run([PSQL_BIN / "psql", f"host=localhost port={kit.cluster.port} user=repl dbname=postgres sslmode=disable",
+                 "-c", "SELECT 1"], check=False)
+    assert "no pg_hba.conf entry" in plain.stderr, plain.stderr
+
+
+def test_a_password_is_bound_to_the_channel_of_a_server_with_an_ed25519_key(make_kit):
+    kit = make_kit("--key-type", "ed25519")
+    kit.lines["pg_hba_conf"] = [line.replace(" cert", " scram-sha-256 clientcert=verify-full")
+                                for line in kit.lines["pg_hba_conf"]]
+    cluster = kit.start_server()
+    cluster.sql("ALTER ROLE repl PASSWORD 'a secret'")
+    conninfo = (f"host=localhost port={cluster.port} user=repl dbname=postgres password='a secret' sslmode=verify-full "
+                f"channel_binding=require sslcert={kit.path('repl.crt')} sslkey={kit.path('repl.key')} "
+                f"sslrootcert={kit.path('server-ca.crt')}")
+    assert run([PSQL_BIN / "psql", conninfo, "-Atc", "SELECT 1"]).stdout == "1\n"
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_openssl_takes_each_certificate_for_its_own_purpose_only(make_kit, kind):
+    kit = make_kit("--key-type", kind)
+
+    def verifies(authority, purpose, leaf):
+        done = openssl("verify", "-x509_strict", "-purpose", purpose, "-crl_check_all", "-CRLfile",
+                       kit.path(f"{authority}-ca.crl"), "-CAfile", kit.path(f"{authority}-ca.crt"), kit.path(leaf), check=False)
+        return done.returncode == 0
+
+    assert verifies("server", "sslserver", "server.crt")
+    assert verifies("client", "sslclient", "repl.crt")
+    assert not verifies("server", "sslclient", "server.crt")
+    assert not verifies("client", "sslserver", "repl.crt")
+    assert not verifies("server", "sslclient", "repl.crt")
+    assert not verifies("client", "sslclient", "server.crt")
+    text = openssl("x509", "-in", kit.path("server.crt"), "-noout", "-text").stdout
+    assert "Version: 3" in text and "DNS:localhost" in text and "IP Address:127.0.0.1" in text
+    assert "Ed25519" not in re.findall(r"Signature Algorithm: (\S+)", text), text
+
+
+def test_every_file_is_private_and_told(make_kit):
+    kit = make_kit()
+    assert {path.name for path in kit.folder.iterdir()} == FILES
+    assert {pathlib.Path(row["path"]) for row in kit.lines["files"]} == {kit.path(name) for name in FILES}
+    assert kit.folder.stat().st_mode & 0o7777 == 0o700
+    for path in kit.folder.iterdir():
+        assert path.stat().st_mode & 0o7777 == 0o600, path
+
+
+def test_a_second_run_names_what_is_there_and_changes_nothing(make_kit, folder):
+    kit = make_kit()
+    before = digests(kit.folder)
+    result = kit.agent.cli("tls", "init", kit.folder, "--user", "other")
+    assert result.code == 2 and "client-ca.crl" in result.err and "Nothing was written" in result.err, result
+    assert result.out == "" and digests(kit.folder) == before
+    kit.path("server.key").rename(folder / "server.key")
+    for path in kit.folder.iterdir():
+        path.unlink()
+    (folder / "server.key").rename(kit.path("server.key"))
+    result = kit.agent.cli("tls", "init", kit.folder, "--json")
+    assert result.code == 2 and result.json["error"]["kind"] == "usage" and "server.key" in result.err, result
+    assert digests(kit.folder) == {"server.key": before["server.key"]}
+
+
+def test_relative_names_and_an_empty_directory_do_as_well(make_agent, folder):
+    agent = make_agent()
+    run(["mkdir", folder / "empty"])
+    result = agent.ok("tls", "init", ".", "--host", "db1.example.com,192.0.2.7", "--host", "db1", "--user", "agent_1",
+                      "--days", "30", cwd=folder / "empty")
+    assert f"tls_key_file = {folder}/empty/agent_1.key\n" in result.out, result
+    assert "host = db1.example.com\n" in result.out and "samenet" in result.out
+    text = openssl("x509", "-in", folder / "empty" / "server.crt", "-noout", "-text").stdout
+    assert "DNS:db1.example.com, IP Address:192.0.2.7, DNS:db1" in text
+    assert (folder / "empty").stat().st_mode & 0o7777 == 0o700
+
+
+@pytest.mark.skipif(OS_USER is None, reason="root may write everywhere")
+def test_a_place_that_may_not_be_written_is_a_storage_error(make_agent, folder):
+    (folder / "locked").mkdir(mode=0o755)
+    result = make_agent().cli("tls", "init", folder / "locked" / "tls")
+    assert result.code == 9 and "Permission denied" in result.err, result
+    assert list((folder / "locked").iterdir()) == []
+
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+STEPS = [(call, number) for call in ("write", "fsync", "fchmod", "linkat", "unlinkat") for number in (1, 2, 7, 10)]
+
+
+def init_disturbed(agent, target, call, number, what):
+    """tls init, with `what` done to its number-th `call`."""
+    words = agent.command("tls", "init", target, "--quiet")
+    start = words.index("--") + 1 if "--" in words else 0
+    traced = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"inject={call}:{what}:when={number}", *words[start:]]
+    return subprocess.run([*words[:start], *traced], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          env={**os.environ, "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=0"})
+
+
+@needs_strace
+def test_killed_at_any_step_it_leaves_whole_files_only(make_agent, folder):
+    agent = make_agent()
+    for call, number in STEPS:
+        target = folder / f"{call}{number}"
+        assert init_disturbed(agent, target, call, number, "signal=KILL").returncode != 0, (call, number)
+        for path in target.iterdir():
+            words = path.read_text().splitlines()
+            assert path.suffix == ".tmp" or (words[0].startswith("-----BEGIN ") and words[-1].startswith("-----END ")), path
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+@needs_strace
+def test_a_full_disk_at_any_step_leaves_nothing(make_agent, folder):
+    agent = make_agent()
+    for call, number in STEPS:
+        target = folder / f"{call}{number}"
+        done = init_disturbed(agent, target, call, number, "error=ENOSPC")
+        assert done.returncode == 9 and "No space left" in done.stderr, (call, number, done)
+        # What strace keeps from being removed stays.
+        assert not target.exists() or call == "unlinkat", (call, number)
+
+
+@pytest.mark.skipif(OS_USER is None, reason="only root can give files away")
+def test_the_printed_copies_belong_to_their_users(make_kit, folder):
+    kit = make_kit()
+    commands = "\n".join(kit.lines["copy_commands"])
+    assert "pgcoffer" in commands
+    commands = commands.replace("-o pgcoffer -g pgcoffer", f"-o {OS_USER} -g {OS_USER}")
+    for place, name in (("/etc/postgresql/tls", "server"), ("/etc/pgcoffer/tls", "client")):
+        commands = commands.replace(place, str(folder / name))
+    done = run(["sh", "-ec", commands], user="root")
+    assert done.stderr == ""
+    assert {path.name for path in (folder / "server").iterdir()} == {"server.crt", "server.key", "client-ca.crt", "client-ca.crl"}
+    assert {path.name for path in (folder / "client").iterdir()} == {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl"}
+    for path in [*(folder / "server").iterdir(), *(folder / "client").iterdir()]:
+        assert path.owner() == OS_USER and path.stat().st_mode & 0o7777 == 0o600, path
+
+
+def test_what_is_printed_for_people_holds_every_line(make_agent, folder):
+    agent = make_agent()
+    result = agent.ok("tls", "init", folder / "a")
+    lines = agent.json("tls", "init", folder / "b")
+    for key in ("postgresql_conf", "pg_hba_conf", "sql", "pgcoffer_conf", "copy_commands", "renewal_commands"):
+        for line in lines[key]:
+            assert line.replace(f"{folder}/b", f"{folder}/a") in result.out.splitlines(), line
+    assert all(name in result.out for name in FILES)
+    assert agent.ok("tls", "init", folder / "c", "--quiet").out == ""
+
+
+def test_the_printed_renewal_makes_new_certificates_for_the_old_keys(make_kit):
+    kit = make_kit("--days", "30")
+    before = digests(kit.folder)
+    shell("\n".join(kit.lines["renewal_commands"]), "/")
+    after = digests(kit.folder)
+    assert {name for name in before if before[name] != after[name]} == {"server.crt", "repl.crt"}
+    for authority, purpose, leaf in (("server", "sslserver", "server"), ("client", "sslclient", "repl")):
+        openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", kit.path(f"{authority}-ca.crt"), kit.path(f"{leaf}.crt"))
+        public = openssl("x509", "-in", kit.path(f"{leaf}.crt"), "-noout", "-pubkey").stdout
+        assert public == openssl("pkey", "-in", kit.path(f"{leaf}.key"), "-pubout").stdout
+        assert kit.path(f"{leaf}.crt").stat().st_mode & 0o777 == 0o600
+    kit.start()
+
+
+def manual_example(introduction):
+    """The commands of the example that follows these words in the manual page."""
+    text = MANUAL.read_text().split(introduction, 1)[1].split("```\n", 2)[1]
+    return text.replace("\\\\", "\\")
+
+
+def test_the_renewal_of_the_manual_works(make_kit):
+    kit = make_kit("--days", "30")
+    shell(manual_example("A renewal, in DIRECTORY"), kit.folder)
+    openssl("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", kit.path("client-ca.crt"), kit.path("repl.crt"))
+    assert "notAfter" in openssl("x509", "-in", kit.path("repl.crt"), "-noout", "-enddate", "-checkend", 300 * 86400).stdout
+
+
+@pytest.mark.parametrize("kind", ["ec", "ed25519"])
+def test_the_revocation_of_the_manual_locks_the_client_out(make_kit, kind):
+    kit = make_kit("--key-type", kind).start()
+    shell(manual_example("A revocation"), kit.folder)
+    kit.cluster.reload()
+    error = wait_for(lambda: (kit.agent.cli("backup", "primary", "--json").json.get("error") or {}).get("message"), "a refusal")
+    assert "revoked" in error, error
+    assert certificate(kit.agent.json("tls", "show"), "revocation list")["revoked"] == 0, "ours is that of the server's CA"
+
+
+# ---- tls show ----
+
+
+def test_everything_is_shown_with_the_chain_as_it_is_served(make_kit):
+    kit = make_kit().start()
+    shown = kit.agent.json("tls", "show", "primary")
+    assert shown["schema"] == 1 and shown["servers"][0]["server"] == "primary"
+    assert [row["what"] for row in shown["servers"][0]["certificates"]] == ["client", "server CA", "revocation list", "served"]
+    client, served = certificate(shown, "client"), certificate(shown, "served")
+    assert client["subject"] == "CN=repl" and client["file"] == str(kit.path("repl.crt")), client
+    assert client["fingerprint"] == fingerprint(kit.path("repl.crt"))
+    assert served["fingerprint"] == fingerprint(kit.path("server.crt"))
+    assert served["served_by"] == f"localhost:{kit.cluster.port}" and served["file"] is None, served
+    assert served["names"].startswith("DNS:localhost, IP:127.0.0.1, IP:::1"), served
+    assert served["issuer"] == certificate(shown, "server CA")["subject"]
+    assert served["days_left"] == 364 and served["state"] == "valid", served
+    assert certificate(shown, "revocation list")["revoked"] == 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", served["not_after"]), served
+
+    table = kit.agent.ok("tls", "show").out
+    for row in shown["servers"][0]["certificates"]:
+        (line,) = [line for line in table.splitlines() if line.split()[:2] == ["primary", row["what"].split()[0]]
+                   and f" {row['what']} " in line and (row["fingerprint"] or "") in line]
+        assert all(str(row[key] or "") in line for key in ("subject", "issuer", "names", "not_after", "days_left", "file")), line
+    log = kit.cluster.log_text()
+    assert "could not accept SSL connection" not in log, log
+
+
+def test_a_renewed_certificate_is_shown_as_served_only_after_the_reload(make_kit):
+    kit = make_kit().start()
+    old = fingerprint(kit.path("server.crt"))
+    shell("\n".join(kit.lines["renewal_commands"]), "/")
+    new = fingerprint(kit.path("server.crt"))
+    assert old != new
+    assert certificate(kit.agent.json("tls", "show"), "served")["fingerprint"] == old
+    kit.cluster.reload()
+    wait_for(lambda: certificate(kit.agent.json("tls", "show"), "served")["fingerprint"] == new, "the new one is served")
+
+
+def test_an_unreachable_server_hides_no_file(make_kit):
+    kit = make_kit()
+    agent = kit.configure(1)
+    result = agent.cli("tls", "show", "--json")
+    assert result.code == 5 and result.json["error"]["kind"] == "server", result
+    served = certificate(result.json, "served")
+    assert served["state"] == "unknown" and "Connection refused" in served["error"]["message"], served
+    assert certificate(result.json, "client")["state"] == "valid"
+    result = agent.cli("tls", "show")
+    assert result.code == 5 and "CN=repl" in result.out and "Connection refused" in result.out, result
+    assert "[primary]" in result.err and "pgcoffer check primary" in result.err
+
+
+@pytest.mark.skipif(OS_USER is None, reason="the same user may always read")
+def test_a_file_that_may_not_be_read_hides_nothing_else(make_kit):
+    kit = make_kit()
+    cluster = kit.start_server()
+    agent = kit.configure(cluster.port)
+    kit.path("repl.crt").chmod(0)
+    kit.path("server-ca.crl").unlink()
+    result = agent.cli("tls", "show", "--json")
+    assert result.code == 6, result
+    client, revocations = certificate(result.json, "client"), certificate(result.json, "revocation list")
+    assert client["state"] == "unknown" and str(kit.path("repl.crt")) in client["error"]["message"], client
+    assert "Permission denied" in client["error"]["message"] and client["subject"] is None
+    assert "No such file" in revocations["error"]["message"], revocations
+    assert certificate(result.json, "served")["fingerprint"] == fingerprint(kit.path("server.crt"))
+    assert certificate(result.json, "server CA")["state"] == "valid"
+
+
+@pytest.mark.skipif(OS_USER is None, reason="the same user may always read")
+def test_the_private_key_need_not_be_readable(make_kit):
+    kit = make_kit()
+    cluster = kit.start_server()
+    agent = kit.configure(cluster.port)
+    kit.path("repl.key").chmod(0)
+    kit.path("server-ca.crt").chmod(0o644)
+    assert {row["state"] for row in agent.json("tls", "show")["servers"][0]["certificates"]} == {"valid"}
+
+
+def test_few_days_left_are_colored_and_named(make_kit):
+    kit = make_kit("--days", "10")
+    cluster = kit.start_server()
+    agent = kit.configure(cluster.port)
+    shown = agent.json("tls", "show")
+    assert {row["what"]: row["state"] for row in shown["servers"][0]["certificates"]} == {
+        "client": "soon", "server CA": "valid", "revocation list": "valid", "served": "soon"}
+    colored = agent.ok("tls", "show", "--color", "always").out
+    assert len(re.findall("\033\\[[0-9;]*33m", colored)) == 2 and "\033[31m" not in colored, colored
+    with open(agent.configuration, "a") as file:
+        file.write("expiry_critical_days = 15\n")
+    colored = agent.ok("tls", "show", "--color", "always").out
+    assert len(re.findall("\033\\[[0-9;]*31m", colored)) == 2 and "critical" in colored, colored
+
+
+def test_a_connection_described_by_options_needs_no_configuration(make_kit):
+    kit = make_kit()
+    cluster = kit.start_server()
+    words = ["--host", "localhost", "--port", cluster.port, "--tls-ca-file", "server-ca.crt"]
+    done = subprocess.run(as_user([kit.agent.binaries / "pgcoffer", "tls", "show", "--json", *words]), cwd=kit.folder,
+                          capture_output=True, text=True, env={**os.environ})
+    result = Result(done)
+    assert result.code == 0, result
+    assert certificate(result.json, "served")["fingerprint"] == fingerprint(kit.path("server.crt"))
+    assert certificate(result.json, "server CA")["file"] == str(kit.path("server-ca.crt"))
+
+
+def test_an_unknown_server_is_a_wrong_usage(make_kit):
+    kit = make_kit()
+    result = kit.configure(5432).cli("tls", "show", "primray")
+    assert result.code == 2 and "primary" in result.err, result
