@@ -121,7 +121,9 @@ bool pg_result_error(struct pg_connection *connection, const PGresult *result, c
     snprintf(connection->last_sqlstate, sizeof connection->last_sqlstate, "%s", sqlstate == NULL ? "" : sqlstate);
     if (sqlstate == NULL || primary == NULL) {
         const char *words = result == NULL ? "" : PQresultErrorMessage(result);
-        return connection_error(connection, words[0] == '\0' ? PQerrorMessage(connection->handle) : words, what, err);
+        if (words[0] == '\0' && connection->handle != NULL)
+            words = PQerrorMessage(connection->handle);
+        return connection_error(connection, words, what, err);
     }
     error_set(err, ERROR_SERVER, "%s: %s (SQLSTATE %s)", what, primary, sqlstate);
     text_make_printable(err->message);

@@ -56,7 +56,10 @@ static bool take_rows(struct pg_connection *connection, const char *what, struct
         if (status == PGRES_TUPLES_OK)
             return pg_drain(connection, what, err);
         if (status != PGRES_SINGLE_TUPLE) {
-            pg_result_error(connection, result, what, err);
+            if (status == PGRES_COMMAND_OK)
+                error_set(err, ERROR_SERVER, "%s: the statement gives no rows", what);
+            else
+                pg_result_error(connection, result, what, err);
             pg_forget_rest(connection, what);
             return false;
         }
