@@ -108,6 +108,17 @@ static void make_sentence(const char *clause, size_t length, char *ret_sentence,
         ret_sentence[0] = (char)toupper((unsigned char)ret_sentence[0]);
 }
 
+bool finding_to_plain_error(const struct finding *finding, enum error_kind kind, struct error *err)
+{
+    char clause[sizeof finding->cause];
+
+    make_clause(finding->cause, clause, sizeof clause);
+    error_set(err, kind, "%s", clause);
+    error_detail(err, "%s", finding->seen);
+    error_hint(err, "%s", finding->fix);
+    return error_check(err, check_rows[finding->check].name);
+}
+
 bool finding_to_error(const struct finding *finding, const struct server_config *server, enum error_kind kind,
                       const char *libpq_words, struct error *err)
 {

@@ -87,7 +87,7 @@ static bool read_file(const struct configured_file *file, STACK_OF(X509) * *ret_
 static void take_client(const struct server_config *server, struct inventory *inventory)
 {
     const struct settings *settings = &server->settings;
-    struct configured_file file = {"tls_cert_file", settings->tls_cert_file, server->name};
+    struct configured_file file = {"tls_cert_file", settings->tls_cert_file, server, CHECK_ID_file_certificate};
     STACK_OF(X509) * certificates SCOPED(scoped_certificates) = NULL;
     struct error fault = {0};
 
@@ -113,7 +113,7 @@ static bool is_part_of(X509 *authority, const STACK_OF(X509) * served)
 static void take_authorities(const struct server_config *server, const STACK_OF(X509) * served,
                              struct inventory *inventory)
 {
-    struct configured_file file = {"tls_ca_file", tls_files_ca_path(&server->settings), server->name};
+    struct configured_file file = {"tls_ca_file", tls_files_ca_path(&server->settings), server, CHECK_ID_file_ca};
     STACK_OF(X509) * certificates SCOPED(scoped_certificates) = NULL;
     struct error fault = {0};
 
@@ -182,7 +182,7 @@ static bool add_lists(const struct configured_file *file, const struct settings 
 
 static void take_lists(const struct server_config *server, struct inventory *inventory)
 {
-    struct configured_file file = {"tls_crl_file", server->settings.tls_crl_file, server->name};
+    struct configured_file file = {"tls_crl_file", server->settings.tls_crl_file, server, CHECK_ID_file_crl};
     struct error fault = {0};
 
     if (text_is_empty(file.path))

@@ -41,15 +41,25 @@ static void forget_scene(void)
     pki_done(&scene.client);
 }
 
-/* The check must fail with a TLS error that has `words` in its message, and a hint. */
-static void expect_fault(const char *words)
+/* It must fail with a TLS error of that check, with `words` in its message, and a hint; and the check by itself must
+ * find the same, and every other one nothing. */
+static void expect_fault(const char *check, const char *words)
 {
+    struct finding finding;
     struct error err = {0};
 
     ck_assert(!tls_files_check(&scene.server, &err));
     ck_assert_int_eq(err.kind, ERROR_TLS);
     ck_assert_msg(strstr(err.message, words) != NULL, "\"%s\" has no \"%s\"", err.message, words);
+    ck_assert_str_eq(err.check, check);
     ck_assert_uint_gt(strlen(err.hint), 0);
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (tls_files_fault(&scene.server, id, &finding)) {
+            ck_assert_str_eq(check_rows[id].name, check);
+            ck_assert_int_eq(finding.check, id);
+            ck_assert_str_eq(finding.fix, err.hint);
+            ck_assert_int_eq(finding.cause[strlen(finding.cause) - 1], '.');
+        }
 }
 
 START_TEST(good_files_pass)
@@ -66,16 +76,16 @@ END_TEST
 START_TEST(a_missing_file_is_named)
 {
     ck_assert_int_eq(unlink(scene.server.settings.tls_cert_file), 0);
-    expect_fault("repl.crt\": No such file");
+    expect_fault("file.certificate", "repl.crt\" does not exist");
     set_path(scene.server.settings.tls_cert_file, "nowhere/repl.crt");
-    expect_fault("there is no directory");
+    expect_fault("file.certificate", "there is no folder");
 }
 END_TEST
 
 START_TEST(a_folder_is_not_a_key)
 {
     set_path(scene.server.settings.tls_key_file, ".");
-    expect_fault("not a regular file");
+    expect_fault("file.key", "not a regular file");
 }
 END_TEST
 
@@ -85,7 +95,7 @@ START_TEST(a_key_others_may_read_is_refused)
     struct error err = {0};
 
     ck_assert_int_eq(chmod(key, 0644), 0);
-    expect_fault("mode 0644");
+    expect_fault("key.mode", "mode 0644");
     /* Root's own key may be read by a group, as libpq allows. */
     ck_assert_int_eq(chmod(key, 0640), 0);
     ck_assert_int_eq(tls_files_check(&scene.server, &err), geteuid() == 0);
@@ -97,14 +107,14 @@ END_TEST
 START_TEST(a_key_with_a_passphrase_is_refused_without_asking)
 {
     pki_write_key(scene.server.settings.tls_key_file, &scene.client, "secret");
-    expect_fault("protected by a passphrase");
+    expect_fault("file.key", "protected by a passphrase");
 }
 END_TEST
 
 START_TEST(a_key_of_another_certificate_is_refused)
 {
     pki_write_key(scene.server.settings.tls_key_file, &scene.root, NULL);
-    expect_fault("does not belong to the certificate");
+    expect_fault("key.match", "different keys");
 }
 END_TEST
 
@@ -116,7 +126,7 @@ START_TEST(a_chain_that_begins_with_the_authority_is_explained)
     ck_assert_int_eq(unlink(path), 0);
     pki_write_certificate(path, &scene.root);
     ck_assert(!tls_files_check(&scene.server, &err));
-    ck_assert_ptr_nonnull(strstr(err.hint, "begins with a CA"));
+    ck_assert_ptr_nonnull(strstr(err.message, "begins with a CA"));
     pki_write_certificate(path, &scene.client);
     ck_assert(!tls_files_check(&scene.server, &err));
     ck_assert_ptr_nonnull(strstr(err.hint, "first"));
@@ -132,7 +142,7 @@ START_TEST(an_expired_certificate_is_named_with_subject_and_date)
     ck_assert_int_eq(unlink(settings->tls_cert_file), 0);
     pki_write_certificate(settings->tls_cert_file, &expired);
     pki_write_key(settings->tls_key_file, &expired, NULL);
-    expect_fault("(subject \"CN=repl,O=Lab\") expired on 20");
+    expect_fault("expiry.client", "(subject \"CN=repl,O=Lab\") expired on 20");
     pki_done(&expired);
 }
 END_TEST
@@ -146,7 +156,7 @@ START_TEST(a_certificate_of_the_future_points_at_the_clock)
     ck_assert_int_eq(unlink(settings->tls_cert_file), 0);
     pki_write_certificate(settings->tls_cert_file, &future);
     pki_write_key(settings->tls_key_file, &future, NULL);
-    expect_fault("is not valid before");
+    expect_fault("expiry.client", "is not valid before");
     pki_done(&future);
 }
 END_TEST
@@ -162,8 +172,70 @@ START_TEST(a_ca_file_is_good_as_long_as_one_certificate_in_it_is)
     ck_assert(tls_files_check(&scene.server, &err));
     ck_assert_int_eq(unlink(path), 0);
     pki_write_certificate(path, &old);
-    expect_fault("expired on");
+    expect_fault("expiry.ca", "expired on");
     pki_done(&old);
+}
+END_TEST
+
+START_TEST(what_is_no_pem_is_no_certificate_and_no_key)
+{
+    struct settings *settings = &scene.server.settings;
+
+    set_path(settings->tls_key_file, "repl.crt");
+    ck_assert_int_eq(chmod(settings->tls_key_file, 0600), 0);
+    expect_fault("file.key", "holds no private key");
+    set_path(settings->tls_key_file, "repl.key");
+    set_path(settings->tls_cert_file, "page.html");
+    pki_write_text(settings->tls_cert_file, "<html>404</html>\n");
+    expect_fault("file.certificate", "holds no certificate");
+    set_path(settings->tls_cert_file, "repl.crt");
+    set_path(settings->tls_ca_file, "page.html");
+    expect_fault("file.ca", "holds no certificate");
+}
+END_TEST
+
+START_TEST(a_key_in_der_form_is_read_as_libpq_reads_it)
+{
+    struct error err = {0};
+    FILE *file = fopen(scene.server.settings.tls_key_file, "w");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(i2d_PrivateKey_fp(file, scene.client.key), 1);
+    fclose(file);
+    ck_assert_msg(tls_files_check(&scene.server, &err), "%s", err.message);
+}
+END_TEST
+
+START_TEST(a_folder_that_may_not_be_searched_is_named)
+{
+    struct settings *settings = &scene.server.settings;
+    char folder[128];
+
+    snprintf(folder, sizeof folder, "%s/closed", scene.folder);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    set_path(settings->tls_cert_file, "closed/repl.crt");
+    pki_write_certificate(settings->tls_cert_file, &scene.client);
+    ck_assert_int_eq(chmod(folder, 0), 0);
+    ck_assert_int_eq(chmod(scene.folder, 0755), 0);
+    ck_assert_int_eq(chmod(settings->tls_ca_file, 0644), 0);
+    if (getuid() == 0) {
+        ck_assert_int_eq(chown(settings->tls_key_file, 65534, (gid_t)-1), 0);
+        ck_assert_int_eq(seteuid(65534), 0);
+    }
+    expect_fault("file.certificate", "closed\" may not be searched");
+    ck_assert_int_eq(seteuid(getuid()), 0);
+    ck_assert_int_eq(chmod(folder, 0700), 0);
+}
+END_TEST
+
+START_TEST(without_a_section_the_option_is_named)
+{
+    struct error err = {0};
+
+    scene.server.name[0] = '\0';
+    ck_assert_int_eq(unlink(scene.server.settings.tls_cert_file), 0);
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_msg(strstr(err.hint, "correct --tls-cert-file") != NULL, "%s", err.hint);
 }
 END_TEST
 
@@ -172,12 +244,12 @@ START_TEST(a_file_without_a_list_is_no_list)
     struct settings *settings = &scene.server.settings;
 
     set_path(settings->tls_crl_file, "root.crt");
-    expect_fault("holds no revocation list");
+    expect_fault("file.crl", "holds no revocation list");
     set_path(settings->tls_crl_file, "missing.crl");
-    expect_fault("No such file");
+    expect_fault("file.crl", "missing.crl\" does not exist");
     set_path(settings->tls_crl_file, "old.crl");
     pki_write_list(settings->tls_crl_file, &scene.root, NULL, -5);
-    expect_fault("expired on");
+    expect_fault("expiry.crl", "expired on");
 }
 END_TEST
 
@@ -187,11 +259,11 @@ START_TEST(a_mode_that_verifies_needs_a_ca)
     struct error err = {0};
 
     settings->tls_ca_file[0] = '\0';
-    expect_fault("needs tls_ca_file");
+    expect_fault("protocol.mode", "needs tls_ca_file");
     snprintf(settings->tls_mode, sizeof settings->tls_mode, "require");
     ck_assert(tls_files_check(&scene.server, &err));
     settings->tls_key_file[0] = '\0';
-    expect_fault("tls_cert_file is set without tls_key_file");
+    expect_fault("protocol.mode", "tls_cert_file is set without tls_key_file");
     snprintf(settings->tls_mode, sizeof settings->tls_mode, "disable");
     ck_assert(tls_files_check(&scene.server, &err));
 }
@@ -219,6 +291,10 @@ int main(void)
     tcase_add_test(tests, an_expired_certificate_is_named_with_subject_and_date);
     tcase_add_test(tests, a_certificate_of_the_future_points_at_the_clock);
     tcase_add_test(tests, a_ca_file_is_good_as_long_as_one_certificate_in_it_is);
+    tcase_add_test(tests, what_is_no_pem_is_no_certificate_and_no_key);
+    tcase_add_test(tests, a_key_in_der_form_is_read_as_libpq_reads_it);
+    tcase_add_test(tests, a_folder_that_may_not_be_searched_is_named);
+    tcase_add_test(tests, without_a_section_the_option_is_named);
     tcase_add_test(tests, a_file_without_a_list_is_no_list);
     tcase_add_test(tests, a_mode_that_verifies_needs_a_ca);
     tcase_add_test(tests, the_word_system_means_the_distributions_bundle);

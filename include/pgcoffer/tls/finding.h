@@ -64,6 +64,8 @@ void finding_fix(struct finding *finding, const char *format, ...) PRINTF_LIKE(2
  */
 bool finding_to_error(const struct finding *finding, const struct server_config *server, enum error_kind kind,
                       const char *libpq_words, struct error *err);
+/* The same with the cause alone as the message. */
+bool finding_to_plain_error(const struct finding *finding, enum error_kind kind, struct error *err);
 bool finding_from_error(const struct error *err, struct finding *ret_finding);
 
 /*
