@@ -50,15 +50,18 @@ char *tls_init_absolute_path(const char *directory)
 
 /* ---- quoting ---- */
 
-/* Puts `before` in front of each of `special`; 0 doubles it. */
-static char *escape(const char *text, const char *special, char before)
+/* Puts a backslash in front of each of `special`, or doubles it. */
+static char *escape(const char *text, const char *special, bool is_doubled)
 {
     char *escaped = memory_new(2 * strlen(text) + 1);
     char *end = escaped;
 
     for (; *text != '\0'; text++) {
-        if (strchr(special, *text) != NULL)
-            *end++ = before == 0 ? *text : before;
+        bool is_special = strchr(special, *text) != NULL;
+        if (is_special && is_doubled)
+            *end++ = *text;
+        else if (is_special)
+            *end++ = '\\';
         *end++ = *text;
     }
     return escaped;
@@ -68,7 +71,7 @@ static char *escape(const char *text, const char *special, char before)
 static char *setting_line(const char *name, const char *directory, const char *file)
 {
     char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, file);
-    char *escaped SCOPED(scoped_free) = escape(path, "'\\", 0);
+    char *escaped SCOPED(scoped_free) = escape(path, "'\\", true);
 
     return memory_text("%s = '%s'", name, escaped);
 }
@@ -80,7 +83,7 @@ static char *pair_line(const char *name, const char *directory, const char *file
 
     if (strpbrk(path, " \"#;\\") == NULL)
         return memory_text("%s = %s", name, path);
-    char *escaped SCOPED(scoped_free) = escape(path, "\"\\", '\\');
+    char *escaped SCOPED(scoped_free) = escape(path, "\"\\", false);
     return memory_text("%s = \"%s\"", name, escaped);
 }
 
