@@ -168,6 +168,22 @@ START_TEST(a_fault_that_is_mended_by_now_is_a_warning)
 }
 END_TEST
 
+START_TEST(what_a_stream_warns_of_is_told_unless_another_check_tells_it)
+{
+    static const char receiver[] = STREAMING
+        ",\"warning\":{\"message\":\"the new key fits not\",\"hint\":\"Put it right.\",\"check\":\"key.match\"}";
+
+    look(receiver);
+    expect(CHECK_ID_receiver_streaming, CHECK_WARN, "but warns: the new key fits not");
+    ck_assert_str_eq(results[CHECK_ID_receiver_streaming].fix, "Put it right.");
+    expect(CHECK_ID_receiver_lag, CHECK_PASS, "96 bytes");
+    set_up();
+    tell_before(CHECK_ID_key_match, CHECK_FAIL);
+    look(receiver);
+    expect(CHECK_ID_receiver_streaming, CHECK_PASS, "TLSv1.3");
+}
+END_TEST
+
 START_TEST(a_stream_in_clear_text_fails)
 {
     look("\"state\":\"streaming\",\"tls_version\":\"\",\"server_position\":\"0/5\",\"flushed\":\"0/5\"");
@@ -310,6 +326,7 @@ int main(void)
     tcase_add_test(tests, a_fault_that_another_check_told_is_not_told_twice);
     tcase_add_test(tests, a_receiver_without_a_named_fault_follows_what_is_wrong_with_the_connection);
     tcase_add_test(tests, a_fault_that_is_mended_by_now_is_a_warning);
+    tcase_add_test(tests, what_a_stream_warns_of_is_told_unless_another_check_tells_it);
     tcase_add_test(tests, a_stream_in_clear_text_fails);
     tcase_add_test(tests, a_receiver_far_behind_is_warned_of);
     tcase_add_test(tests, only_what_is_wanted_is_told_and_what_was_told_before_is_not);

@@ -124,59 +124,75 @@ static bool look_at_configuration(struct daemon_walk *walk)
     return true;
 }
 
+static void PRINTF_LIKE(2, 3) fill(char text[1024], const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, 1024, format, args);
+    va_end(args);
+    text_make_printable(text);
+}
+
+static void tell_wrong_file(const struct error *failure, struct check_result *result)
+{
+    result->state = CHECK_FAIL;
+    fill(result->seen, "%s", failure->message);
+    fill(result->cause,
+         "The configuration file has an error since the daemon read it: the daemon goes on with what it read then, "
+         "takes "
+         "no reload, and would not start again. %s",
+         failure->message);
+    fill(result->fix, "%s Then: pgcoffer reload",
+         failure->hint[0] != '\0' ? failure->hint : "Correct the line; \"pgcoffer config check\" reads it again.");
+}
+
+static void tell_difference(const struct config *running, const char *names, const char *restart,
+                            struct check_result *result)
+{
+    bool has_both = names[0] != '\0' && restart[0] != '\0';
+
+    result->state = CHECK_WARN;
+    fill(result->seen, "changed in the file: %s%s%s", names, has_both ? ", " : "", restart);
+    fill(result->cause, "The daemon works with older settings than those in %s, which is what was checked here.",
+         running->path);
+    fill(result->fix, "%s", restart[0] != '\0' ? "systemctl restart pgcofferd" : "pgcoffer reload");
+}
+
 void check_configuration(const struct config *running, const struct config *present, const struct error *failure,
                          const char *server, struct check_result *ret_result)
 {
-    struct check_result result = {.id = CHECK_ID_daemon_configuration, .state = CHECK_PASS};
+    struct check_result *result = ret_result;
     const struct server_config *old_server = NULL, *new_server = NULL;
-    char names[CONFIG_TEXT_SIZE] = "", restart[CONFIG_TEXT_SIZE] = "";
+    char names[CONFIG_TEXT_SIZE], restart[CONFIG_TEXT_SIZE];
     struct error ignored;
 
-    if (present != NULL && config_find_server(present, server, &new_server, &ignored) &&
-        config_find_server(running, server, &old_server, &ignored)) {
-        config_differences(&old_server->settings, &new_server->settings, names);
-        config_restart_needed(running, present, restart);
-    }
+    *result = (struct check_result){.id = CHECK_ID_daemon_configuration, .state = CHECK_PASS};
     if (present == NULL) {
-        result.state = CHECK_FAIL;
-        snprintf(result.seen, sizeof result.seen, "%s", failure->message);
-        snprintf(result.cause, sizeof result.cause,
-                 "The configuration file has an error since the daemon read it: the daemon goes on with what it read "
-                 "then, takes no reload, and would not start again. %s",
-                 failure->message);
-        snprintf(result.fix, sizeof result.fix, "%s%sThen: pgcoffer reload", failure->hint,
-                 failure->hint[0] != '\0' ? " " : "Correct the line; \"pgcoffer config check\" reads it again. ");
-    } else if (new_server == NULL) {
-        result.state = CHECK_WARN;
-        snprintf(result.seen, sizeof result.seen, "%s has no [%s]", running->path, server);
-        snprintf(result.cause, sizeof result.cause,
-                 "The section [%s] was removed from the configuration file, but the daemon still works with it.",
-                 server);
-        snprintf(result.fix, sizeof result.fix, "pgcoffer reload, to give the server up; otherwise write [%s] again",
-                 server);
-    } else if (old_server == NULL) {
-        result.state = CHECK_FAIL;
-        snprintf(result.seen, sizeof result.seen, "[%s] stands in %s, and the daemon does not know it", server,
-                 running->path);
-        snprintf(result.cause, sizeof result.cause,
-                 "The section [%s] is new: the daemon has not read the configuration file since.", server);
-        snprintf(result.fix, sizeof result.fix, "pgcoffer reload");
-    } else if (names[0] != '\0' || restart[0] != '\0') {
-        bool is_restart = restart[0] != '\0';
-        result.state = CHECK_WARN;
-        snprintf(result.seen, sizeof result.seen, "changed in the file: %s%s%s", names,
-                 names[0] != '\0' && is_restart ? ", " : "", restart);
-        snprintf(result.cause, sizeof result.cause,
-                 "The daemon works with older settings than those in %s, which is what was checked here.",
-                 running->path);
-        snprintf(result.fix, sizeof result.fix, "%s", is_restart ? "systemctl restart pgcofferd" : "pgcoffer reload");
-    } else {
-        snprintf(result.seen, sizeof result.seen, "[%s] is as in %s", server, running->path);
+        tell_wrong_file(failure, result);
+        return;
     }
-    text_make_printable(result.seen);
-    text_make_printable(result.cause);
-    text_make_printable(result.fix);
-    *ret_result = result;
+    if (!config_find_server(present, server, &new_server, &ignored)) {
+        result->state = CHECK_WARN;
+        fill(result->seen, "%s has no [%s]", running->path, server);
+        fill(result->cause,
+             "The section [%s] was removed from the configuration file, but the daemon still works with it.", server);
+        fill(result->fix, "pgcoffer reload, to give the server up; otherwise write [%s] again", server);
+        return;
+    }
+    if (!config_find_server(running, server, &old_server, &ignored)) {
+        result->state = CHECK_FAIL;
+        fill(result->seen, "[%s] stands in %s, and the daemon does not know it", server, running->path);
+        fill(result->cause, "The section [%s] is new: the daemon has not read the configuration file since.", server);
+        fill(result->fix, "pgcoffer reload");
+        return;
+    }
+    config_differences(&old_server->settings, &new_server->settings, names);
+    config_restart_needed(running, present, restart);
+    if (names[0] != '\0' || restart[0] != '\0')
+        tell_difference(running, names, restart, result);
+    else
+        fill(result->seen, "[%s] is as in %s", server, running->path);
 }
 
 /* ---- the receiver ---- */
@@ -225,6 +241,23 @@ static void tell_fault(struct daemon_walk *walk, const char *state, const json_t
         set_fix(walk, id, "pgcoffer status %s, and journalctl -u pgcofferd", walk->view->server);
 }
 
+/* It streams, and yet something is to be done: renewed files that cannot be used, say. */
+static void look_at_warning(struct daemon_walk *walk, const json_t *warning)
+{
+    const enum check_id id = CHECK_ID_receiver_streaming;
+    const char *message = text_or(warning, "message", "it does not say what");
+    enum check_id named = CHECK_ID_NOTHING;
+
+    if (check_find(text_or(warning, "check", ""), &named) && walk->before->is_told[named] &&
+        (walk->before->state[named] == CHECK_FAIL || walk->before->state[named] == CHECK_WARN))
+        return; /* told there */
+    char seen[sizeof walk->results[id].seen];
+    snprintf(seen, sizeof seen, "%s", walk->results[id].seen);
+    set(walk, id, CHECK_WARN, "%s", seen);
+    set_cause(walk, id, "The WAL receiver streams, but warns: %s", message);
+    set_fix(walk, id, "%s", text_or(warning, "hint", "See pgcoffer status and journalctl -u pgcofferd."));
+}
+
 static bool look_at_receiver(struct daemon_walk *walk)
 {
     const enum check_id id = CHECK_ID_receiver_streaming;
@@ -236,6 +269,8 @@ static bool look_at_receiver(struct daemon_walk *walk)
     if (strcmp(state, "streaming") == 0 && version[0] != '\0') {
         set(walk, id, CHECK_PASS, "streaming since %s over %s, %s", text_or(receiver, "since", "?"), version,
             text_or(receiver, "tls_cipher", "?"));
+        if (json_is_object(json_object_get(receiver, "warning")))
+            look_at_warning(walk, json_object_get(receiver, "warning"));
         return true;
     }
     if (strcmp(state, "streaming") == 0) {
