@@ -20,11 +20,15 @@ import tempfile
 # What a target is there for: the files that turn its bytes into values.
 PARSERS = {
     "backup_meta": ["src/repo/backup_meta_parse.c"],
+    "certificate": ["src/tls/certificate.c"],
     "control": ["src/control/request.c", "src/control/progress.c"],
+    "error_response": ["src/pg/error_response.c"],
     "history": ["src/wal/history.c"],
     "index": ["src/repo/index_parse.c", "src/repo/index_reader.c"],
     "ini": ["src/config/ini.c", "src/config/setting_shapes.c", "src/config/config_rules.c"],
     "manifest": ["src/pg/manifest.c"],
+    "negotiate": ["src/pg/startup_message.c"],
+    "startup_answer": ["src/tls/answer.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
     "wal_message": ["src/pg/copy_message.c"],
     "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],

@@ -263,11 +263,11 @@ enum startup_step startup_message_feed(struct startup_reader *reader, const uint
 
 bool startup_message_end(struct startup_reader *reader, struct startup_answer *answer)
 {
-    const uint8_t *bytes = reader->received.bytes + reader->parsed;
     size_t size = reader->received.used - reader->parsed;
 
     if (size == 0)
         return false;
+    const uint8_t *bytes = reader->received.bytes + reader->parsed;
     switch (find_shape(reader, bytes, size)) {
     case SHAPE_FOREIGN:
         refuse_foreign(bytes, size, answer);
