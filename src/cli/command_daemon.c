@@ -74,22 +74,27 @@ static void add_server(struct table *table, const json_t *server)
         table_mark_bad(table);
 }
 
-static void print_fault(const struct invocation *invocation, const json_t *server)
+/* `key` is "error" or "warning" of the receiver. */
+static void print_fault(const struct invocation *invocation, const json_t *server, const char *key)
 {
-    const json_t *fault = json_object_get(json_object_get(server, "receiver"), "error");
+    const json_t *fault = json_object_get(json_object_get(server, "receiver"), key);
     const char *name = json_text_or_null(server, "server");
     const char *message = json_text_or_null(fault, "message");
     const char *detail = json_text_or_null(fault, "detail");
     const char *hint = json_text_or_null(fault, "hint");
+    const char *check = json_text_or_null(fault, "check");
 
     if (message == NULL)
         return;
     output_line(invocation, "%s", "");
-    output_line(invocation, "%s: %s", name != NULL ? name : "?", message);
+    output_line(invocation, "%s: %s%s", name != NULL ? name : "?", strcmp(key, "warning") == 0 ? "warning: " : "",
+                message);
     if (!text_is_empty(detail))
         output_line(invocation, "  detail: %s", detail);
     if (!text_is_empty(hint))
         output_line(invocation, "  hint: %s", hint);
+    if (!text_is_empty(check))
+        output_line(invocation, "  check: %s", check);
 }
 
 static void print_status(const struct invocation *invocation, const json_t *status)
@@ -119,7 +124,8 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     table_print(table);
     json_array_foreach(servers, i, server)
     {
-        print_fault(invocation, server);
+        print_fault(invocation, server, "error");
+        print_fault(invocation, server, "warning");
     }
 }
 

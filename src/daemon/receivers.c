@@ -204,6 +204,15 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
     receivers_update_status(supervisor);
 }
 
+void receivers_look(struct supervisor *supervisor)
+{
+    json_t *line SCOPED(scoped_json) = json_pack("{s:s}", "event", "look");
+
+    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (receiver->child != NULL && !receiver->is_restarting && !receiver->is_removed)
+            child_send(receiver->child, line);
+}
+
 /* ---- the slot is dropped ---- */
 
 bool receivers_hold(struct supervisor *supervisor, const char *server)

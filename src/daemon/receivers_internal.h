@@ -11,6 +11,8 @@
 void receivers_start(struct supervisor *supervisor);
 /* After a reload: new servers are started, removed ones ended, changed ones started again. */
 void receivers_follow_configuration(struct supervisor *supervisor, bool is_restart_of_all_needed);
+/* An administrator's reload says that something may be new: those that go on look at their certificates. */
+void receivers_look(struct supervisor *supervisor);
 void receivers_free(struct supervisor *supervisor);
 
 /*

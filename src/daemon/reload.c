@@ -73,6 +73,7 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     supervisor->config = config;
     config_free(old_config);
     receivers_follow_configuration(supervisor, is_level_changed);
+    receivers_look(supervisor);
 }
 
 bool reload_configuration(struct supervisor *supervisor, const char *who, char ret_restart_needed[CONFIG_TEXT_SIZE],

@@ -129,6 +129,42 @@ START_TEST(streaming_ends_an_error_but_one_that_is_kept)
 }
 END_TEST
 
+START_TEST(certificates_and_a_warning_stand_beside_the_state)
+{
+    const struct pg_session session = {.own = {"CN=repl", "2027-01-01T00:00:00Z", "AB:CD"},
+                                       .peer = {"CN=db1", "2027-02-01T00:00:00Z", "12:34"}};
+    const struct pg_certificate renewed = {"CN=db1", "2027-03-01T00:00:00Z", "56:78"};
+    struct error warning;
+
+    json_t *before SCOPED(scoped_json) = receive_report_to_json(&report);
+    const json_t *data = json_object_get(before, "data");
+    ck_assert(json_is_null(json_object_get(data, "certificate")));
+    ck_assert(json_is_null(json_object_get(data, "server_certificate")));
+    ck_assert(json_is_null(json_object_get(data, "warning")));
+
+    receive_report_session(&report, &session);
+    receive_report_served(&report, &renewed);
+    error_set(&warning, ERROR_TLS, "the key does not belong to the certificate");
+    receive_report_warning(&report, &warning);
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    json_t *event SCOPED(scoped_json) = next_event();
+    data = json_object_get(event, "data");
+    assert_text(data, "state", "streaming");
+    assert_text(json_object_get(data, "certificate"), "subject", "CN=repl");
+    assert_text(json_object_get(data, "certificate"), "not_after", "2027-01-01T00:00:00Z");
+    assert_text(json_object_get(data, "certificate"), "fingerprint", "AB:CD");
+    assert_text(json_object_get(data, "server_certificate"), "fingerprint", "56:78");
+    assert_text(json_object_get(data, "warning"), "kind", "tls");
+    assert_text(json_object_get(data, "warning"), "message", "the key does not belong to the certificate");
+    ck_assert(json_is_null(json_object_get(data, "error")));
+
+    receive_report_warning(&report, NULL);
+    ck_assert(report.is_changed);
+    json_t *after SCOPED(scoped_json) = receive_report_to_json(&report);
+    ck_assert(json_is_null(json_object_get(json_object_get(after, "data"), "warning")));
+}
+END_TEST
+
 START_TEST(a_supervisor_that_is_gone_is_no_crash)
 {
     control_stream_free(supervisor);
@@ -147,6 +183,7 @@ int main(void)
     tcase_add_test(tests, moving_positions_are_told_now_and_then);
     tcase_add_test(tests, positions_that_stand_still_are_told_once);
     tcase_add_test(tests, streaming_ends_an_error_but_one_that_is_kept);
+    tcase_add_test(tests, certificates_and_a_warning_stand_beside_the_state);
     tcase_add_test(tests, a_supervisor_that_is_gone_is_no_crash);
     return suite_run("receive_report", tests);
 }

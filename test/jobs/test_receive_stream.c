@@ -14,6 +14,9 @@ static struct {
     uint64_t flushed[64]; /* every feedback */
     size_t feedback_count;
     int sync_errno;
+    enum receive_wake wake; /* what the wait gives; 0 is not used */
+    unsigned stops;
+    bool is_stop_refused;
 } server;
 
 int fdatasync(int fd)
@@ -62,13 +65,22 @@ bool wal_stream_flush(struct pg_connection *connection, bool *ret_pending, struc
     return true;
 }
 
+/* Only after the last word: what is durable is known to the server. */
+bool wal_stream_stop(struct pg_connection *connection, int64_t deadline, struct error *err)
+{
+    (void)connection;
+    ck_assert_int_gt(deadline, clock_monotonic());
+    server.stops++;
+    return !server.is_stop_refused || error_set(err, ERROR_SERVER, "gone");
+}
+
 enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool is_output_pending, int64_t until)
 {
     (void)waiting;
     (void)descriptor;
     (void)is_output_pending;
     (void)until;
-    return RECEIVE_WAKE_TIME;
+    return server.wake == RECEIVE_WAKE_RENEWED ? RECEIVE_WAKE_RENEWED : RECEIVE_WAKE_TIME;
 }
 
 static struct receiver receiver;
@@ -244,6 +256,29 @@ START_TEST(another_cluster_begins_with_nothing_acknowledged)
 }
 END_TEST
 
+/* In order: all of it durable and acknowledged, and then the copy ended; a server that does not answer changes nothing.
+ */
+START_TEST(a_stream_that_ends_for_renewed_certificates_loses_nothing)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+
+    for (unsigned refused = 0; refused < 2; refused++) {
+        struct receive_stream stream = stream_from(1, 3 + refused);
+        server_begins_again();
+        server.is_stop_refused = refused == 1;
+        server.wake = RECEIVE_WAKE_RENEWED;
+        server_sends_first(3 + refused, 5000);
+        server.messages[server.count++] = (struct wal_message){.kind = WAL_MESSAGE_NOTHING};
+        ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_RENEWED);
+        ck_assert_uint_eq(server.stops, 1);
+        ck_assert_uint_eq(last_flushed(), (3 + refused) * ONE_MB + 5000);
+        ck_assert_uint_eq(receiver.report.flushed.value, (3 + refused) * ONE_MB + 5000);
+        ck_assert_ptr_null(stream.partial);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive stream");
@@ -254,5 +289,6 @@ int main(void)
     tcase_add_test(tests, what_was_set_aside_is_no_longer_dependable_though_it_stays_acknowledged);
     tcase_add_test(tests, the_slot_is_not_moved_back_by_the_next_timeline);
     tcase_add_test(tests, another_cluster_begins_with_nothing_acknowledged);
+    tcase_add_test(tests, a_stream_that_ends_for_renewed_certificates_loses_nothing);
     return suite_run("receive_stream", tests);
 }

@@ -5,15 +5,6 @@
 
 #define DAY INT64_C(86400000000)
 
-void expiry_items_add(struct expiry_items *items, const struct expiry_item *item)
-{
-    for (size_t i = 0; i < items->count; i++)
-        if (strcmp(items->items[i].fingerprint, item->fingerprint) == 0)
-            return;
-    if (items->count < EXPIRY_MOST_ITEMS)
-        items->items[items->count++] = *item;
-}
-
 enum expiry_level expiry_judge(struct timestamp not_after, struct timestamp now, struct expiry_limits limits)
 {
     int64_t left = not_after.microseconds - now.microseconds;
@@ -42,17 +33,17 @@ bool expiry_next_change(struct timestamp not_after, struct timestamp now, struct
     return has_any;
 }
 
-static struct expiry_told *find_told(struct expiry_memory *memory, const char *fingerprint)
+static struct expiry_told *find_told(struct expiry_memory *memory, const char *name)
 {
-    for (size_t i = 0; i < EXPIRY_MOST_ITEMS; i++)
-        if (strcmp(memory->told[i].fingerprint, fingerprint) == 0)
+    for (size_t i = 0; i < EXPIRY_MOST_TOLD; i++)
+        if (strcmp(memory->told[i].name, name) == 0)
             return &memory->told[i];
     return NULL;
 }
 
-bool expiry_is_due(struct expiry_memory *memory, const char *fingerprint, enum expiry_level level, int64_t now)
+bool expiry_is_due(struct expiry_memory *memory, const char *name, enum expiry_level level, int64_t now)
 {
-    struct expiry_told *told = find_told(memory, fingerprint);
+    struct expiry_told *told = find_told(memory, name);
 
     if (level == EXPIRY_FAR)
         return false;
@@ -60,8 +51,8 @@ bool expiry_is_due(struct expiry_memory *memory, const char *fingerprint, enum e
         return false;
     if (told == NULL) {
         told = &memory->told[memory->next];
-        memory->next = (memory->next + 1) % EXPIRY_MOST_ITEMS;
-        snprintf(told->fingerprint, sizeof told->fingerprint, "%s", fingerprint);
+        memory->next = (memory->next + 1) % EXPIRY_MOST_TOLD;
+        snprintf(told->name, sizeof told->name, "%s", name);
     }
     told->level = level;
     told->told_at = now;

@@ -18,22 +18,6 @@ enum expiry_level {
     EXPIRY_OVER,
 };
 
-struct expiry_item {
-    char what[384];       /* "the client certificate in \"/etc/...\"" */
-    char fix[512];        /* what to do about it, a sentence */
-    char subject[256];    /* of a revocation list its issuer */
-    char fingerprint[96]; /* by which it is known again */
-    struct timestamp not_after;
-};
-
-#define EXPIRY_MOST_ITEMS 32
-struct expiry_items {
-    struct expiry_item items[EXPIRY_MOST_ITEMS];
-    size_t count;
-};
-/* One that is listed already, or that finds no room, is passed over: what is served is listed first. */
-void expiry_items_add(struct expiry_items *items, const struct expiry_item *item);
-
 struct expiry_limits {
     long warn_days, critical_days;
 };
@@ -43,15 +27,16 @@ bool expiry_next_change(struct timestamp not_after, struct timestamp now, struct
                         struct timestamp *ret_at);
 
 #define EXPIRY_TOLD_EVERY INT64_C(86400000000)
+#define EXPIRY_MOST_TOLD  32
 struct expiry_memory {
     struct expiry_told {
-        char fingerprint[96];
+        char name[128];
         enum expiry_level level;
         int64_t told_at; /* monotonic */
-    } told[EXPIRY_MOST_ITEMS];
+    } told[EXPIRY_MOST_TOLD];
     size_t next; /* the oldest gives way */
 };
-/* True when it is time to tell; then it is noted as told. FAR is never told. */
-bool expiry_is_due(struct expiry_memory *memory, const char *fingerprint, enum expiry_level level, int64_t now);
+/* True when it is time to tell; then it is noted as told. FAR is never told. `name` is any that is its own. */
+bool expiry_is_due(struct expiry_memory *memory, const char *name, enum expiry_level level, int64_t now);
 
 #endif

@@ -13,11 +13,11 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/jobs/job.h"
 
-#define MILLISECOND           INT64_C(1000)
-#define SECOND                INT64_C(1000000)
-#define STEADY_AFTER          (60 * SECOND)  /* of streaming: the next fault starts with short waits again */
-#define SAME_FAULT_LOGGED     (600 * SECOND) /* a fault that lasts is logged again so often */
-#define COMPRESSOR_WAITED_FOR SECOND
+#define MILLISECOND        INT64_C(1000)
+#define SECOND             INT64_C(1000000)
+#define STEADY_AFTER       (60 * SECOND)  /* of streaming: the next fault starts with short waits again */
+#define SAME_FAULT_LOGGED  (600 * SECOND) /* a fault that lasts is logged again so often */
+#define THREADS_WAITED_FOR SECOND
 
 /* ---- waiting ---- */
 
@@ -29,20 +29,26 @@ static void compress_what_waits(struct receiver *receiver)
         log_failure(LOG_LEVEL_WARNING, &err);
 }
 
-/* The supervisor has nothing to say to a receiver; whatever comes is read, so that poll(2) does not spin on it. */
+/* Whatever else comes is read too, so that poll(2) does not spin on it. */
 static void read_channel(struct receiver *receiver)
 {
     json_t *message SCOPED(scoped_json) = NULL;
     struct error ignored;
 
     if (!control_receive(receiver->worker->channel, &message, &ignored))
-        message = NULL;
+        return;
+    const char *event = json_text_or_null(message, "event");
+    if (event != NULL && strcmp(event, "look") == 0)
+        receive_certificates_look_now(&receiver->certificates);
 }
 
 static int64_t earliest(const struct receiver *receiver, int64_t until)
 {
     int64_t due = receive_report_due(&receiver->report);
 
+    if (due < until)
+        until = due;
+    due = receive_certificates_due(&receiver->certificates);
     if (due < until)
         until = due;
     if (receiver->compressor == NULL)
@@ -53,11 +59,16 @@ static int64_t earliest(const struct receiver *receiver, int64_t until)
 
 enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until)
 {
+    const struct receive_certificates *certificates = &receiver->certificates;
+
     for (;;) {
+        receive_certificates_turn(&receiver->certificates);
         receive_report_turn(&receiver->report);
         compress_what_waits(receiver);
         if (worker_is_interrupted(receiver->worker))
             return RECEIVE_WAKE_INTERRUPTED;
+        if (certificates->is_renewed && receiver->report.state == RECEIVE_STREAMING)
+            return RECEIVE_WAKE_RENEWED;
 
         struct pollfd descriptors[] = {
             {.fd = socket, .events = (short)(is_output_pending ? POLLIN | POLLOUT : POLLIN)},
@@ -65,6 +76,8 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
             {.fd = control_stream_descriptor(receiver->worker->channel), .events = POLLIN},
             {.fd = receiver->compressor == NULL ? -1 : receive_compressor_descriptor(receiver->compressor),
              .events = POLLIN},
+            {.fd = receive_certificates_watch_descriptor(certificates), .events = POLLIN},
+            {.fd = receive_certificates_task_descriptor(certificates), .events = POLLIN},
         };
         int64_t left = earliest(receiver, until) - clock_monotonic();
         int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
@@ -121,6 +134,7 @@ static int64_t judge(struct retry *retry, enum receive_verdict verdict)
     case RECEIVE_LOST_WAL:
         return back_off(0);
     case RECEIVE_INTERRUPTED:
+    case RECEIVE_RENEWED:
     case RECEIVE_RETRY:
     case RECEIVE_REFUSED:
         break;
@@ -177,6 +191,9 @@ static void stream_for_ever(struct receiver *receiver)
         enum receive_verdict verdict = receive_session_run(receiver, &err);
         if (verdict == RECEIVE_INTERRUPTED)
             return;
+        if (verdict == RECEIVE_RENEWED)
+            continue;
+        receive_certificates_give_up(&receiver->certificates);
         bool was_streaming = receiver->report.state == RECEIVE_STREAMING;
         receiver->report.reconnects += was_streaming;
         if (was_streaming && clock_now().microseconds - receiver->report.since.microseconds >= STEADY_AFTER)
@@ -188,23 +205,30 @@ static void stream_for_ever(struct receiver *receiver)
     }
 }
 
-/*
- * A segment of 1 GB takes seconds to compress, and the daemon waits for us. Cut off, it is as after kill -9: the raw
- * segment stays and the next start removes the temporary file.
- */
-static void end_compressor(struct receiver *receiver)
+/* Ends the process when that takes too long. */
+static void wait_for_thread(int descriptor, int64_t until)
 {
-    int64_t until = clock_monotonic() + COMPRESSOR_WAITED_FOR;
+    struct pollfd done = {.fd = descriptor, .events = POLLIN};
+    int64_t left = until - clock_monotonic();
 
-    while (receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor)) {
-        struct pollfd done = {.fd = receive_compressor_descriptor(receiver->compressor), .events = POLLIN};
-        int64_t left = until - clock_monotonic();
-        if (left <= 0 || poll(&done, 1, (int)(left / MILLISECOND) + 1) == 0)
-            _exit(EXIT_SUCCESS);
-        if (done.revents != 0)
-            break;
-    }
+    if (left <= 0 || poll(&done, 1, (int)(left / MILLISECOND) + 1) == 0)
+        _exit(EXIT_SUCCESS);
+}
+
+/*
+ * A segment of 1 GB takes seconds to compress, a server that does not answer as long to look at, and the daemon waits
+ * for us. Cut off, it is as after kill -9: the raw segment stays and the next start removes the temporary file.
+ */
+static void end_threads(struct receiver *receiver)
+{
+    int64_t until = clock_monotonic() + THREADS_WAITED_FOR;
+
+    if (receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor))
+        wait_for_thread(receive_compressor_descriptor(receiver->compressor), until);
     receive_compressor_free(TAKE(receiver->compressor));
+    if (receiver->certificates.is_busy)
+        wait_for_thread(receive_certificates_task_descriptor(&receiver->certificates), until);
+    receive_certificates_end(&receiver->certificates);
 }
 
 int job_receive_main(struct job *job)
@@ -226,10 +250,12 @@ int job_receive_main(struct job *job)
     if (prepare(&receiver, &lock)) {
         if (!job_last_backup(&job->repo, job->server->name, &receiver.report.last_backup, &err))
             log_failure(LOG_LEVEL_WARNING, &err);
+        receive_certificates_begin(&receiver.certificates, job->server, &job->repo, &receiver.report,
+                                   job->worker->interrupt_fd);
         stream_for_ever(&receiver);
     }
     log_info("ends");
-    end_compressor(&receiver);
+    end_threads(&receiver);
     receive_report_done(&receiver.report);
     return EXIT_SUCCESS;
 }

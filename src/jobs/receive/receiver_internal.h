@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_SRC_JOBS_RECEIVE_RECEIVER_INTERNAL_H
 #define PGCOFFER_SRC_JOBS_RECEIVE_RECEIVER_INTERNAL_H
 
+#include "jobs/receive/certificates_internal.h"
 #include "jobs/receive/compressor_internal.h"
 #include "jobs/receive/report_internal.h"
 #include "pgcoffer/jobs/jobs.h"
@@ -8,13 +9,14 @@
 /*
  * What outlives a connection. The files of this folder, from the outside in: receiver.c has the loop for ever,
  * session.c one connection from its start to its end, cluster.c the system identifier and the archive, start.c where to
- * begin, timelines.c histories and forks, stream.c the bytes.
+ * begin, timelines.c histories and forks, stream.c the bytes. certificates.c looks after their renewal meanwhile.
  */
 struct receiver {
     struct worker_context *worker;
     const struct server_config *server;
     const struct repo *repo;
     struct receive_report report;
+    struct receive_certificates certificates;
 
     bool has_archive;
     struct wal_archive archive;
@@ -33,10 +35,15 @@ struct receiver {
     int64_t behind_since; /* monotonic; 0: the server is not behind what is held */
 };
 
-enum receive_wake { RECEIVE_WAKE_INTERRUPTED, RECEIVE_WAKE_SOCKET, RECEIVE_WAKE_TIME };
+enum receive_wake {
+    RECEIVE_WAKE_INTERRUPTED,
+    RECEIVE_WAKE_SOCKET,
+    RECEIVE_WAKE_TIME,
+    RECEIVE_WAKE_RENEWED, /* while streaming only: end in order, and go on with renewed certificates */
+};
 /*
- * Waits for the socket (-1: none), until `until` (monotonic) or the end of the worker, and meanwhile compresses and
- * reports. Looks at everything once even when `until` has passed.
+ * Waits for the socket (-1: none), until `until` (monotonic) or the end of the worker, and meanwhile compresses,
+ * reports and looks after certificates. Looks at everything once even when `until` has passed.
  */
 enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until);
 
@@ -55,13 +62,14 @@ bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier
 
 enum receive_verdict {
     RECEIVE_INTERRUPTED, /* end */
+    RECEIVE_RENEWED,     /* no fault: at once again, with renewed certificates */
     RECEIVE_SHUTDOWN,    /* the server ended in order: it is likely to be back soon */
     RECEIVE_RETRY,       /* back-off, state waiting */
     RECEIVE_SLOT_BUSY,   /* the server has not noticed yet that the former connection is gone */
     RECEIVE_LOST_WAL,    /* removed by the server: at once again, behind it, with an alarm */
     RECEIVE_REFUSED,     /* back-off, state alarm */
 };
-/* One connection, until it ends; *err says why, except with INTERRUPTED. */
+/* One connection, until it ends; *err says why, except with INTERRUPTED and RENEWED. */
 enum receive_verdict receive_session_run(struct receiver *receiver, struct error *err);
 
 #endif

@@ -22,13 +22,27 @@ static const char *state_word(enum receive_state state)
     return "";
 }
 
+static json_t *fault_to_json(bool is_there, const struct error *fault)
+{
+    if (!is_there)
+        return json_null();
+    json_t *object = control_error_to_json(fault);
+    json_object_del(object, "event");
+    return object;
+}
+
+static json_t *certificate_to_json(const struct pg_certificate *certificate)
+{
+    if (certificate->fingerprint[0] == '\0')
+        return json_null();
+    return json_pack("{s:o, s:s, s:s}", "subject", control_text(certificate->subject), "not_after",
+                     certificate->not_after, "fingerprint", certificate->fingerprint);
+}
+
 json_t *receive_report_to_json(const struct receive_report *report)
 {
     json_t *data = json_object();
-    json_t *error = report->has_error ? control_error_to_json(&report->error) : json_null();
 
-    if (report->has_error)
-        json_object_del(error, "event");
     json_object_set_new(data, "state", json_string(state_word(report->state)));
     json_object_set_new(data, "since", events_time(report->since));
     json_object_set_new(data, "timeline", json_integer(report->timeline.value));
@@ -40,7 +54,10 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "reconnects", json_integer(report->reconnects));
     json_object_set_new(data, "tls_version", json_string(report->tls_version));
     json_object_set_new(data, "tls_cipher", json_string(report->tls_cipher));
-    json_object_set_new(data, "error", error);
+    json_object_set_new(data, "certificate", certificate_to_json(&report->certificate));
+    json_object_set_new(data, "server_certificate", certificate_to_json(&report->server_certificate));
+    json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
+    json_object_set_new(data, "warning", fault_to_json(report->has_warning, &report->warning));
     json_object_set_new(data, "system_id", json_string(report->system.text));
     json_object_set_new(data, "last_backup",
                         report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
@@ -103,6 +120,24 @@ void receive_report_session(struct receive_report *report, const struct pg_sessi
 {
     snprintf(report->tls_version, sizeof report->tls_version, "%s", session->tls_version);
     snprintf(report->tls_cipher, sizeof report->tls_cipher, "%s", session->tls_cipher);
+    report->certificate = session->own;
+    report->server_certificate = session->peer;
+    report->is_changed = true;
+}
+
+void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate)
+{
+    report->server_certificate = *certificate;
+    report->is_changed = true;
+}
+
+void receive_report_warning(struct receive_report *report, const struct error *warning)
+{
+    if (warning == NULL && !report->has_warning)
+        return;
+    report->has_warning = warning != NULL;
+    if (warning != NULL)
+        report->warning = *warning;
     report->is_changed = true;
 }
 

@@ -30,6 +30,10 @@ struct receive_report {
     const char *slot;                 /* borrowed */
     unsigned reconnects;
     char tls_version[16], tls_cipher[64];
+    struct pg_certificate certificate;        /* ours, of the session */
+    struct pg_certificate server_certificate; /* as it was served last */
+    bool has_warning;                         /* the stream goes on, and yet something is to be done */
+    struct error warning;
     struct system_id system; /* "" until it is known */
     json_t *last_backup;     /* owned; NULL: none */
     bool has_error;
@@ -45,6 +49,9 @@ void receive_report_state(struct receive_report *report, enum receive_state stat
 /* The error stays in the report for so long, whatever the state. */
 void receive_report_keep_error(struct receive_report *report, const struct error *failure, int64_t microseconds);
 void receive_report_session(struct receive_report *report, const struct pg_session *session);
+void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
+/* NULL: there is nothing to warn of. */
+void receive_report_warning(struct receive_report *report, const struct error *warning);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);

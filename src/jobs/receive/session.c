@@ -11,7 +11,6 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
 
-#define APPLICATION_NAME "pgcoffer"
 /* A standby that restarts may be behind for a while; after that it is worth an alarm. */
 #define BEHIND_PATIENCE   INT64_C(30000000)
 #define LOST_SHOWN_FOR    INT64_C(60000000)
@@ -40,9 +39,12 @@ static bool connect_and_identify(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
 
-    if (!pg_connect(receiver->server, APPLICATION_NAME, receiver->worker->interrupt_fd, &session->connection, err))
+    session->connection = receive_certificates_take_connection(&receiver->certificates);
+    if (session->connection == NULL && !pg_connect(receiver->server, RECEIVE_APPLICATION_NAME,
+                                                   receiver->worker->interrupt_fd, &session->connection, err))
         return false;
     receive_report_session(&receiver->report, pg_session(session->connection));
+    receive_certificates_connected(&receiver->certificates, pg_session(session->connection));
     if (!pg_identify(session->connection, &session->server, err) ||
         !pg_segment_size(session->connection, &session->segment_size, err))
         return false;
@@ -170,7 +172,7 @@ static bool is_synchronous(struct session *session)
     struct error ignored;
 
     return pg_show(session->connection, "synchronous_standby_names", names, sizeof names, &ignored) &&
-           (strcasestr(names, APPLICATION_NAME) != NULL || strchr(names, '*') != NULL);
+           (strcasestr(names, RECEIVE_APPLICATION_NAME) != NULL || strchr(names, '*') != NULL);
 }
 
 static void log_start(const struct session *session)
@@ -296,6 +298,9 @@ static bool stream_timeline(struct session *session, bool is_sync_standby, struc
         return true;
     case RECEIVE_STREAM_INTERRUPTED:
         session->verdict = RECEIVE_INTERRUPTED;
+        return false;
+    case RECEIVE_STREAM_RENEWED:
+        session->verdict = RECEIVE_RENEWED;
         return false;
     case RECEIVE_STREAM_SHUTDOWN:
         session->verdict = RECEIVE_SHUTDOWN;

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "pgcoffer/base/log.h"
+
 #define SECOND             INT64_C(1000000)
 #define SYNC_AFTER         (SECOND / 5) /* the input is drained and the oldest unsynced byte is so old */
 #define SYNC_AT_LATEST     SECOND       /* under load */
 #define STATUS_EVERY       (10 * SECOND)
 #define SILENCE_MOST       (60 * SECOND) /* the server answers every status we send: then the connection is dead */
-#define MESSAGES_A_TURN    64            /* at most 8 MB between two looks at everything else */
+#define STOP_MOST          (2 * SECOND)
+#define MESSAGES_A_TURN    64 /* at most 8 MB between two looks at everything else */
 #define SEGMENT_HEADER_LEN 40
 
 static struct wal_segment segment_at_next(const struct receive_stream *stream)
@@ -279,6 +282,20 @@ static bool begin(struct receive_stream *stream, struct error *err)
            (file.state != WAL_FILE_PARTIAL || open_partial(stream, err)) && send_feedback(stream, false, err);
 }
 
+static enum receive_stream_end end_of_wait(enum receive_wake wake)
+{
+    switch (wake) {
+    case RECEIVE_WAKE_INTERRUPTED:
+        return RECEIVE_STREAM_INTERRUPTED;
+    case RECEIVE_WAKE_RENEWED:
+        return RECEIVE_STREAM_RENEWED;
+    case RECEIVE_WAKE_SOCKET:
+    case RECEIVE_WAKE_TIME:
+        break;
+    }
+    return RECEIVE_STREAM_GOES_ON;
+}
+
 static enum receive_stream_end run(struct receive_stream *stream, enum wal_stream_fault *ret_fault, struct error *err)
 {
     enum receive_stream_end end = RECEIVE_STREAM_GOES_ON;
@@ -294,9 +311,8 @@ static enum receive_stream_end run(struct receive_stream *stream, enum wal_strea
         if (!tend(stream, is_drained, err))
             return RECEIVE_STREAM_FAULT;
         int64_t until = next_due(stream, is_drained);
-        if (receiver_wait(stream->receiver, pg_socket(stream->connection), stream->is_output_pending, until) ==
-            RECEIVE_WAKE_INTERRUPTED)
-            end = RECEIVE_STREAM_INTERRUPTED;
+        end = end_of_wait(
+            receiver_wait(stream->receiver, pg_socket(stream->connection), stream->is_output_pending, until));
     }
     return end;
 }
@@ -312,8 +328,11 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     if (!has_failed_storage && !sync_partial(stream, err))
         end = RECEIVE_STREAM_FAULT;
     /* The last word: what is durable need not be sent again. Nobody listens after the other ends. */
-    if (end == RECEIVE_STREAM_INTERRUPTED)
+    if (end == RECEIVE_STREAM_INTERRUPTED || end == RECEIVE_STREAM_RENEWED)
         send_feedback(stream, false, &ignored);
+    /* Only so that the next connection finds the slot free; otherwise it is waited for. */
+    if (end == RECEIVE_STREAM_RENEWED && !wal_stream_stop(stream->connection, clock_monotonic() + STOP_MOST, &ignored))
+        log_debug("%s", ignored.message);
     acknowledge(stream);
     report_positions(stream);
     drop_partial(stream);

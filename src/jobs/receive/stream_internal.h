@@ -28,6 +28,7 @@ enum receive_stream_end {
     RECEIVE_STREAM_END_OF_TIMELINE,
     RECEIVE_STREAM_SHUTDOWN,
     RECEIVE_STREAM_INTERRUPTED,
+    RECEIVE_STREAM_RENEWED, /* ended in order from our side, to go on with renewed certificates */
     RECEIVE_STREAM_FAULT,
 };
 /* After wal_stream_start(). Whatever the end, what was received is synced if it can be. *err with FAULT only. */
