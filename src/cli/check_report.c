@@ -41,18 +41,35 @@ bool check_state_find(const char *word, enum check_state *ret_state)
     return false;
 }
 
+/* A name of a newer daemon comes last. */
+static enum check_id id_of(const json_t *check)
+{
+    enum check_id id = CHECK_ID_NOTHING;
+
+    return check_find(json_text_or_null(check, "id"), &id) ? id : CHECK_ID_NOTHING;
+}
+
+/* The worker tells daemon.configuration, and the rest of that level is told here: the table's order is kept. */
+static void insert(json_t *checks, const json_t *check)
+{
+    size_t at = json_array_size(checks);
+
+    while (at > 0 && id_of(json_array_get(checks, at - 1)) > id_of(check))
+        at--;
+    json_array_insert(checks, at, (json_t *)check);
+}
+
 void check_page_add(struct check_page *page, const json_t *check)
 {
-    const char *name = json_text_or_null(check, "id");
     enum check_state state;
-    enum check_id id;
 
-    if (name == NULL || !check_state_find(json_text_or_null(check, "state"), &state))
+    if (json_text_or_null(check, "id") == NULL || !check_state_find(json_text_or_null(check, "state"), &state))
         return;
-    json_array_append(page->checks, (json_t *)check);
+    enum check_id id = id_of(check);
+    insert(page->checks, check);
     page->counts[state]++;
-    if (!check_find(name, &id))
-        return; /* of a newer daemon */
+    if (id == CHECK_ID_NOTHING)
+        return;
     page->states.is_told[id] = true;
     page->states.state[id] = state;
 }
