@@ -1,143 +1,4 @@
-#include <arpa/inet.h>
-#include <openssl/ssl.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-
-#include "jobs/check_scene.h"
-
-/* A child that speaks the first steps of PostgreSQL's protocol: SSLRequest, one byte of answer, TLS. */
-static struct stage {
-    char certificate[CONFIG_TEXT_SIZE], key[CONFIG_TEXT_SIZE], authorities[CONFIG_TEXT_SIZE];
-    const char *answer; /* to the request for TLS; NULL: yes */
-    bool is_silent;
-    int least_version, most_version;
-    const char *ciphers;
-    pid_t child;
-} stage;
-
-static void begin(void)
-{
-    stage = (struct stage){0};
-    scene_make();
-    scene_path(stage.certificate, "server.crt");
-    scene_path(stage.key, "served.secret"); /* no name a key has: it is not the client's */
-}
-
-static void end(void)
-{
-    if (stage.child > 0) {
-        kill(stage.child, SIGKILL);
-        waitpid(stage.child, NULL, 0);
-    }
-    pki_done(&scene.root);
-}
-
-static void talk_tls(SSL_CTX *context, int client)
-{
-    SSL *ssl = SSL_new(context);
-    char bytes[256];
-
-    SSL_set_fd(ssl, client);
-    if (SSL_accept(ssl) == 1) {
-        while (SSL_read(ssl, bytes, sizeof bytes) > 0)
-            continue;
-        SSL_shutdown(ssl);
-    }
-    SSL_free(ssl);
-}
-
-static void serve_one(SSL_CTX *context, int client)
-{
-    char request[8];
-
-    if (recv(client, request, sizeof request, MSG_WAITALL) == 8) {
-        if (stage.is_silent)
-            (void)!recv(client, request, sizeof request, 0);
-        else if (stage.answer != NULL)
-            (void)!send(client, stage.answer, strlen(stage.answer), 0);
-        else if (send(client, "S", 1, 0) == 1)
-            talk_tls(context, client);
-    }
-    close(client);
-}
-
-static SSL_CTX *make_context(void)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-
-    SSL_CTX_use_certificate_chain_file(context, stage.certificate);
-    SSL_CTX_use_PrivateKey_file(context, stage.key, SSL_FILETYPE_PEM);
-    SSL_CTX_set_min_proto_version(context, stage.least_version == 0 ? TLS1_2_VERSION : stage.least_version);
-    SSL_CTX_set_max_proto_version(context, stage.most_version);
-    if (stage.ciphers != NULL)
-        SSL_CTX_set_cipher_list(context, stage.ciphers);
-    if (stage.authorities[0] != '\0') {
-        SSL_CTX_load_verify_locations(context, stage.authorities, NULL);
-        SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(stage.authorities));
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    }
-    return context;
-}
-
-static void start_server(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(listener, 8), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    scene.config.settings.port = ntohs(address.sin_port);
-    stage.child = fork();
-    if (stage.child == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        SSL_CTX *context = make_context();
-        for (;;)
-            serve_one(context, accept(listener, NULL, NULL));
-    }
-    close(listener);
-}
-
-static void serve_pair(const struct pki_pair *pair)
-{
-    pki_write_certificate(stage.certificate, pair);
-    pki_write_key(stage.key, pair, NULL);
-}
-
-static void serve_certificate(struct pki_wish wish)
-{
-    struct pki_pair pair = pki_make(wish);
-
-    serve_pair(&pair);
-    pki_done(&pair);
-}
-
-static void serve_good(void)
-{
-    serve_certificate((struct pki_wish){
-        .common_name = "localhost", .names = "DNS:localhost", .usage = "serverAuth", .issuer = &scene.root});
-}
-
-static void accept_clients_of(const struct pki_pair *authority)
-{
-    pki_write_certificate(scene_path(stage.authorities, "clients.crt"), authority);
-}
-
-static void use_client_of(const struct pki_pair *issuer)
-{
-    struct pki_pair pair = pki_make((struct pki_wish){.common_name = "repl", .usage = "clientAuth", .issuer = issuer});
-
-    scene_use_client(&pair, NULL);
-    pki_done(&pair);
-}
-
-static void look(void)
-{
-    start_server();
-    scene_look(CHECK_LEVEL_HANDSHAKE);
-}
+#include "jobs/check_stage.h"
 
 START_TEST(a_good_server_gives_nothing_but_passes)
 {
@@ -374,115 +235,6 @@ START_TEST(the_chain_sent_is_judged_by_completeness_and_order)
 }
 END_TEST
 
-START_TEST(a_pinned_certificate_is_fine_until_it_signs_logins)
-{
-    bool is_authority = _i > 0, signs_clients = _i == 2;
-    struct pki_pair own =
-        pki_make((struct pki_wish){.common_name = "localhost", .names = "DNS:localhost", .is_authority = is_authority});
-    struct pki_pair clients = pki_authority("Client Root");
-
-    pki_write_certificate(scene_path(scene.config.settings.tls_ca_file, "pinned.crt"), &own);
-    serve_pair(&own);
-    accept_clients_of(signs_clients ? &own : &clients);
-    use_client_of(signs_clients ? &own : &clients);
-    look();
-    if (signs_clients)
-        scene_expect(CHECK_ID_chain_ca, CHECK_WARN, "is the server's own certificate", "CA of your own");
-    scene_expect_only(signs_clients ? CHECK_ID_chain_ca : CHECK_ID_NOTHING);
-    pki_done(&own);
-    pki_done(&clients);
-}
-END_TEST
-
-START_TEST(a_server_certificate_that_may_sign_is_warned_of)
-{
-    struct pki_pair leaf = pki_make((struct pki_wish){
-        .common_name = "localhost", .names = "DNS:localhost", .issuer = &scene.root, .is_authority = true});
-
-    serve_pair(&leaf);
-    accept_clients_of(&scene.root);
-    look();
-    scene_expect(CHECK_ID_identity_authorities, CHECK_WARN, "may itself sign certificates", "CA:FALSE");
-    scene_expect_only(CHECK_ID_identity_authorities);
-    pki_done(&leaf);
-}
-END_TEST
-
-START_TEST(many_client_cas_are_warned_of)
-{
-    serve_good();
-    scene_path(stage.authorities, "clients.crt");
-    for (int i = 0; i < 11; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "Root %d", i);
-        struct pki_pair each = pki_authority(name);
-        pki_write_certificate(stage.authorities, &each);
-        pki_done(&each);
-    }
-    look();
-    scene_expect(CHECK_ID_identity_authorities, CHECK_WARN, "of 11 CAs", "ssl_ca_file");
-    scene_expect_only(CHECK_ID_identity_authorities);
-}
-END_TEST
-
-START_TEST(a_certificate_nobody_asks_for_fails)
-{
-    serve_good();
-    use_client_of(&scene.root);
-    look();
-    scene_expect(CHECK_ID_identity_requested, CHECK_FAIL, "does not ask for a client certificate", "ssl_ca_file");
-    scene_expect_only(CHECK_ID_identity_requested);
-    scene_expect(CHECK_ID_identity_accepted, CHECK_SKIP, "not looked at: identity.requested failed", NULL);
-}
-END_TEST
-
-START_TEST(an_unknown_ca_is_told_by_the_chain)
-{
-    struct pki_pair other = pki_authority("Other Root");
-
-    stage.most_version = _i == 0 ? 0 : TLS1_2_VERSION;
-    serve_good();
-    accept_clients_of(&scene.root);
-    use_client_of(&other);
-    look();
-    scene_expect(CHECK_ID_identity_chain, CHECK_FAIL, "", NULL);
-    scene_expect_only(CHECK_ID_identity_chain);
-    scene_expect(CHECK_ID_identity_accepted, CHECK_SKIP, "not looked at: identity.chain failed", NULL);
-    pki_done(&other);
-}
-END_TEST
-
-START_TEST(a_certificate_that_cannot_be_shown_is_still_compared)
-{
-    struct pki_pair other = pki_authority("Other Root");
-
-    serve_good();
-    accept_clients_of(&scene.root);
-    use_client_of(_i == 0 ? &other : &scene.root);
-    ck_assert_int_eq(chmod(scene.config.settings.tls_key_file, 0644), 0);
-    look();
-    ck_assert_int_eq(scene.results[CHECK_ID_key_mode].state, CHECK_FAIL);
-    ck_assert_int_eq(scene.results[CHECK_ID_identity_chain].state, _i == 0 ? CHECK_FAIL : CHECK_SKIP);
-    scene_expect(CHECK_ID_identity_accepted, CHECK_SKIP, "not looked at: key.mode failed", NULL);
-    pki_done(&other);
-}
-END_TEST
-
-START_TEST(a_missing_ca_file_leaves_the_rest_told)
-{
-    serve_good();
-    accept_clients_of(&scene.root);
-    use_client_of(&scene.root);
-    scene_path(scene.config.settings.tls_ca_file, "absent.crt");
-    look();
-    scene_expect_only(CHECK_ID_file_ca);
-    scene_expect(CHECK_ID_chain_server, CHECK_SKIP, "not looked at: file.ca failed", NULL);
-    scene_expect(CHECK_ID_expiry_server, CHECK_PASS, "days left", NULL);
-    scene_expect(CHECK_ID_identity_requested, CHECK_PASS, "asks", NULL);
-    scene_expect(CHECK_ID_identity_accepted, CHECK_SKIP, "not looked at: file.ca failed", NULL);
-}
-END_TEST
-
 START_TEST(a_revocation_list_that_is_over_leaves_the_rest_told)
 {
     struct settings *settings = &scene.config.settings;
@@ -540,8 +292,11 @@ START_TEST(a_closed_port_and_an_unknown_host_are_told_apart)
 }
 END_TEST
 
-static void add_tests(TCase *tests)
+int main(void)
 {
+    TCase *tests = tcase_create("check_handshake");
+
+    tcase_add_checked_fixture(tests, stage_make, stage_end);
     tcase_add_loop_test(tests, a_good_server_gives_nothing_but_passes, 0, 2);
     tcase_add_test(tests, a_server_of_the_newest_version_alone_is_fine);
     tcase_add_loop_test(tests, without_a_client_certificate_none_is_missed, 0, 2);
@@ -558,29 +313,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_name_as_cn_alone_is_warned_of);
     tcase_add_test(tests, no_fitting_name_at_all_is_one_fault);
     tcase_add_loop_test(tests, the_chain_sent_is_judged_by_completeness_and_order, 0, 3);
-}
-
-static void add_tests_of_clients(TCase *tests)
-{
-    tcase_add_loop_test(tests, a_pinned_certificate_is_fine_until_it_signs_logins, 0, 3);
-    tcase_add_test(tests, a_server_certificate_that_may_sign_is_warned_of);
-    tcase_add_test(tests, many_client_cas_are_warned_of);
-    tcase_add_test(tests, a_certificate_nobody_asks_for_fails);
-    tcase_add_loop_test(tests, an_unknown_ca_is_told_by_the_chain, 0, 2);
-    tcase_add_loop_test(tests, a_certificate_that_cannot_be_shown_is_still_compared, 0, 2);
-    tcase_add_test(tests, a_missing_ca_file_leaves_the_rest_told);
     tcase_add_loop_test(tests, a_revocation_list_that_is_over_leaves_the_rest_told, 0, 2);
     tcase_add_loop_test(tests, what_does_not_speak_tls_fails_at_its_answer, 0, 3);
     tcase_add_test(tests, a_silent_server_is_given_up_in_time);
     tcase_add_loop_test(tests, a_closed_port_and_an_unknown_host_are_told_apart, 0, 2);
-}
-
-int main(void)
-{
-    TCase *tests = tcase_create("check_handshake");
-
-    tcase_add_checked_fixture(tests, begin, end);
-    add_tests(tests);
-    add_tests_of_clients(tests);
     return suite_run("check_handshake", tests);
 }

@@ -138,21 +138,20 @@ static void fail_to_connect(struct check_run *run, const struct attempt *attempt
 {
     const char *host = check_host(run);
     long port = run->server->settings.port;
-    char host_setting[CHECK_SETTING_SIZE], port_setting[CHECK_SETTING_SIZE];
+    char host_setting[CHECK_SETTING_SIZE];
     struct finding finding = {0};
     bool is_refused = false;
 
     for (size_t i = 0; i < count; i++)
         is_refused = is_refused || attempts[i].failure == ECONNREFUSED;
     check_setting(run, "host", host_setting);
-    check_setting(run, "port", port_setting);
     finding_seen(&finding, "%s", failures);
     if (is_refused) {
         finding_cause(&finding, CHECK_ID_server_connect, "Nothing listens at %s port %ld (%s).", host, port, failures);
         finding_fix(&finding,
                     "Start PostgreSQL there; listen_addresses and port in its postgresql.conf must cover this address; "
-                    "or correct %s and %s.",
-                    host_setting, port_setting);
+                    "or correct port and %s.",
+                    host_setting);
     } else if (all_failed_with(attempts, count, EINPROGRESS) || all_failed_with(attempts, count, ETIMEDOUT)) {
         finding_cause(&finding, CHECK_ID_server_connect,
                       "%s port %ld took no connection within %ld seconds: the machine is down, or a packet filter "
@@ -268,7 +267,11 @@ static void ask_for_tls(struct check_run *run)
                       run->bare.words);
         finding_fix(&finding, "Look at the server's log, and whether it is PostgreSQL that listens there.");
     }
-    finding.check = CHECK_ID_protocol_answer;
+    /* It said yes, and what came then was no TLS. */
+    if (finding.check == CHECK_ID_protocol_handshake && run->bare.answer == 'S')
+        check_pass(run, CHECK_ID_protocol_answer, "the server at %s says yes to TLS", run->bare.address);
+    else
+        finding.check = CHECK_ID_protocol_answer;
     check_fail(run, &finding);
 }
 

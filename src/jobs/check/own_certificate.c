@@ -136,7 +136,7 @@ static bool warn_of_own_authority(struct check_run *run)
     struct finding finding = {0};
     char subject[256];
 
-    if (!check_is_authority(leaf))
+    if (check_has_failed(run, CHECK_ID_key_match) || !check_is_authority(leaf))
         return false;
     certificate_name_format(X509_get_subject_name(leaf), subject, sizeof subject);
     finding_seen(&finding, "\"%s\" in tls_cert_file is a CA", subject);
@@ -288,12 +288,17 @@ static void look_at_common_name(struct check_run *run)
 
 void check_own_certificate(struct check_run *run)
 {
+    static const enum check_id of_leaf[] = {CHECK_ID_chain_order, CHECK_ID_identity_usage,
+                                            CHECK_ID_identity_common_name};
+
     look_at_strength(run);
     look_for_authority_key(run);
+    /* The usual reason is that another certificate stands first: what is said of it is not meant for it. */
+    for (size_t i = 0; check_has_failed(run, CHECK_ID_key_match) && i < sizeof of_leaf / sizeof *of_leaf; i++)
+        check_block(run, of_leaf[i], CHECK_ID_key_match);
     if (check_has_failed(run, CHECK_ID_key_match))
-        check_block(run, CHECK_ID_chain_order, CHECK_ID_key_match); /* a wrong order is its usual reason */
-    else
-        look_at_order(run);
+        return;
+    look_at_order(run);
     look_at_usage(run);
     look_at_common_name(run);
 }
