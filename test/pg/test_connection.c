@@ -77,7 +77,7 @@ START_TEST(a_port_nobody_listens_at_is_named)
     ck_assert(!pg_connect(&server, "pgcoffer test", -1, &connection, &err));
     ck_assert_int_eq(err.kind, ERROR_SERVER);
     ck_assert_ptr_nonnull(strstr(err.message, "Connection refused"));
-    ck_assert_ptr_nonnull(strstr(err.detail, "127.0.0.1"));
+    ck_assert_ptr_nonnull(strstr(err.message, "127.0.0.1"));
 }
 END_TEST
 
