@@ -1,6 +1,5 @@
 #include <openssl/x509v3.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "jobs/check/files_internal.h"
 #include "pgcoffer/base/text.h"
@@ -42,46 +41,6 @@ bool check_ends_with_authority(struct check_run *run, X509 *certificate)
     certificate_describe(authority, &authority_text);
     return text.days_left >= 0 &&
            text.not_after.microseconds + SECONDS_PER_DAY * 1000000 >= authority_text.not_after.microseconds;
-}
-
-/* ---- the distribution's bundle ---- */
-
-static STACK_OF(X509) * read_bundle(void)
-{
-    struct settings settings = {0};
-    STACK_OF(X509) *bundle = NULL;
-    struct error ignored;
-
-    snprintf(settings.tls_ca_file, sizeof settings.tls_ca_file, "system");
-    return certificate_read_all(tls_files_ca_path(&settings), &bundle, &ignored) ? bundle : NULL;
-}
-
-static bool has_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
-            return true;
-    return false;
-}
-
-int check_count_public(STACK_OF(X509_NAME) * names)
-{
-    STACK_OF(X509) * bundle SCOPED(scoped_certificates) = read_bundle();
-    int count = 0;
-
-    for (int i = 0; i < sk_X509_NAME_num(names); i++)
-        count += has_subject(bundle, sk_X509_NAME_value(names, i));
-    return count;
-}
-
-static bool holds_public_authority(STACK_OF(X509) * certificates)
-{
-    STACK_OF(X509) * bundle SCOPED(scoped_certificates) = read_bundle();
-
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (has_subject(bundle, X509_get_subject_name(sk_X509_value(certificates, i))))
-            return true;
-    return false;
 }
 
 /* ---- expiry.ca ---- */
@@ -129,7 +88,7 @@ static void look_at_dates(struct check_run *run)
 static bool is_bundle(const struct check_run *run)
 {
     return strcmp(run->server->settings.tls_ca_file, "system") == 0 ||
-           sk_X509_num(run->trusted) > CHECK_MOST_AUTHORITIES || holds_public_authority(run->trusted);
+           sk_X509_num(run->trusted) > CHECK_MOST_AUTHORITIES || check_holds_public(run->trusted);
 }
 
 static void warn_of_bundle(struct check_run *run)

@@ -21,9 +21,12 @@ X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate);
 bool check_is_authority(X509 *certificate);
 /* Is its issuer about to end, and this one not before it? Then it is the CA's fault. */
 bool check_ends_with_authority(struct check_run *run, X509 *certificate);
-/* Subjects of the distribution's CAs among the names: how many. */
-int check_count_public(STACK_OF(X509_NAME) * names);
 /* Many, or the distribution's: nobody's own. */
 #define CHECK_MOST_AUTHORITIES 20
+
+/* ---- public_authorities.c: the CAs of the distribution's bundle, but for those this machine's owner added to it ----
+ */
+bool check_holds_public(STACK_OF(X509) * certificates);
+int check_count_public(STACK_OF(X509_NAME) * names);
 
 #endif

@@ -1,0 +1,116 @@
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "jobs/check/files_internal.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/tls/certificate.h"
+#include "pgcoffer/tls/files.h"
+
+/* Where Debian's update-ca-certificates takes the owner's own CAs from; they then stand in the bundle like public ones.
+ */
+#define OWN_FOLDER   "/usr/local/share/ca-certificates"
+#define MOST_FOLDERS 3
+#define MOST_OWN_CAS 256
+
+struct bundle {
+    STACK_OF(X509) * all;
+    STACK_OF(X509) * own; /* NULL until one of all has been found */
+};
+
+static void bundle_done(struct bundle *bundle)
+{
+    sk_X509_pop_free(bundle->all, X509_free);
+    sk_X509_pop_free(bundle->own, X509_free);
+}
+
+static void scoped_directory(DIR **directory)
+{
+    if (*directory != NULL)
+        closedir(*directory);
+}
+
+static struct bundle read_bundle(void)
+{
+    struct settings settings = {0};
+    struct bundle bundle = {0};
+    struct error ignored;
+
+    snprintf(settings.tls_ca_file, sizeof settings.tls_ca_file, "system");
+    if (!certificate_read_all(tls_files_ca_path(&settings), &bundle.all, &ignored))
+        bundle.all = NULL;
+    return bundle;
+}
+
+static void read_own_file(const char *path, STACK_OF(X509) * own)
+{
+    STACK_OF(X509) *found = NULL;
+    struct error ignored;
+
+    if (!text_ends_with(path, ".crt") || !certificate_read_all(path, &found, &ignored))
+        return;
+    for (X509 *certificate; (certificate = sk_X509_shift(found)) != NULL;)
+        if (sk_X509_num(own) >= MOST_OWN_CAS || !sk_X509_push(own, certificate))
+            X509_free(certificate);
+    sk_X509_free(found);
+}
+
+static void read_own_folder(const char *folder, STACK_OF(X509) * own, int depth)
+{
+    DIR *directory SCOPED(scoped_directory) = opendir(folder);
+
+    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
+        struct stat status;
+        if (entry->d_name[0] == '.')
+            continue;
+        char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, entry->d_name);
+        if (stat(path, &status) < 0)
+            continue;
+        if (S_ISDIR(status.st_mode) && depth < MOST_FOLDERS)
+            read_own_folder(path, own, depth + 1);
+        else if (S_ISREG(status.st_mode))
+            read_own_file(path, own);
+    }
+}
+
+static bool has_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
+{
+    for (int i = 0; i < sk_X509_num(certificates); i++)
+        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_public(struct bundle *bundle, const X509_NAME *name)
+{
+    if (!has_subject(bundle->all, name))
+        return false;
+    if (bundle->own == NULL) {
+        bundle->own = sk_X509_new_null();
+        if (bundle->own != NULL)
+            read_own_folder(OWN_FOLDER, bundle->own, 1);
+    }
+    return !has_subject(bundle->own, name);
+}
+
+bool check_holds_public(STACK_OF(X509) * certificates)
+{
+    struct bundle bundle SCOPED(bundle_done) = read_bundle();
+
+    for (int i = 0; i < sk_X509_num(certificates); i++)
+        if (is_public(&bundle, X509_get_subject_name(sk_X509_value(certificates, i))))
+            return true;
+    return false;
+}
+
+int check_count_public(STACK_OF(X509_NAME) * names)
+{
+    struct bundle bundle SCOPED(bundle_done) = read_bundle();
+    int count = 0;
+
+    for (int i = 0; i < sk_X509_NAME_num(names); i++)
+        count += is_public(&bundle, sk_X509_NAME_value(names, i));
+    return count;
+}
