@@ -23,6 +23,7 @@ struct check_command {
     char *socket_path;
     json_t *status; /* the daemon's answer; NULL: there is none, and `why` says why */
     struct error why;
+    bool is_unknown; /* the daemon answers and has no such server: `why` says so */
 };
 
 static void check_command_done(struct check_command *command)
@@ -157,6 +158,21 @@ static bool check_here(struct check_command *command, const struct server_config
            look_from_outside(command, page, not_asked, &request.options, err);
 }
 
+/* Who may not read it, or has none, may have meant another name, or needs none. */
+static bool explain_missing_configuration(const struct check_command *command, struct error *err)
+{
+    if (command->is_unknown && err->errnum != 0) {
+        *err = command->why;
+        return false;
+    }
+    if (err->errnum != ENOENT || invocation_has(command->invocation, OPTION_ID_config))
+        return false;
+    return error_hint(err,
+                      "Make one to start from, pgcoffer config sample > " CONFIG_DEFAULT_FILE
+                      ", or check a server without one: pgcoffer check --host HOST --user ROLE --tls-cert-file FILE "
+                      "--tls-key-file FILE --tls-ca-file FILE");
+}
+
 static bool check_all_here(struct check_command *command, struct error *err)
 {
     struct config *config SCOPED(scoped_config) = NULL;
@@ -165,7 +181,7 @@ static bool check_all_here(struct check_command *command, struct error *err)
     const char *name = command->request.server;
 
     if (!config_load(invocation_text(command->invocation, OPTION_ID_config), &config, err))
-        return false;
+        return explain_missing_configuration(command, err);
     open_repository(config, &repository);
     if (name[0] != '\0')
         return config_find_server(config, name, &server, err) &&
@@ -261,18 +277,17 @@ static bool ask_status(struct check_command *command, struct control_stream *str
     return true;
 }
 
-/* *ret_stream NULL: no daemon answers, and that is a result, too. *ret_is_known: it has the server named. */
-static bool find_daemon(struct check_command *command, struct control_stream **ret_stream, bool *ret_is_known,
-                        struct error *err)
+/* *ret_stream NULL: no daemon answers, and that is a result, too. */
+static bool find_daemon(struct check_command *command, struct control_stream **ret_stream, struct error *err)
 {
     struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
     const char *server = command->request.server;
 
-    *ret_is_known = true;
     bool is_answered = control_connect(command->socket_path, &stream, err) && ask_status(command, stream, server, err);
     if (!is_answered && err->kind == ERROR_USAGE && server[0] != '\0') {
         /* It does not know the server. After a wrong usage it closes the connection. */
-        *ret_is_known = false;
+        command->is_unknown = true;
+        command->why = *err;
         control_stream_free(TAKE(stream));
         is_answered = control_connect(command->socket_path, &stream, err) && ask_status(command, stream, "", err);
     }
@@ -317,12 +332,11 @@ static bool check_through_daemon(struct check_command *command, struct control_s
 static bool check_configured(struct check_command *command, struct error *err)
 {
     struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
-    bool is_known = false;
 
-    if (!socket_path_find(command->invocation, &command->socket_path, err) ||
-        !find_daemon(command, &stream, &is_known, err))
+    if (!socket_path_find(command->invocation, &command->socket_path, err) || !find_daemon(command, &stream, err))
         return false;
-    return stream != NULL && is_known ? check_through_daemon(command, stream, err) : check_all_here(command, err);
+    return stream != NULL && !command->is_unknown ? check_through_daemon(command, stream, err)
+                                                  : check_all_here(command, err);
 }
 
 /* ---- the command ---- */

@@ -235,6 +235,15 @@ static void tell_other_cluster(struct check_run *run, const struct system_id *st
     check_fail(run, &finding);
 }
 
+/* The fault that kept the server from identifying itself. */
+static enum check_id find_obstacle(const struct check_run *run)
+{
+    for (enum check_id id = 0; id < CHECK_COUNT && check_rows[id].level <= CHECK_LEVEL_LOGIN; id++)
+        if (check_has_failed(run, id) && !check_rows[id].is_negative)
+            return id;
+    return CHECK_ID_NOTHING;
+}
+
 static void check_cluster(struct check_run *run)
 {
     const enum check_id id = CHECK_ID_repository_cluster;
@@ -243,7 +252,11 @@ static void check_cluster(struct check_run *run)
     struct error err;
 
     if (run->connection == NULL || run->identity.system_identifier == 0) {
-        check_skip(run, id, "not looked at: the server's system identifier is known after a login only");
+        enum check_id obstacle = find_obstacle(run);
+        if (obstacle != CHECK_ID_NOTHING)
+            check_skip(run, id, "not looked at: %s failed", check_rows[obstacle].name);
+        else
+            check_skip(run, id, "the server's system identifier is known after a login only");
         return;
     }
     snprintf(found, sizeof found, "%" PRIu64, run->identity.system_identifier);

@@ -135,5 +135,5 @@ void check_stored_continuity(struct store *store, struct stored_wal *wal)
     reach_format_place(newest->start_timeline, newest->start_position, wal->archive.segment_size, start);
     reach_format_place(reach.timeline, reach.end, wal->archive.segment_size, end);
     timestamp_format(reach.written_at, written_at);
-    check_pass(store->run, id, "from %s to %s, written at %s", start, end, written_at);
+    check_pass(store->run, id, "from %s to %s, written at %.19sZ", start, end, written_at);
 }
