@@ -53,7 +53,7 @@ END_TEST
 
 START_TEST(it_is_no_job_and_stands_in_no_backups_way)
 {
-    struct control_stream *check SCOPED(scoped_control_stream) = start_check("hba", NULL);
+    struct control_stream *check = start_check("hba", NULL);
     struct control_stream *stream SCOPED(scoped_control_stream) = connect_now();
     const json_t *job;
     size_t i;
@@ -67,13 +67,14 @@ START_TEST(it_is_no_job_and_stands_in_no_backups_way)
     {
         ck_assert_str_ne(json_text_or_null(job, "command"), "check");
     }
+    control_stream_free(check);
 }
 END_TEST
 
 START_TEST(a_third_of_a_server_is_told_who_runs_the_others)
 {
     struct control_stream *first = start_check("hba", NULL);
-    struct control_stream *second SCOPED(scoped_control_stream) = start_check("hba", NULL);
+    struct control_stream *second = start_check("hba", NULL);
     struct control_stream *third SCOPED(scoped_control_stream) = connect_now();
 
     send_request(third, "check", "one", NULL);
@@ -86,8 +87,10 @@ START_TEST(a_third_of_a_server_is_told_who_runs_the_others)
         json_t *message SCOPED(scoped_json) = NULL;
         struct error err;
         ck_assert(control_receive(third, &message, &err) && message != NULL);
-        if (strcmp(json_text_or_null(message, "event"), "item") == 0)
+        if (strcmp(json_text_or_null(message, "event"), "item") == 0) {
+            control_stream_free(second);
             return;
+        }
         usleep(10000);
     }
     ck_abort_msg("there is never room again");
