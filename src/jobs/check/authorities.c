@@ -8,11 +8,16 @@
 
 #define SECONDS_PER_DAY INT64_C(86400)
 
+bool check_has_signed(X509 *issuer, X509 *certificate)
+{
+    return X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(certificate)) == 0 &&
+           X509_verify(certificate, X509_get0_pubkey(issuer)) == 1;
+}
+
 X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate)
 {
     for (int i = 0; i < sk_X509_num(list); i++)
-        if (X509_check_issued(sk_X509_value(list, i), certificate) == X509_V_OK &&
-            X509_verify(certificate, X509_get0_pubkey(sk_X509_value(list, i))) == 1)
+        if (check_has_signed(sk_X509_value(list, i), certificate))
             return sk_X509_value(list, i);
     return NULL;
 }
@@ -71,10 +76,8 @@ static void look_at_dates(struct check_run *run)
     X509 *longest = sk_X509_value(run->trusted, 0);
     struct finding finding = {.check = CHECK_ID_expiry_ca};
 
-    if (tls_files_fault(run->server, CHECK_ID_expiry_ca, &finding)) {
+    if (tls_files_fault(run->server, CHECK_ID_expiry_ca, &finding))
         check_fail(run, &finding);
-        return;
-    }
     for (int i = 1; i < sk_X509_num(run->trusted); i++) {
         X509 *other = sk_X509_value(run->trusted, i);
         if (ASN1_TIME_compare(X509_get0_notAfter(other), X509_get0_notAfter(longest)) > 0)
@@ -150,7 +153,7 @@ static void look_at_pinned(struct check_run *run, X509 *leaf)
     struct finding finding = {0};
     struct certificate_text text;
     X509 *own = sk_X509_value(run->own, 0);
-    bool signs_clients = own != NULL && X509_check_issued(leaf, own) == X509_V_OK;
+    bool signs_clients = own != NULL && check_has_signed(leaf, own);
 
     if (!is_trusted(run, leaf) || !check_is_authority(leaf) ||
         !(signs_clients || has_name(run->bare.accepted, X509_get_subject_name(leaf))))

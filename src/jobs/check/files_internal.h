@@ -15,6 +15,8 @@ void check_password_file(struct check_run *run);
 /* ---- authorities.c, for the levels behind ---- */
 /* With the certificates the server sent: chain.ca, and expiry.ca by the CA that is used. */
 void check_authorities_served(struct check_run *run);
+/* Does the issuer's key fit the signature, and its name? Whether it may sign is another question. */
+bool check_has_signed(X509 *issuer, X509 *certificate);
 /* The certificate of `list` that issued this one, itself for a self-signed one; NULL when it is not there. */
 X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate);
 /* May it sign others, by its extensions, or by being too old to have any? */

@@ -8,7 +8,8 @@
 #include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/diagnosis.h"
 
-#define PUT_ON_SERVER "put it into ssl_cert_file on the server, then SELECT pg_reload_conf();"
+#define ALERT_CERTIFICATE_REQUIRED 116
+#define PUT_ON_SERVER              "put it into ssl_cert_file on the server, then SELECT pg_reload_conf();"
 
 /* ---- the handshake itself ---- */
 
@@ -57,8 +58,18 @@ static void fail_with_probe(struct check_run *run, enum check_id otherwise)
         check_block(run, otherwise, finding.check);
 }
 
+/* A proxy may demand a certificate in the handshake already: what this one was to tell is told, and whether ours is
+ * good enough the next will show. */
+static bool has_missed_ours(const struct check_run *run)
+{
+    return run->bare.outcome == TLS_PROBE_REFUSED_BY_PEER && run->bare.is_certificate_wanted && run->own != NULL &&
+           (run->bare.alert == ALERT_CERTIFICATE_REQUIRED || run->bare.alert == SSL_AD_HANDSHAKE_FAILURE);
+}
+
 static void judge_outcome(struct check_run *run)
 {
+    if (has_missed_ours(run))
+        run->bare.outcome = TLS_PROBE_ACCEPTED;
     switch (run->bare.outcome) {
     case TLS_PROBE_ACCEPTED:
         run->is_bare_whole = true;
@@ -141,7 +152,7 @@ static X509 *find_borrowed(const struct check_run *run, X509 *top)
 
     for (int i = 0; i < sk_X509_num(run->trusted); i++) {
         X509 *candidate = sk_X509_value(run->trusted, i);
-        if (X509_check_issued(candidate, top) != X509_V_OK)
+        if (!check_has_signed(candidate, top))
             continue;
         if (X509_self_signed(candidate, 0) == 1)
             return NULL;
@@ -158,7 +169,7 @@ static void judge_sent(struct check_run *run)
     if (count == 0 || check_has_failed(run, CHECK_ID_chain_sent))
         return;
     for (int i = 1; i < count; i++)
-        if (X509_check_issued(sk_X509_value(run->bare.chain, i), sk_X509_value(run->bare.chain, i - 1)) != X509_V_OK) {
+        if (!check_has_signed(sk_X509_value(run->bare.chain, i), sk_X509_value(run->bare.chain, i - 1))) {
             if (is_good)
                 warn_of_sent_order(run, i);
             return;

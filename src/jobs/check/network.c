@@ -138,20 +138,20 @@ static void fail_to_connect(struct check_run *run, const struct attempt *attempt
 {
     const char *host = check_host(run);
     long port = run->server->settings.port;
-    char host_setting[CHECK_SETTING_SIZE];
+    char setting[CHECK_SETTING_SIZE];
     struct finding finding = {0};
     bool is_refused = false;
 
     for (size_t i = 0; i < count; i++)
         is_refused = is_refused || attempts[i].failure == ECONNREFUSED;
-    check_setting(run, "host", host_setting);
+    check_setting(run, "host", setting);
     finding_seen(&finding, "%s", failures);
     if (is_refused) {
         finding_cause(&finding, CHECK_ID_server_connect, "Nothing listens at %s port %ld (%s).", host, port, failures);
         finding_fix(&finding,
                     "Start PostgreSQL there; listen_addresses and port in its postgresql.conf must cover this address; "
-                    "or correct port and %s.",
-                    host_setting);
+                    "or correct %s, or the port.",
+                    setting);
     } else if (all_failed_with(attempts, count, EINPROGRESS) || all_failed_with(attempts, count, ETIMEDOUT)) {
         finding_cause(&finding, CHECK_ID_server_connect,
                       "%s port %ld took no connection within %ld seconds: the machine is down, or a packet filter "
@@ -161,7 +161,7 @@ static void fail_to_connect(struct check_run *run, const struct attempt *attempt
     } else {
         finding_cause(&finding, CHECK_ID_server_connect, "The network does not reach %s port %ld (%s).", host, port,
                       failures);
-        finding_fix(&finding, "Look at this machine's route there: ip route get ADDRESS; then at %s.", host_setting);
+        finding_fix(&finding, "Look at this machine's route there: ip route get ADDRESS; then at %s.", setting);
     }
     check_fail(run, &finding);
 }

@@ -220,7 +220,7 @@ static void look_at_order(struct check_run *run)
     int count = sk_X509_num(run->own);
 
     for (int i = 1; i < count; i++)
-        if (X509_check_issued(sk_X509_value(run->own, i), sk_X509_value(run->own, i - 1)) != X509_V_OK) {
+        if (!check_has_signed(sk_X509_value(run->own, i), sk_X509_value(run->own, i - 1))) {
             warn_of_order(run, i);
             return;
         }

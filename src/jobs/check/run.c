@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <openssl/err.h>
 #include <string.h>
 
 #include "jobs/check/check_internal.h"
@@ -59,6 +60,7 @@ static bool walk(struct check_run *run, struct error *err)
         const struct stage *stage = &stages[i];
         if (is_level_needed(run, stage->level) && !(stage->is_negative && run->request->options.is_passive))
             stage->look(run);
+        ERR_clear_error(); /* signatures that did not fit */
         if (check_is_interrupted(run)) {
             error_set(err, ERROR_FAILED, "the check was interrupted");
             err->errnum = ECANCELED;
