@@ -21,14 +21,20 @@ class Files:
         self.folder = make_folder(folder, 0o700)
         self.pki = pki
         self.certificate, self.key = self.folder / "repl.crt", self.folder / "repl.key"
+        self.authorities = self.folder / "root.crt"
         self.count = 0
         self.put(pki.client)
+        self.trust(pki.server_ca)
 
     def put(self, pair):
         """Both renamed into place, one after the other."""
         for source, target in ((pair.certificate, self.certificate), (pair.key, self.key)):
             if source is not None:
                 os.replace(self.copy(source, target.with_suffix(target.suffix + ".new")), target)
+
+    def trust(self, *authorities):
+        self.authorities.write_text("".join(each.certificate.read_text() for each in authorities))
+        give_to(self.authorities)
 
     @staticmethod
     def copy(source, target):
@@ -48,7 +54,7 @@ class Files:
 
     @property
     def settings(self):
-        return {"tls_cert_file": self.certificate, "tls_key_file": self.key}
+        return {"tls_cert_file": self.certificate, "tls_key_file": self.key, "tls_ca_file": self.authorities}
 
 
 def fingerprint(certificate):
@@ -155,6 +161,8 @@ def breakages(files, pki):
     yield lambda: files.put(files.make(**past)), "2021-01-01", "expiry.client"
     yield lambda: files.put(files.make(authority=pki.other_ca)), "pgcoffer foreign CA", "identity.chain"
     yield lambda: files.put(files.make(common_name="somebody")), "somebody", "identity.common_name"
+    yield lambda: files.trust(pki.other_ca), "pgcoffer test server CA", "chain.server"
+    yield lambda: files.authorities.write_text("nothing"), "root.crt", "file.ca"
     yield files.key.unlink, "repl.key", "file.key"
     yield lambda: files.key.chmod(0o644), "repl.key", "key.mode"
     yield lambda: files.folder.chmod(0o000), "repl.crt", "file.certificate"
@@ -177,11 +185,40 @@ def test_a_broken_one_changes_nothing_but_the_warning_and_is_taken_up_once_mende
         agent.wait_flushed("primary", lsn(cluster))
         assert len(lines(agent, NOT_USED)) == known + 1, agent.log_text()
         files.folder.chmod(0o700)
+        files.trust(pki.server_ca)
         mended = files.make()
         files.put(mended)
         wait_renewed(agent, cluster, mended.certificate)
         assert len(lines(agent, NOT_USED)) == known + 1, agent.log_text()
     assert not lines(agent, " error "), agent.log_text()
+
+
+def test_a_changed_ca_or_revocation_list_is_proved_and_taken_up_too(make_agent, cluster, files, pki, folder):
+    listed = files.folder / "root.crl"
+    store = pki.server_ca.folder
+    (store / "index.txt").touch()
+    (store / "list.cnf").write_text(f"[ca]\ndefault_ca=it\n[it]\ndatabase={store}/index.txt\ndefault_md=sha256\n"
+                                    "default_crl_days=30\n")
+
+    def make_list():
+        run(["openssl", "ca", "-gencrl", "-config", store / "list.cnf", "-cert", pki.server_ca.certificate, "-keyfile",
+             pki.server_ca.key, "-out", folder / "new.crl"], user=None)
+        give_to(folder / "new.crl")
+        os.replace(folder / "new.crl", listed)
+
+    make_list()
+    agent = make_agent().add_server("primary", cluster, **files.settings, tls_crl_file=listed).start()
+    agent.wait_streaming("primary")
+    files.trust(pki.server_ca, pki.other_ca)
+    wait_for(lambda: lines(agent, "connected with the changed tls_ca_file"), "the CA is taken up")
+    listed.write_text("nothing")
+    warning = wait_for(lambda: agent.receiver("primary")["warning"], "a warning")
+    assert warning["check"] == "file.crl" and str(listed) in warning["message"], warning
+    make_list()
+    wait_for(lambda: lines(agent, "connected with the changed tls_crl_file"), "the list is taken up")
+    row = agent.wait_streaming("primary")
+    assert row["warning"] is None and row["reconnects"] == 0
+    assert len(lines(agent, " warning ")) == 1 and not lines(agent, RENEWED), agent.log_text()
 
 
 def test_the_former_files_put_back_end_the_warning_and_not_the_stream(renewable, cluster, files):

@@ -257,18 +257,29 @@ static void submit(struct receive_certificates *certificates, enum aside_kind ki
     certificates->is_busy = true;
 }
 
+static int64_t try_due(const struct receive_certificates *certificates)
+{
+    if (!is_streaming(certificates) || certificates->is_renewed)
+        return INT64_MAX;
+    return certificates->is_try_due ? 0 : certificates->try_at;
+}
+
+static int64_t look_due(const struct receive_certificates *certificates)
+{
+    return certificates->is_look_due && is_streaming(certificates) ? 0 : certificates->look_at;
+}
+
 static void begin_what_is_due(struct receive_certificates *certificates)
 {
     int64_t now = clock_monotonic();
 
     if (certificates->is_busy)
         return;
-    if (is_streaming(certificates) && !certificates->is_renewed &&
-        (certificates->is_try_due || now >= certificates->try_at)) {
+    if (now >= try_due(certificates)) {
         certificates->is_try_due = false;
         certificates->try_at = INT64_MAX;
         submit(certificates, ASIDE_TRY);
-    } else if (now >= certificates->look_at || (certificates->is_look_due && is_streaming(certificates))) {
+    } else if (now >= look_due(certificates)) {
         certificates->is_look_due = certificates->is_look_due && !is_streaming(certificates);
         certificates->look_at = INT64_MAX;
         submit(certificates, ASIDE_LOOK);
@@ -277,6 +288,9 @@ static void begin_what_is_due(struct receive_certificates *certificates)
 
 void receive_certificates_turn(struct receive_certificates *certificates)
 {
+    if (!certificates->is_signalled && clock_monotonic() < receive_certificates_due(certificates))
+        return;
+    certificates->is_signalled = false;
     if (!certificates->is_on)
         return;
     take_result(certificates);
@@ -292,7 +306,7 @@ int64_t receive_certificates_due(const struct receive_certificates *certificates
     int64_t due = file_watch_due(certificates->watch);
     if (certificates->is_busy)
         return due;
-    return earlier(due, earlier(certificates->look_at, is_streaming(certificates) ? certificates->try_at : INT64_MAX));
+    return earlier(due, earlier(look_due(certificates), try_due(certificates)));
 }
 
 int receive_certificates_watch_descriptor(const struct receive_certificates *certificates)

@@ -28,7 +28,8 @@ struct receive_certificates {
     struct file_watch *watch;
     struct pool *thread; /* one, for the task */
     struct aside_task task;
-    bool is_busy; /* with it */
+    bool is_busy;      /* with it */
+    bool is_signalled; /* one of the descriptors spoke */
 
     /* ---- our files ---- */
     bool has_session; /* there was one, so the next two are known */
@@ -68,6 +69,7 @@ void receive_certificates_begin(struct receive_certificates *certificates, const
 void receive_certificates_end(struct receive_certificates *certificates);
 
 /* ---- the loop of the receiver ---- */
+/* Costs next to nothing unless it is due, or is_signalled was set after poll(2). */
 void receive_certificates_turn(struct receive_certificates *certificates);
 int64_t receive_certificates_due(const struct receive_certificates *certificates);
 /* For poll(2), each -1 when there is nothing to wait for: the files, and the task at hand. */

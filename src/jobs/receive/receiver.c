@@ -59,10 +59,10 @@ static int64_t earliest(const struct receiver *receiver, int64_t until)
 
 enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until)
 {
-    const struct receive_certificates *certificates = &receiver->certificates;
+    struct receive_certificates *certificates = &receiver->certificates;
 
     for (;;) {
-        receive_certificates_turn(&receiver->certificates);
+        receive_certificates_turn(certificates);
         receive_report_turn(&receiver->report);
         compress_what_waits(receiver);
         if (worker_is_interrupted(receiver->worker))
@@ -84,6 +84,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
         if (poll(descriptors, sizeof descriptors / sizeof descriptors[0], milliseconds) > 0) {
             if (worker_is_interrupted(receiver->worker))
                 return RECEIVE_WAKE_INTERRUPTED;
+            certificates->is_signalled = descriptors[4].revents != 0 || descriptors[5].revents != 0;
             if (descriptors[2].revents != 0)
                 read_channel(receiver);
             if (descriptors[0].revents != 0)
