@@ -30,9 +30,12 @@ const char *inventory_kind_word(enum inventory_kind kind)
 const char *inventory_state_word(enum inventory_state state)
 {
     static const char *const words[] = {
-        [INVENTORY_VALID] = "valid",           [INVENTORY_SOON] = "soon",
-        [INVENTORY_CRITICAL] = "critical",     [INVENTORY_EXPIRED] = "expired",
-        [INVENTORY_NOT_YET_VALID] = "not yet", [INVENTORY_UNKNOWN] = "unknown",
+        [INVENTORY_VALID] = "valid",
+        [INVENTORY_SOON] = "soon",
+        [INVENTORY_CRITICAL] = "critical",
+        [INVENTORY_EXPIRED] = "expired",
+        [INVENTORY_NOT_YET_VALID] = "not yet valid",
+        [INVENTORY_UNKNOWN] = "unknown",
     };
 
     return words[state];
