@@ -2,6 +2,7 @@
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "jobs/check/files_internal.h"
 #include "pgcoffer/base/text.h"

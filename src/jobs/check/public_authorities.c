@@ -1,10 +1,8 @@
-#include <dirent.h>
+#include <fts.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "jobs/check/files_internal.h"
-#include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/files.h"
@@ -12,7 +10,6 @@
 /* Where Debian's update-ca-certificates takes the owner's own CAs from; they then stand in the bundle like public ones.
  */
 #define OWN_FOLDER   "/usr/local/share/ca-certificates"
-#define MOST_FOLDERS 3
 #define MOST_OWN_CAS 256
 
 struct bundle {
@@ -26,10 +23,10 @@ static void bundle_done(struct bundle *bundle)
     sk_X509_pop_free(bundle->own, X509_free);
 }
 
-static void scoped_directory(DIR **directory)
+static void scoped_tree(FTS **tree)
 {
-    if (*directory != NULL)
-        closedir(*directory);
+    if (*tree != NULL)
+        fts_close(*tree);
 }
 
 static struct bundle read_bundle(void)
@@ -57,22 +54,14 @@ static void read_own_file(const char *path, STACK_OF(X509) * own)
     sk_X509_free(found);
 }
 
-static void read_own_folder(const char *folder, STACK_OF(X509) * own, int depth)
+static void read_own_folder(STACK_OF(X509) * own)
 {
-    DIR *directory SCOPED(scoped_directory) = opendir(folder);
+    char folder[] = OWN_FOLDER;
+    FTS *tree SCOPED(scoped_tree) = fts_open((char *const[]){folder, NULL}, FTS_LOGICAL | FTS_NOCHDIR, NULL);
 
-    for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;) {
-        struct stat status;
-        if (entry->d_name[0] == '.')
-            continue;
-        char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, entry->d_name);
-        if (stat(path, &status) < 0)
-            continue;
-        if (S_ISDIR(status.st_mode) && depth < MOST_FOLDERS)
-            read_own_folder(path, own, depth + 1);
-        else if (S_ISREG(status.st_mode))
-            read_own_file(path, own);
-    }
+    for (FTSENT *entry; tree != NULL && (entry = fts_read(tree)) != NULL;)
+        if (entry->fts_info == FTS_F)
+            read_own_file(entry->fts_accpath, own);
 }
 
 static bool has_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
@@ -90,7 +79,7 @@ static bool is_public(struct bundle *bundle, const X509_NAME *name)
     if (bundle->own == NULL) {
         bundle->own = sk_X509_new_null();
         if (bundle->own != NULL)
-            read_own_folder(OWN_FOLDER, bundle->own, 1);
+            read_own_folder(bundle->own);
     }
     return !has_subject(bundle->own, name);
 }

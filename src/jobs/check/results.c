@@ -216,27 +216,34 @@ enum check_id check_completed_by(enum check_id id)
     return CHECK_ID_NOTHING;
 }
 
-/* The failed check that kept this one from being looked at: what it was left unset for, what it needs or what that was
- * waiting for; else the last failure before it, for what is wrong with the files ends every connection. */
-static enum check_id find_obstacle(const struct check_run *run, enum check_id id)
+/* What it was left unset for, what it needs, or what that was waiting for; NOTHING with the last of them. */
+static enum check_id find_needed_failure(const struct check_run *run, enum check_id id, enum check_id *ret_last)
 {
-    enum check_id later = check_completed_by(id);
-
     for (;;) {
         enum check_id needed = check_rows[id].needs;
+        *ret_last = id;
         if (run->is_blocked[id])
             return run->blocked_by[id];
-        if (needed == CHECK_ID_NOTHING || (run->is_set[needed] && !check_has_failed(run, needed)))
-            break;
-        if (check_has_failed(run, needed))
-            return needed;
+        if (needed == CHECK_ID_NOTHING)
+            return CHECK_ID_NOTHING;
+        if (run->is_set[needed])
+            return check_has_failed(run, needed) ? needed : CHECK_ID_NOTHING;
         id = needed;
     }
-    if (later != CHECK_ID_NOTHING)
-        return check_has_failed(run, later) ? later : find_obstacle(run, later);
-    if (check_rows[id].level >= CHECK_LEVEL_STORE)
-        return CHECK_ID_NOTHING;
-    return find_failure(run, (int)check_rows[id].level);
+}
+
+/* The failed check that kept this one from being looked at; else the last failure before it, for what is wrong with the
+ * files ends every connection. */
+static enum check_id find_obstacle(const struct check_run *run, enum check_id id)
+{
+    enum check_id later = check_completed_by(id), last = id;
+    enum check_id obstacle = find_needed_failure(run, id, &last);
+
+    if (obstacle == CHECK_ID_NOTHING && later != CHECK_ID_NOTHING)
+        obstacle = check_has_failed(run, later) ? later : find_needed_failure(run, later, &last);
+    if (obstacle != CHECK_ID_NOTHING || check_rows[id].level >= CHECK_LEVEL_STORE)
+        return obstacle;
+    return find_failure(run, (int)check_rows[last].level);
 }
 
 void check_set_measure(struct check_run *run, enum check_id id, const char *unit, int64_t value, int64_t warn,
