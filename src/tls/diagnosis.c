@@ -1,43 +1,15 @@
 #include "pgcoffer/tls/diagnosis.h"
 
-#include <stdarg.h>
+#include <openssl/x509v3.h>
 
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
+#include "pgcoffer/tls/files.h"
 #include "tls/diagnosis_internal.h"
 
-#define ALERT_PROTOCOL_VERSION 70
-#define MOST_LISTED            4
-
-void diagnosis_say(struct diagnosis *diagnosis, const char *format, ...)
-{
-    const struct settings *settings = &diagnosis->server->settings;
-    char cause[1280];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(cause, sizeof cause, format, args);
-    va_end(args);
-    error_set(diagnosis->err, ERROR_TLS, "could not connect to server \"%s\" (%s port %ld): %s (libpq: %s)",
-              diagnosis->server->name, text_is_empty(settings->host) ? settings->hostaddr : settings->host,
-              settings->port, cause, diagnosis->libpq_words);
-    text_make_printable(diagnosis->err->message);
-}
-
-void diagnosis_list_subjects(STACK_OF(X509) * certificates, char *ret_text, size_t size)
-{
-    int count = sk_X509_num(certificates);
-    size_t used = 0;
-
-    snprintf(ret_text, size, "nothing");
-    for (int i = 0; i < count && i < MOST_LISTED && used < size; i++) {
-        char subject[256];
-        certificate_name_format(X509_get_subject_name(sk_X509_value(certificates, i)), subject, sizeof subject);
-        used += (size_t)snprintf(ret_text + used, size - used, "%s\"%s\"", i == 0 ? "" : ", ", subject);
-    }
-    if (count > MOST_LISTED && used < size)
-        snprintf(ret_text + used, size - used, " and %d more", count - MOST_LISTED);
-}
+#define ALERT_RECORD     0x15
+#define HANDSHAKE_RECORD 0x16
 
 /* OpenSSL prints an alert it received as "sslv3 alert certificate expired"; 3.2 and later say "ssl/tls alert". */
 static int alert_of_words(const char *words)
@@ -73,31 +45,15 @@ static bool smells_of_tls(const char *words)
 
 static bool is_about_versions(const struct tls_probe *probe)
 {
-    return probe->alert == ALERT_PROTOCOL_VERSION || strstr(probe->words, "unsupported protocol") != NULL ||
-           strstr(probe->words, "wrong version number") != NULL;
-}
-
-/* TLS 1.2 first: there the verdict on our certificate cannot be overtaken by a closed connection. */
-static void look(struct diagnosis *diagnosis)
-{
-    struct tls_probe_request request = {
-        .server = diagnosis->server,
-        .most_version = TLS1_2_VERSION,
-        .deadline = diagnosis->deadline,
-    };
-
-    tls_probe_run(&request, &diagnosis->probe);
-    if (!is_about_versions(&diagnosis->probe))
-        return;
-    tls_probe_done(&diagnosis->probe);
-    request.most_version = 0;
-    tls_probe_run(&request, &diagnosis->probe);
+    return probe->alert == SSL_AD_PROTOCOL_VERSION || strstr(probe->words, "unsupported protocol") != NULL;
 }
 
 void diagnosis_explain_version(struct diagnosis *diagnosis)
 {
     struct tls_probe_request request = {
         .server = diagnosis->server,
+        .certificate_path = "",
+        .key_path = "",
         .least_version = TLS1_VERSION,
         .is_weak_allowed = true,
         .deadline = diagnosis->deadline,
@@ -106,74 +62,253 @@ void diagnosis_explain_version(struct diagnosis *diagnosis)
 
     tls_probe_run(&request, &old);
     bool has_version = old.outcome == TLS_PROBE_ACCEPTED || old.chain != NULL;
-    diagnosis_say(diagnosis, "the server speaks no TLS version from TLSv1.2 on%s%s", has_version ? ", only up to " : "",
+    finding_seen(diagnosis->finding, "alert or words: %s; a handshake with old versions allowed came to %s",
+                 diagnosis->probe->words[0] == '\0' ? "protocol version" : diagnosis->probe->words,
+                 has_version ? old.version : "nothing");
+    finding_cause(diagnosis->finding, CHECK_ID_protocol_handshake,
+                  "The server speaks no TLS version from TLSv1.2 on%s%s.", has_version ? ", only up to " : "",
                   has_version ? old.version : "");
-    error_hint(diagnosis->err, "Set ssl_min_protocol_version = 'TLSv1.2' and ssl_max_protocol_version = '' in "
-                               "postgresql.conf on the server, then SELECT pg_reload_conf();");
+    finding_fix(diagnosis->finding, "Set ssl_min_protocol_version = 'TLSv1.2' and ssl_max_protocol_version = '' in "
+                                    "postgresql.conf on the server, then SELECT pg_reload_conf();");
     tls_probe_done(&old);
 }
 
+/* ---- before TLS ---- */
+
 static void explain_no_tls(struct diagnosis *diagnosis)
 {
-    const struct settings *settings = &diagnosis->server->settings;
+    finding_seen(diagnosis->finding, "the answer 'N' to the request for TLS");
+    finding_cause(diagnosis->finding, CHECK_ID_protocol_answer,
+                  "The server answered that it does not speak TLS, and nothing was sent after that.");
+    finding_fix(diagnosis->finding,
+                "Set ssl = on, ssl_cert_file, ssl_key_file and ssl_ca_file in postgresql.conf on the "
+                "server, then SELECT pg_reload_conf();");
+}
 
-    if (diagnosis->probe.outcome == TLS_PROBE_NO_TLS) {
-        diagnosis_say(diagnosis, "the server answered that it does not speak TLS, and nothing was sent after that");
-        error_hint(diagnosis->err, "Set ssl = on, ssl_cert_file, ssl_key_file and ssl_ca_file in postgresql.conf on "
-                                   "the server, then SELECT pg_reload_conf();");
+static void explain_foreign(struct diagnosis *diagnosis)
+{
+    const struct tls_probe *probe = diagnosis->probe;
+    const char *host = tls_host_name(diagnosis->server);
+    long port = diagnosis->server->settings.port;
+    char setting[TLS_SETTING_NAME_SIZE];
+
+    tls_setting_name(diagnosis->server, "host", setting);
+    finding_seen(diagnosis->finding, "answered byte 0x%02x to the request for TLS: %s", (unsigned)probe->answer,
+                 probe->words);
+    if (probe->answer == 'E') {
+        finding_cause(diagnosis->finding, CHECK_ID_protocol_answer,
+                      "The server answered the request for TLS with an error, in the clear: \"%s\".", probe->words);
+        finding_fix(diagnosis->finding,
+                    "Look at the server: it may be out of memory or processes, or a pooler answers; "
+                    "its log says more.");
+    } else if (probe->answer == ALERT_RECORD || probe->answer == HANDSHAKE_RECORD) {
+        finding_cause(
+            diagnosis->finding, CHECK_ID_protocol_answer,
+            "What listens at %s port %ld is not PostgreSQL: it answered with a TLS record (0x%02x), so it speaks "
+            "TLS from the first byte on.",
+            host, port, (unsigned)probe->answer);
+        finding_fix(
+            diagnosis->finding,
+            "A proxy that speaks TLS at once (stunnel, haproxy) does not serve PostgreSQL's clients: correct %s "
+            "and port, so that they lead to PostgreSQL itself.",
+            setting);
     } else {
-        diagnosis_say(diagnosis, "what listens there is not PostgreSQL: it answered byte 0x%02x to the request for TLS",
-                      (unsigned)diagnosis->probe.answer);
-        error_hint(diagnosis->err, "Correct host and port in section [%s]; now they are %s and %ld.",
-                   diagnosis->server->name, text_is_empty(settings->host) ? settings->hostaddr : settings->host,
-                   settings->port);
+        finding_cause(diagnosis->finding, CHECK_ID_protocol_answer,
+                      "What listens at %s port %ld is not PostgreSQL: to the request for TLS it answered %s.", host,
+                      port, probe->words);
+        finding_fix(diagnosis->finding, "Correct %s and port; now they are %s and %ld.", setting, host, port);
     }
 }
 
-static void explain(struct diagnosis *diagnosis)
+static void explain_unreachable(struct diagnosis *diagnosis)
 {
-    const struct tls_probe *probe = &diagnosis->probe;
-    const char *words = diagnosis->libpq_words;
-    bool is_about_name =
-        strstr(words, "does not match host name") != NULL || strstr(words, "could not get server's host name") != NULL;
-    int alert = probe->alert >= 0 ? probe->alert : alert_of_words(words);
+    const struct tls_probe *probe = diagnosis->probe;
+    const char *host = tls_host_name(diagnosis->server);
+    long port = diagnosis->server->settings.port;
+    struct finding *finding = diagnosis->finding;
+    char setting[TLS_SETTING_NAME_SIZE];
 
-    /* An error in the clear, before TLS: nobody vouches for its words, so libpq's stay. */
-    if (probe->outcome == TLS_PROBE_NOT_POSTGRES && probe->answer == 'E')
-        return;
-    if (probe->outcome == TLS_PROBE_NO_TLS || probe->outcome == TLS_PROBE_NOT_POSTGRES)
-        explain_no_tls(diagnosis);
-    else if (probe->outcome == TLS_PROBE_UNREACHABLE) {
-        error_detail(diagnosis->err, "A second attempt, which only asked for TLS, ended too: %s.", probe->words);
-        error_hint(diagnosis->err, "Look at the server's log; a port of another service, or a proxy that speaks TLS at "
-                                   "once (stunnel, haproxy), closes like this too.");
-    } else if (probe->outcome == TLS_PROBE_REFUSED_BY_US)
-        diagnosis_explain_chain(diagnosis);
-    else if (is_about_name && probe->chain != NULL)
-        diagnosis_explain_name(diagnosis);
-    else if (is_about_versions(probe))
-        diagnosis_explain_version(diagnosis);
-    else if (alert >= 0)
-        diagnosis_explain_alert(diagnosis, alert);
-    else if (probe->outcome == TLS_PROBE_BROKEN) {
-        diagnosis_say(diagnosis, "the TLS handshake broke: %s", probe->words);
-        error_hint(diagnosis->err, "Look at the server's log for the same moment; a proxy or firewall between may end "
-                                   "connections too.");
-    } else if (strstr(words, "SSL error") != NULL) {
-        diagnosis_say(diagnosis, "TLS failed, though a second handshake succeeded");
-        error_hint(diagnosis->err, "Try again; look at the server's log for the first moment.");
+    tls_setting_name(diagnosis->server, "host", setting);
+    finding_seen(finding, "%s%s%s", probe->address, probe->address[0] == '\0' ? "" : ": ", probe->words);
+    if (probe->is_unresolved) {
+        finding_cause(finding, CHECK_ID_server_resolve, "The name \"%s\" has no address: %s.", host, probe->words);
+        finding_fix(finding, "Correct %s, or the name service: getent hosts %s", setting, host);
+    } else if (probe->address[0] == '\0') {
+        finding_cause(finding, CHECK_ID_server_connect, "The port %ld of %s takes no connection: %s.", port, host,
+                      probe->words);
+        finding_fix(finding,
+                    "Start PostgreSQL there, let listen_addresses and port in its postgresql.conf cover this address, "
+                    "look at firewalls (nc -vz %s %ld); or correct %s and port.",
+                    host, port, setting);
+    } else if (strstr(probe->words, "in time") != NULL) {
+        finding_cause(finding, CHECK_ID_protocol_answer,
+                      "What listens at %s port %ld takes the connection and does not answer the request for TLS: it is "
+                      "stopped or overloaded, or no PostgreSQL, or a firewall swallows what is sent.",
+                      host, port);
+        finding_fix(finding,
+                    "Look at the server and at the firewall between; or correct %s and port. connect_timeout says how "
+                    "long to wait.",
+                    setting);
+    } else {
+        finding_cause(finding, CHECK_ID_protocol_answer,
+                      "What listens at %s port %ld closed the connection when it was asked for TLS (%s): it is not "
+                      "PostgreSQL, or has no process left for us.",
+                      host, port, probe->words);
+        finding_fix(
+            finding,
+            "Look at the server's log; a proxy that speaks TLS at once (stunnel, haproxy) closes like this too: "
+            "correct %s and port, so that they lead to PostgreSQL itself.",
+            setting);
     }
+}
+
+/* ---- TLS ---- */
+
+/* Our own files were not good enough for OpenSSL. */
+static void explain_unprepared(struct diagnosis *diagnosis)
+{
+    struct finding *finding = diagnosis->finding;
+    const char *words = diagnosis->probe->words;
+    struct refusal refusal = {0};
+
+    for (enum check_id check = 0; check < CHECK_COUNT && check_rows[check].level == CHECK_LEVEL_FILES; check++)
+        if (tls_files_fault(diagnosis->server, check, finding))
+            return;
+    bool has_ours = diagnosis_read_ours(diagnosis, &refusal);
+    finding_seen(finding, "OpenSSL: %s", words);
+    if (!has_ours || !diagnosis_explain_weak(&refusal, "OpenSSL refuses")) {
+        finding_cause(finding, CHECK_ID_protocol_handshake,
+                      "The TLS files that are configured do not serve for a handshake: %s.", words);
+        finding_fix(finding, "Replace the file that OpenSSL refuses; openssl.cnf on this machine may demand more than "
+                             "usual.");
+    }
+    diagnosis_forget_ours(&refusal);
+}
+
+static void explain_broken(struct diagnosis *diagnosis)
+{
+    finding_seen(diagnosis->finding, "%s", diagnosis->probe->words);
+    finding_cause(diagnosis->finding, CHECK_ID_protocol_handshake, "The TLS handshake broke: %s.",
+                  diagnosis->probe->words);
+    finding_fix(diagnosis->finding, "Look at the server's log for the same moment; if there is nothing, it is not "
+                                    "PostgreSQL that answers, or a proxy or firewall between ends connections.");
+}
+
+/* The probe succeeded; libpq had failed before. */
+static bool explain_accepted(struct diagnosis *diagnosis, int alert)
+{
+    const struct tls_probe *probe = diagnosis->probe;
+    bool is_name_compared = config_tls_mode(&diagnosis->server->settings) == TLS_VERIFY_FULL;
+
+    if (probe->is_name_wrong && is_name_compared) {
+        diagnosis_explain_name(diagnosis);
+        return true;
+    }
+    if (alert >= 0) {
+        diagnosis_explain_alert(diagnosis, alert);
+        return true;
+    }
+    if (strstr(diagnosis->libpq_words, "SSL error") == NULL)
+        return false;
+    finding_seen(diagnosis->finding, "a second handshake succeeded, with %s", probe->version);
+    finding_cause(diagnosis->finding, CHECK_ID_protocol_handshake,
+                  "TLS failed once, and a second handshake succeeded: something changed between, or the connection was "
+                  "cut.");
+    finding_fix(diagnosis->finding, "Try again; look at the server's log for the first moment.");
+    return true;
+}
+
+static bool explain(struct diagnosis *diagnosis)
+{
+    const struct tls_probe *probe = diagnosis->probe;
+    int alert = probe->alert >= 0 ? probe->alert : alert_of_words(diagnosis->libpq_words);
+
+    switch (probe->outcome) {
+    case TLS_PROBE_UNREACHABLE:
+        explain_unreachable(diagnosis);
+        return true;
+    case TLS_PROBE_NO_TLS:
+        explain_no_tls(diagnosis);
+        return true;
+    case TLS_PROBE_NOT_POSTGRES:
+        explain_foreign(diagnosis);
+        return true;
+    case TLS_PROBE_REFUSED_BY_US:
+        diagnosis_explain_chain(diagnosis);
+        return true;
+    case TLS_PROBE_REFUSED_BY_PEER:
+        diagnosis_explain_alert(diagnosis, alert);
+        return true;
+    case TLS_PROBE_BROKEN:
+        if (probe->is_unprepared)
+            explain_unprepared(diagnosis);
+        else if (is_about_versions(probe))
+            diagnosis_explain_version(diagnosis);
+        else if (alert >= 0)
+            diagnosis_explain_alert(diagnosis, alert);
+        else
+            explain_broken(diagnosis);
+        return true;
+    case TLS_PROBE_ACCEPTED:
+        break;
+    }
+    return explain_accepted(diagnosis, alert);
+}
+
+static int64_t deadline_of(const struct server_config *server)
+{
+    return clock_monotonic() + (int64_t)server->settings.connect_timeout * 1000000;
+}
+
+bool tls_explain(const struct server_config *server, const struct tls_probe *probe, const char *libpq_words,
+                 struct finding *ret_finding)
+{
+    struct finding finding = {0};
+    struct diagnosis diagnosis = {
+        .server = server,
+        .libpq_words = libpq_words,
+        .probe = probe,
+        .deadline = deadline_of(server),
+        .finding = &finding,
+    };
+
+    if (!explain(&diagnosis))
+        return false;
+    *ret_finding = finding;
+    return true;
+}
+
+/* TLS 1.2 first: there the verdict on our certificate cannot be overtaken by a closed connection. */
+static void look(const struct server_config *server, int64_t deadline, struct tls_probe *ret_probe)
+{
+    struct tls_probe_request request = {.server = server, .most_version = TLS1_2_VERSION, .deadline = deadline};
+
+    tls_probe_run(&request, ret_probe);
+    if (!is_about_versions(ret_probe))
+        return;
+    tls_probe_done(ret_probe);
+    request.most_version = 0;
+    tls_probe_run(&request, ret_probe);
 }
 
 bool tls_diagnose(const struct server_config *server, const char *libpq_words, struct error *err)
 {
-    struct diagnosis diagnosis = {.server = server, .libpq_words = libpq_words, .err = err};
+    int64_t deadline = deadline_of(server);
+    struct finding finding = {0};
+    struct tls_probe probe;
 
     if (config_tls_mode(&server->settings) == TLS_DISABLE || !smells_of_tls(libpq_words))
         return false;
-    diagnosis.deadline = clock_monotonic() + (int64_t)server->settings.connect_timeout * 1000000;
-    look(&diagnosis);
-    explain(&diagnosis);
-    tls_probe_done(&diagnosis.probe);
+    look(server, deadline, &probe);
+    struct diagnosis diagnosis = {
+        .server = server, .libpq_words = libpq_words, .probe = &probe, .deadline = deadline, .finding = &finding};
+    /* An error in the clear, before TLS: nobody vouches for its words, so libpq's stay. And what the network says now
+     * does not explain what it said before. */
+    bool is_of_use = !(probe.outcome == TLS_PROBE_NOT_POSTGRES && probe.answer == 'E') &&
+                     !(probe.outcome == TLS_PROBE_UNREACHABLE && probe.address[0] == '\0');
+    if (is_of_use && explain(&diagnosis))
+        finding_to_error(&finding, server, probe.outcome == TLS_PROBE_UNREACHABLE ? ERROR_SERVER : ERROR_TLS,
+                         libpq_words, err);
+    tls_probe_done(&probe);
     return false;
 }

@@ -1,3 +1,4 @@
+#include <openssl/objects.h>
 #include <openssl/x509v3.h>
 
 #include "pgcoffer/base/text.h"
@@ -7,244 +8,207 @@
 
 #define LEAST_SECURITY_BITS 112
 #define SECONDS_PER_DAY     INT64_C(86400)
+#define RELOAD              "then SELECT pg_reload_conf();"
 
-/* Our own chain and what is known of the server's view of it. */
-struct refusal {
-    struct diagnosis *diagnosis;
-    STACK_OF(X509) * ours;    /* tls_cert_file, the leaf first; NULL without one */
-    STACK_OF(X509) * trusted; /* tls_ca_file: libpq completes our chain from it */
-    struct certificate_text text;
-    char phrase[CERTIFICATE_PHRASE_SIZE];
-    char who[1536]; /* our certificate with file, subject, issuer and dates */
-    char accepted[512];
-};
-
-static void list_accepted(STACK_OF(X509_NAME) * names, char *ret_text, size_t size)
+static X509 *find_expired(const struct refusal *refusal)
 {
-    int count = sk_X509_NAME_num(names);
-    size_t used = 0;
-
-    snprintf(ret_text, size, "it named none");
-    for (int i = 0; i < count && i < 4 && used < size; i++) {
-        char name[256];
-        certificate_name_format(sk_X509_NAME_value(names, i), name, sizeof name);
-        used += (size_t)snprintf(ret_text + used, size - used, "%s\"%s\"", i == 0 ? "" : ", ", name);
-    }
-    if (count > 4 && used < size)
-        snprintf(ret_text + used, size - used, " and %d more", count - 4);
-}
-
-static bool is_accepted(const struct refusal *refusal, X509_NAME *name)
-{
-    STACK_OF(X509_NAME) *names = refusal->diagnosis->probe.accepted;
-
-    for (int i = 0; i < sk_X509_NAME_num(names); i++)
-        if (X509_NAME_cmp(sk_X509_NAME_value(names, i), name) == 0)
-            return true;
-    return false;
-}
-
-static X509 *find_subject(STACK_OF(X509) * certificates, X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
-            return sk_X509_value(certificates, i);
+    for (int i = 0; i < sk_X509_num(refusal->ours); i++)
+        if (X509_cmp_current_time(X509_get0_notAfter(sk_X509_value(refusal->ours, i))) < 0)
+            return sk_X509_value(refusal->ours, i);
     return NULL;
-}
-
-/* Follows the issuers as far as certificates are at hand; gives the last one, whose issuer is unknown or itself. */
-static X509 *find_top(const struct refusal *refusal, X509 *certificate)
-{
-    int most = sk_X509_num(refusal->ours) + sk_X509_num(refusal->trusted);
-
-    for (int step = 0; step < most; step++) {
-        X509_NAME *issuer = X509_get_issuer_name(certificate);
-        X509 *next = find_subject(refusal->ours, issuer);
-        if (next == NULL)
-            next = find_subject(refusal->trusted, issuer);
-        if (next == NULL || next == certificate)
-            break;
-        certificate = next;
-    }
-    return certificate;
 }
 
 static void explain_expired(struct refusal *refusal)
 {
-    struct diagnosis *diagnosis = refusal->diagnosis;
+    struct finding *finding = refusal->diagnosis->finding;
+    X509 *expired = find_expired(refusal);
+
+    if (expired == NULL) {
+        finding_cause(
+            finding, CHECK_ID_identity_revocation,
+            "The server refused %s as expired, and it is not: the server's revocation list (ssl_crl_file) has "
+            "expired, which refuses every client; or a CA certificate in its ssl_ca_file has, or its clock is "
+            "ahead.",
+            refusal->who);
+        finding_fix(
+            finding,
+            "On the server look at the list, openssl crl -in CRL -noout -nextupdate, and at date -u; put the CA's "
+            "current list into ssl_crl_file, " RELOAD);
+        return;
+    }
+    struct certificate_text text;
+    certificate_describe(expired, &text);
+    finding_cause(finding, CHECK_ID_expiry_client,
+                  "The server refused our certificate as expired: in tls_cert_file \"%s\" \"%s\" expired on %s.",
+                  refusal->diagnosis->server->settings.tls_cert_file, text.subject, text.not_after_text);
+    finding_fix(finding, "Renew the client certificate and replace the file; no restart is needed.");
+}
+
+/* OpenSSL's security level judges the key of each, and the signature of each but a root. */
+static bool is_weak(X509 *certificate, char *ret_words, size_t size)
+{
+    EVP_PKEY *key = X509_get0_pubkey(certificate);
+    int digest = NID_undef, bits = 0;
+
+    if (key != NULL && EVP_PKEY_get_security_bits(key) < LEAST_SECURITY_BITS) {
+        snprintf(ret_words, size, "its key has only %d bits", EVP_PKEY_get_bits(key));
+        return true;
+    }
+    if (diagnosis_is_self_issued(certificate) || !X509_get_signature_info(certificate, &digest, NULL, &bits, NULL) ||
+        bits < 0 || bits >= LEAST_SECURITY_BITS)
+        return false;
+    snprintf(ret_words, size, "it is signed with %s",
+             digest == NID_sha1    ? "SHA-1"
+             : digest == NID_undef ? "a weak digest"
+                                   : OBJ_nid2ln(digest));
+    return true;
+}
+
+bool diagnosis_explain_weak(struct refusal *refusal, const char *verb)
+{
+    struct finding *finding = refusal->diagnosis->finding;
+    char words[128], subject[256];
 
     for (int i = 0; i < sk_X509_num(refusal->ours); i++) {
         X509 *certificate = sk_X509_value(refusal->ours, i);
-        if (X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0)
+        if (!is_weak(certificate, words, sizeof words))
             continue;
-        struct certificate_text text;
-        certificate_describe(certificate, &text);
-        diagnosis_say(diagnosis,
-                      "the server refused our certificate as expired: in tls_cert_file \"%s\" \"%s\" expired "
-                      "on %s",
-                      diagnosis->server->settings.tls_cert_file, text.subject, text.not_after_text);
-        error_hint(diagnosis->err, "Renew it and replace the file; no restart is needed.");
-        return;
+        certificate_name_format(X509_get_subject_name(certificate), subject, sizeof subject);
+        finding_cause(finding, CHECK_ID_key_strength, "%s %s: \"%s\" is too weak for today's OpenSSL, %s.", verb,
+                      refusal->who, subject, words);
+        finding_fix(finding, "Get a certificate for a new key (openssl genpkey -algorithm EC -pkeyopt "
+                             "ec_paramgen_curve:P-256), signed with SHA-256 (openssl x509 -req -sha256 ...).");
+        return true;
     }
-    diagnosis_say(diagnosis,
-                  "the server refused %s as expired, and it is not: the server's revocation list "
-                  "(ssl_crl_file) has expired, or its clock is wrong",
-                  refusal->who);
-    error_hint(diagnosis->err, "On the server look at the list, openssl crl -in CRL -noout -nextupdate, and at date "
-                               "-u; put the CA's current list into ssl_crl_file, then SELECT pg_reload_conf();");
+    return false;
 }
 
 static void explain_bad(struct refusal *refusal)
 {
-    struct diagnosis *diagnosis = refusal->diagnosis;
-    X509 *leaf = sk_X509_value(refusal->ours, 0);
-    int64_t age_seconds = (clock_now().microseconds - refusal->text.not_before.microseconds) / 1000000;
+    struct finding *finding = refusal->diagnosis->finding;
+    struct certificate_text text;
     char not_before[TIMESTAMP_TEXT_SIZE];
 
-    timestamp_format(refusal->text.not_before, not_before);
-    if (EVP_PKEY_get_security_bits(X509_get0_pubkey(leaf)) < LEAST_SECURITY_BITS) {
-        diagnosis_say(diagnosis, "the server refused %s: its key has only %d bits", refusal->who,
-                      EVP_PKEY_get_bits(X509_get0_pubkey(leaf)));
-        error_hint(diagnosis->err, "Get a certificate with a new key: openssl genpkey -algorithm EC -pkeyopt "
-                                   "ec_paramgen_curve:P-256");
+    certificate_describe(sk_X509_value(refusal->ours, 0), &text);
+    timestamp_format(text.not_before, not_before);
+    int64_t age_seconds = (clock_now().microseconds - text.not_before.microseconds) / 1000000;
+    if (diagnosis_explain_weak(refusal, "The server refused"))
+        return;
+    if (age_seconds < 0) {
+        finding_cause(finding, CHECK_ID_expiry_client,
+                      "The server refused %s: it is not valid before %s, by the clock here too.", refusal->who,
+                      not_before);
+        finding_fix(finding, "Compare date -u here and on the machine that signed it, or wait until then.");
     } else if (age_seconds < 2 * SECONDS_PER_DAY) {
-        diagnosis_say(diagnosis,
-                      "the server refused %s: it is valid only from %s on, and the server's clock is "
-                      "probably behind",
+        finding_cause(finding, CHECK_ID_expiry_client,
+                      "The server refused %s: it is valid only since %s, and the server's clock is probably behind.",
                       refusal->who, not_before);
-        error_hint(diagnosis->err, "Compare date -u on both machines.");
+        finding_fix(finding, "Compare date -u on both machines, and set the server's clock.");
     } else {
-        diagnosis_say(diagnosis,
-                      "the server refused %s: it is not valid yet by the server's clock, or signed too "
-                      "weakly for it",
+        finding_cause(finding, CHECK_ID_identity_accepted,
+                      "The server refused %s as a bad certificate: by its clock it, or the revocation list in "
+                      "ssl_crl_file, is not valid yet, or something in it is malformed.",
                       refusal->who);
-        error_hint(diagnosis->err, "Compare date -u on both machines; the server's log may name the reason.");
+        finding_fix(finding, "Compare date -u on both machines; the server's log may name the reason.");
     }
 }
 
 static void explain_unsupported(struct refusal *refusal)
 {
-    struct diagnosis *diagnosis = refusal->diagnosis;
+    struct finding *finding = refusal->diagnosis->finding;
+    X509 *leaf = sk_X509_value(refusal->ours, 0);
 
-    if (certificate_allows_usage(sk_X509_value(refusal->ours, 0), NID_client_auth)) {
-        diagnosis_say(diagnosis, "the server refused %s: a CA of its chain may not sign client certificates",
+    if (!certificate_allows_usage(leaf, NID_client_auth)) {
+        finding_cause(finding, CHECK_ID_identity_usage,
+                      "The server refused %s: it may not be used by a client, its extended key usage lacks clientAuth.",
                       refusal->who);
-        error_hint(diagnosis->err, "Look at the extended key usage of the intermediates: openssl x509 -noout -ext "
-                                   "extendedKeyUsage -in FILE");
-        return;
-    }
-    diagnosis_say(diagnosis,
-                  "the server refused %s: it may not be used by a client, its extended key usage lacks "
-                  "clientAuth",
-                  refusal->who);
-    error_hint(diagnosis->err,
-               "Issue it with extendedKeyUsage = clientAuth; public CAs such as Let's Encrypt no longer "
-               "do, so use your own CA.");
-}
-
-/* Is the CA of our certificate's issuer at hand under the same name, but with another key? */
-static bool has_other_key(const struct refusal *refusal)
-{
-    X509 *leaf = sk_X509_value(refusal->ours, 0);
-    X509 *issuer = find_subject(refusal->ours, X509_get_issuer_name(leaf));
-
-    if (issuer == NULL)
-        issuer = find_subject(refusal->trusted, X509_get_issuer_name(leaf));
-    return issuer != NULL && X509_verify(leaf, X509_get0_pubkey(issuer)) != 1;
-}
-
-static void explain_known_authority(struct refusal *refusal, X509 *top)
-{
-    struct diagnosis *diagnosis = refusal->diagnosis;
-    bool is_root_at_hand = X509_NAME_cmp(X509_get_subject_name(top), X509_get_issuer_name(top)) == 0;
-    char issuer[256];
-
-    certificate_name_format(X509_get_issuer_name(top), issuer, sizeof issuer);
-    if (has_other_key(refusal)) {
-        diagnosis_say(
-            diagnosis,
-            "the server refused %s: it accepts a CA of that name, but the one in tls_ca_file, and so probably "
-            "the server's, has another key than the one that signed our certificate",
-            refusal->who);
-        error_hint(diagnosis->err,
-                   "Get a new certificate from the present CA, or append the CA that signed this one to "
-                   "ssl_ca_file on the server, then SELECT pg_reload_conf();");
-        return;
-    }
-    if (is_accepted(refusal, X509_get_issuer_name(top))) {
-        diagnosis_say(
-            diagnosis,
-            "the server refused %s as of an unknown CA, although it accepts \"%s\": a revocation list of a CA "
-            "of the chain is missing in its ssl_crl_file, or it holds a CA of that name with another key%s",
-            refusal->who, issuer, is_root_at_hand ? "" : ", or only this CA and not the root above it");
-        error_hint(diagnosis->err, "On the server put the lists of all CAs of the chain into ssl_crl_file (or unset "
-                                   "it), compare the CA in ssl_ca_file with the one that issued our certificate, then "
-                                   "SELECT pg_reload_conf();");
-        return;
-    }
-    diagnosis_say(
-        diagnosis,
-        "the server refused %s as of an unknown CA: its ssl_ca_file holds an intermediate CA but not the root "
-        "\"%s\"",
-        refusal->who, issuer);
-    error_hint(diagnosis->err, "Append the root's certificate to ssl_ca_file on the server, then SELECT "
-                               "pg_reload_conf();");
-}
-
-static void explain_unknown_authority(struct refusal *refusal)
-{
-    struct diagnosis *diagnosis = refusal->diagnosis;
-    const char *file = diagnosis->server->settings.tls_cert_file;
-    X509 *leaf = sk_X509_value(refusal->ours, 0);
-    X509 *top = find_top(refusal, leaf);
-    X509_NAME *top_issuer = X509_get_issuer_name(top);
-    char issuer[256];
-    bool is_self_signed = X509_NAME_cmp(X509_get_subject_name(leaf), X509_get_issuer_name(leaf)) == 0;
-
-    certificate_name_format(top_issuer, issuer, sizeof issuer);
-    if (diagnosis->probe.accepted == NULL) {
-        diagnosis_say(diagnosis, "the server refused %s: it does not know CA \"%s\"", refusal->who, issuer);
-        error_hint(diagnosis->err,
-                   "Append the certificate of \"%s\" to ssl_ca_file on the server, then SELECT "
-                   "pg_reload_conf();",
-                   issuer);
-    } else if (is_accepted(refusal, top_issuer) || is_accepted(refusal, X509_get_issuer_name(leaf)))
-        explain_known_authority(refusal, top);
-    else if (is_self_signed) {
-        diagnosis_say(diagnosis, "the server refused %s: it is self-signed; the server accepts certificates of %s",
-                      refusal->who, refusal->accepted);
-        error_hint(diagnosis->err, "Let one of these CAs sign the client certificate and put it into \"%s\".", file);
+        finding_fix(finding, "Issue it with extendedKeyUsage = clientAuth; public CAs such as Let's Encrypt no longer "
+                             "do, so use your own CA.");
+    } else if ((X509_get_key_usage(leaf) & (KU_DIGITAL_SIGNATURE | KU_KEY_AGREEMENT)) == 0) {
+        finding_cause(finding, CHECK_ID_identity_usage,
+                      "The server refused %s: it may not be used by a client, its key usage lacks digitalSignature.",
+                      refusal->who);
+        finding_fix(finding, "Issue it with keyUsage = critical,digitalSignature.");
     } else {
-        diagnosis_say(diagnosis,
-                      "the server refused %s: it does not know CA \"%s\"; it accepts certificates of %s, so its "
-                      "ssl_ca_file lacks that CA or tls_cert_file lacks the intermediate between",
-                      refusal->who, issuer, refusal->accepted);
-        error_hint(diagnosis->err,
-                   "Append the certificate of \"%s\" to ssl_ca_file on the server, then SELECT pg_reload_conf(); or, "
-                   "if it is an intermediate of a CA the server accepts, append it to \"%s\"; or get a certificate of "
-                   "a CA the server accepts.",
-                   issuer, file);
+        finding_cause(
+            finding, CHECK_ID_identity_usage,
+            "The server refused %s: a CA of its chain may not sign client certificates, its extended key usage "
+            "lacks clientAuth.",
+            refusal->who);
+        finding_fix(finding, "Look at the extended key usage of the CAs above: openssl x509 -noout -ext "
+                             "extendedKeyUsage -in CA.crt; issue that CA without one.");
     }
 }
 
-static void explain_without_certificate(struct refusal *refusal, int alert)
+static void explain_revoked(struct refusal *refusal)
 {
-    struct diagnosis *diagnosis = refusal->diagnosis;
+    const struct settings *settings = &refusal->diagnosis->server->settings;
 
-    diagnosis_say(diagnosis, "the server ended the handshake with TLS alert %d (%s)", alert,
-                  SSL_alert_desc_string_long(alert));
-    if (alert == SSL_AD_CERTIFICATE_REQUIRED)
-        error_hint(diagnosis->err, "Set tls_cert_file and tls_key_file in section [%s].", diagnosis->server->name);
-    else
-        error_hint(diagnosis->err,
-                   "Compare ssl_ciphers, ssl_ecdh_curve and ssl_min_protocol_version on the server with "
-                   "this machine's openssl.cnf; the server's log names the reason.");
+    finding_cause(refusal->diagnosis->finding, CHECK_ID_identity_revocation,
+                  "The server refused %s: it was revoked, says the server's ssl_crl_file.", refusal->who);
+    finding_fix(refusal->diagnosis->finding,
+                "Get a new certificate and key, and replace \"%s\" and \"%s\"; no restart is needed.",
+                settings->tls_cert_file, settings->tls_key_file);
 }
 
-static void explain(struct refusal *refusal, int alert)
+static void explain_signature(struct refusal *refusal)
 {
-    struct diagnosis *diagnosis = refusal->diagnosis;
+    finding_cause(
+        refusal->diagnosis->finding, CHECK_ID_identity_chain,
+        "The server refused %s: it does accept a CA of the issuer's name, but that one has another key, so it "
+        "did not sign our certificate.",
+        refusal->who);
+    finding_fix(
+        refusal->diagnosis->finding,
+        "Get a new certificate from the present CA, or append the CA that signed this one to ssl_ca_file on the "
+        "server, " RELOAD);
+}
 
+/* ---- alerts that are about something else than our certificate, or about none of ours ---- */
+
+static void tell_no_common_cipher(struct diagnosis *diagnosis)
+{
+    finding_cause(
+        diagnosis->finding, CHECK_ID_protocol_handshake,
+        "The two sides have no cipher in common, or none that fits the key of the server's certificate (an EC "
+        "key needs ECDSA ciphers, an RSA key RSA ones), or no curve.");
+    finding_fix(diagnosis->finding,
+                "Set ssl_ciphers = 'HIGH:MEDIUM:+3DES:!aNULL' (the default) in postgresql.conf on the server, " RELOAD
+                " Compare also ssl_ecdh_curve there and openssl.cnf on this machine.");
+}
+
+static void explain_other(struct diagnosis *diagnosis, int alert)
+{
+    struct finding *finding = diagnosis->finding;
+    bool is_about_us = diagnosis->probe->is_certificate_wanted;
+    enum check_id check = is_about_us ? CHECK_ID_identity_accepted : CHECK_ID_protocol_handshake;
+    char setting[TLS_SETTING_NAME_SIZE];
+
+    if (alert == SSL_AD_CERTIFICATE_REQUIRED) {
+        finding_cause(finding, CHECK_ID_identity_accepted,
+                      "The server ended the handshake because it came without a client certificate.");
+        finding_fix(finding, "Set tls_cert_file and tls_key_file: %s.",
+                    tls_setting_name(diagnosis->server, "tls_cert_file", setting));
+    } else if (!is_about_us && (alert == SSL_AD_HANDSHAKE_FAILURE || alert == SSL_AD_INSUFFICIENT_SECURITY)) {
+        tell_no_common_cipher(diagnosis);
+    } else if (alert == SSL_AD_UNRECOGNIZED_NAME) {
+        finding_cause(
+            finding, CHECK_ID_protocol_handshake,
+            "What ends TLS there does not know the name \"%s\" (alert unrecognized_name): PostgreSQL never says "
+            "so, it is a proxy that chooses by name.",
+            tls_host_name(diagnosis->server));
+        finding_fix(finding, "Correct %s, or teach the proxy this name.",
+                    tls_setting_name(diagnosis->server, "host", setting));
+    } else {
+        finding_cause(finding, check, "The server ended the handshake%s with TLS alert %d (%s).",
+                      is_about_us ? " at our certificate" : "", alert, SSL_alert_desc_string_long(alert));
+        finding_fix(finding, "Look at the server's log for the same moment, it names the reason; compare ssl_ciphers, "
+                             "ssl_ecdh_curve and ssl_min_protocol_version there with this machine's openssl.cnf.");
+    }
+}
+
+static void explain_refusal(struct refusal *refusal, int alert)
+{
     switch (alert) {
     case SSL_AD_CERTIFICATE_EXPIRED:
         explain_expired(refusal);
@@ -256,52 +220,64 @@ static void explain(struct refusal *refusal, int alert)
         explain_unsupported(refusal);
         return;
     case SSL_AD_UNKNOWN_CA:
-        explain_unknown_authority(refusal);
+        diagnosis_explain_unknown(refusal);
         return;
     case SSL_AD_CERTIFICATE_REVOKED:
-        diagnosis_say(diagnosis, "the server refused %s: it was revoked, says the server's ssl_crl_file", refusal->who);
-        error_hint(diagnosis->err,
-                   "Get a new certificate and key, and replace \"%s\" and \"%s\"; no restart is needed.",
-                   diagnosis->server->settings.tls_cert_file, diagnosis->server->settings.tls_key_file);
+        explain_revoked(refusal);
         return;
     case SSL_AD_DECRYPT_ERROR:
-        diagnosis_say(diagnosis, "the server refused %s: the CA of that name in its ssl_ca_file has another key",
-                      refusal->who);
-        error_hint(diagnosis->err, "Put the CA that signed our certificate into ssl_ca_file on the server, then SELECT "
-                                   "pg_reload_conf();");
+        explain_signature(refusal);
         return;
     default:
-        explain_without_certificate(refusal, alert);
+        explain_other(refusal->diagnosis, alert);
     }
+}
+
+bool diagnosis_read_ours(struct diagnosis *diagnosis, struct refusal *ret_refusal)
+{
+    const struct settings *settings = &diagnosis->server->settings;
+    struct certificate_text text;
+    struct error ignored;
+
+    *ret_refusal = (struct refusal){.diagnosis = diagnosis};
+    if (text_is_empty(settings->tls_cert_file) ||
+        !certificate_read_all(settings->tls_cert_file, &ret_refusal->ours, &ignored))
+        return false;
+    if (text_is_empty(settings->tls_ca_file) ||
+        !certificate_read_all(tls_files_ca_path(settings), &ret_refusal->trusted, &ignored))
+        ret_refusal->trusted = NULL;
+    certificate_describe(sk_X509_value(ret_refusal->ours, 0), &text);
+    snprintf(ret_refusal->who, sizeof ret_refusal->who,
+             "our certificate in tls_cert_file \"%s\" (subject \"%s\", issuer \"%s\", valid until %s)",
+             settings->tls_cert_file, text.subject, text.issuer, text.not_after_text);
+    diagnosis_list_names(diagnosis->probe->accepted, "none by name", ret_refusal->accepted,
+                         sizeof ret_refusal->accepted);
+    return true;
+}
+
+void diagnosis_forget_ours(struct refusal *refusal)
+{
+    sk_X509_pop_free(refusal->ours, X509_free);
+    sk_X509_pop_free(refusal->trusted, X509_free);
 }
 
 void diagnosis_explain_alert(struct diagnosis *diagnosis, int alert)
 {
-    const struct settings *settings = &diagnosis->server->settings;
-    struct refusal refusal = {.diagnosis = diagnosis};
-    struct error ignored;
+    char phrase[CERTIFICATE_PHRASE_SIZE];
+    struct refusal refusal;
 
     if (alert == SSL_AD_PROTOCOL_VERSION) {
         diagnosis_explain_version(diagnosis);
         return;
     }
-    if (text_is_empty(settings->tls_cert_file) ||
-        !certificate_read_all(settings->tls_cert_file, &refusal.ours, &ignored)) {
-        explain_without_certificate(&refusal, alert);
+    if (!diagnosis_read_ours(diagnosis, &refusal)) {
+        finding_seen(diagnosis->finding, "alert %d (%s)", alert, SSL_alert_desc_string_long(alert));
+        explain_other(diagnosis, alert);
         return;
     }
-    if (!text_is_empty(settings->tls_ca_file) &&
-        !certificate_read_all(tls_files_ca_path(settings), &refusal.trusted, &ignored))
-        refusal.trusted = NULL;
-    certificate_describe(sk_X509_value(refusal.ours, 0), &refusal.text);
-    certificate_phrase(sk_X509_value(refusal.ours, 0), refusal.phrase);
-    snprintf(refusal.who, sizeof refusal.who,
-             "our certificate in tls_cert_file \"%s\" (subject \"%s\", issuer \"%s\", "
-             "valid until %s)",
-             settings->tls_cert_file, refusal.text.subject, refusal.text.issuer, refusal.text.not_after_text);
-    list_accepted(diagnosis->probe.accepted, refusal.accepted, sizeof refusal.accepted);
-    explain(&refusal, alert);
-    error_detail(diagnosis->err, "Our certificate: %s. CAs the server accepts: %s.", refusal.phrase, refusal.accepted);
-    sk_X509_pop_free(refusal.ours, X509_free);
-    sk_X509_pop_free(refusal.trusted, X509_free);
+    certificate_phrase(sk_X509_value(refusal.ours, 0), phrase);
+    finding_seen(diagnosis->finding, "alert %d (%s). Our certificate: %s. CAs the server accepts: %s.", alert,
+                 SSL_alert_desc_string_long(alert), phrase, refusal.accepted);
+    explain_refusal(&refusal, alert);
+    diagnosis_forget_ours(&refusal);
 }

@@ -1,19 +1,17 @@
 #ifndef PGCOFFER_TLS_DIAGNOSIS_INTERNAL_H
 #define PGCOFFER_TLS_DIAGNOSIS_INTERNAL_H
 
+#include "pgcoffer/tls/finding.h"
 #include "pgcoffer/tls/probe.h"
 
 /* What is known while a failure is explained. */
 struct diagnosis {
     const struct server_config *server;
     const char *libpq_words;
-    struct tls_probe probe;
-    int64_t deadline;
-    struct error *err; /* rewritten by diagnosis_say() */
+    const struct tls_probe *probe;
+    int64_t deadline;        /* for the probes that tell one cause from another */
+    struct finding *finding; /* filled by those below */
 };
-
-/* Starts *err anew: "could not connect to server ...: <cause> (libpq: <its words>)", kind TLS. */
-void diagnosis_say(struct diagnosis *diagnosis, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The server's chain was refused by us: why, and what to change on which side. */
 void diagnosis_explain_chain(struct diagnosis *diagnosis);
@@ -24,7 +22,55 @@ void diagnosis_explain_alert(struct diagnosis *diagnosis, int alert);
 /* The versions of the two sides do not meet. */
 void diagnosis_explain_version(struct diagnosis *diagnosis);
 
-/* Subjects of the certificates, quoted, the first few; "nothing" for an empty list. */
-void diagnosis_list_subjects(STACK_OF(X509) * certificates, char *ret_text, size_t size);
+/* ---- diagnosis_issuer.c: nothing leads from the server's certificate to tls_ca_file ---- */
+void diagnosis_explain_issuer(struct diagnosis *diagnosis, STACK_OF(X509) * trusted);
+/* One that signed another may not; is_own: it stands in tls_ca_file. */
+void diagnosis_tell_no_authority(struct diagnosis *diagnosis, X509 *certificate, bool is_own);
+
+/* ---- diagnosis_unknown.c: "unknown ca" said of ours ---- */
+struct refusal {
+    struct diagnosis *diagnosis;
+    STACK_OF(X509) * ours;    /* tls_cert_file, the leaf first */
+    STACK_OF(X509) * trusted; /* tls_ca_file */
+    char who[1280];           /* our certificate with file, subject, issuer and dates */
+    char accepted[512];       /* the CAs the server names */
+};
+void diagnosis_explain_unknown(struct refusal *refusal);
+/* Our chain is weak in itself; `verb` begins the sentence. */
+bool diagnosis_explain_weak(struct refusal *refusal, const char *verb);
+/* False without a certificate that can be read; else emptied by diagnosis_forget_ours(). */
+bool diagnosis_read_ours(struct diagnosis *diagnosis, struct refusal *ret_refusal);
+void diagnosis_forget_ours(struct refusal *refusal);
+
+/*
+ * ---- diagnosis_forgery.c ----
+ * "Unknown ca" although the CA's name is accepted: either a revocation list is missing there, or the CA has another
+ * key. The server is shown a chain of the same names that nothing ties to a key: it finds the CA by its name, then
+ * looks for the lists, and only then at the signatures, which are wrong.
+ */
+enum forgery_verdict {
+    FORGERY_UNKNOWN_CA,    /* it did not come to the signatures: a list is missing, or what is above the CA */
+    FORGERY_BAD_SIGNATURE, /* the lists are there: so the true chain failed by the CA's key */
+    FORGERY_UNTOLD
+};
+enum forgery_verdict diagnosis_show_forgery(struct diagnosis *diagnosis, STACK_OF(X509) * path);
+
+/* ---- diagnosis_kinship.c ---- */
+enum kinship {
+    KINSHIP_INTERMEDIATE, /* the unknown issuer is probably an intermediate of one that is known */
+    KINSHIP_UNKNOWN,      /* or another CA: it cannot be told */
+    KINSHIP_FOREIGN,
+};
+/* What is the issuer of `below`, of whom nothing is at hand but the name, to the known CAs? */
+enum kinship diagnosis_find_kinship(X509 *below, bool is_alone, STACK_OF(X509_NAME) * known, STACK_OF(X509) * at_hand);
+
+/* ---- words ---- */
+X509 *diagnosis_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name);
+bool diagnosis_has_name(STACK_OF(X509_NAME) * names, const X509_NAME *name);
+bool diagnosis_is_self_issued(X509 *certificate); /* subject and issuer are the same name */
+/* The subjects of certificates; the names stay theirs. Freed with sk_X509_NAME_free(). */
+STACK_OF(X509_NAME) * diagnosis_subjects(STACK_OF(X509) * certificates);
+/* The first few, quoted; `nothing` for an empty list. */
+void diagnosis_list_names(STACK_OF(X509_NAME) * names, const char *nothing, char *ret_text, size_t size);
 
 #endif

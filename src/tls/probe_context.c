@@ -48,7 +48,8 @@ static bool load_certificate(SSL_CTX *context, const struct tls_probe_request *r
 
     if (request->certificate != NULL)
         return SSL_CTX_use_certificate(context, request->certificate) == 1 &&
-               SSL_CTX_use_PrivateKey(context, request->key) == 1;
+               SSL_CTX_use_PrivateKey(context, request->key) == 1 &&
+               (request->chain == NULL || SSL_CTX_set1_chain(context, request->chain) == 1);
     if (text_is_empty(certificate))
         return true;
     SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);

@@ -44,7 +44,8 @@ struct tls_probe_request {
     /* A client certificate that lies in no file, instead of the two paths; NULL: the paths. */
     X509 *certificate;
     EVP_PKEY *key;
-    const char *ciphers; /* OpenSSL's list for TLS 1.2 and before; NULL: the usual ones */
+    STACK_OF(X509) * chain; /* sent behind `certificate`; NULL: as for the only one of a file */
+    const char *ciphers;    /* OpenSSL's list for TLS 1.2 and before; NULL: the usual ones */
     /* This address only; NULL: each address of the host in turn, until one takes the connection. */
     const struct sockaddr *address;
     socklen_t address_size;
