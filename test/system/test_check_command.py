@@ -323,7 +323,7 @@ def test_a_server_can_be_described_without_any_configuration(make_agent, cluster
     wrong = described(agent, cluster, "--json", tls_ca_file=pki.other_ca.certificate)
     assert wrong.code == 1
     (fault,) = [each for each in wrong.json["checks"] if each["state"] == "fail"]
-    assert fault["id"] == "chain.server" and "--tls-ca-file" in fault["fix"], fault
+    assert fault["id"] == "chain.server" and str(pki.other_ca.certificate) in fault["fix"], fault
     assert NAGIOS.fullmatch(described(agent, cluster, "--nagios").out)
 
 
