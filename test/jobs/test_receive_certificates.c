@@ -146,8 +146,25 @@ START_TEST(a_look_is_taken_at_the_start_and_when_it_streams)
     connect_with("AA");
     turn();
     ck_assert_uint_eq(looks, 2);
+    write_file("repl.crt", "two");
+    connect_with("BB"); /* what is new ends another day */
+    turn();
+    ck_assert_uint_eq(looks, 3);
     ck_assert_uint_eq(tries, 0);
-    ck_assert_int_ge(receive_certificates_due(&certificates), clock_monotonic() + CERTIFICATES_LOOKED_AT_EVERY / 2);
+    ck_assert_int_ge(certificates.look_at, clock_monotonic() + CERTIFICATES_LOOKED_AT_EVERY / 2);
+}
+END_TEST
+
+START_TEST(a_look_that_is_asked_for_during_another_one_is_taken_after_it)
+{
+    connect_with("AA");
+    turn();
+    receive_certificates_look_now(&certificates);
+    receive_certificates_turn(&certificates);
+    ck_assert(certificates.is_busy);
+    receive_certificates_look_now(&certificates);
+    turn();
+    ck_assert_uint_eq(looks, 3);
 }
 END_TEST
 
@@ -374,6 +391,7 @@ int main(void)
 
     tcase_add_checked_fixture(tests, certificates_make, certificates_remove);
     tcase_add_test(tests, a_look_is_taken_at_the_start_and_when_it_streams);
+    tcase_add_test(tests, a_look_that_is_asked_for_during_another_one_is_taken_after_it);
     tcase_add_test(tests, a_set_that_was_proved_ends_the_stream_and_goes_on_with_its_connection);
     tcase_add_test(tests, without_a_stream_nothing_is_tried_and_what_was_proved_is_let_go);
     tcase_add_test(tests, a_broken_set_is_warned_of_once_and_tried_again);

@@ -116,6 +116,8 @@ def test_a_certificate_renewed_under_load_is_taken_up_without_a_gap(renewable, c
         (line,) = lines(agent, RENEWED, f"{old} -> {fingerprint(renewed.certificate)}")
         assert 'subject "CN=repl"' in line and row["certificate"]["not_after"] in line
     assert files.certificate.read_bytes() != former
+    for words in ("FATAL:", "ERROR:", "could not", "unexpected EOF"):
+        assert words not in cluster.log_text(), cluster.log_text()
     load.kill()
     load.wait(30)
     agent.wait_flushed("primary", lsn(cluster))
@@ -123,6 +125,19 @@ def test_a_certificate_renewed_under_load_is_taken_up_without_a_gap(renewable, c
     assert not lines(agent, " warning ") and not lines(agent, " error "), agent.log_text()
     cluster.stop("fast")
     assert_wal_reads(agent, "primary", folder / "wal")
+
+
+@pytest.mark.parametrize("version", [13, 18])
+def test_other_versions_end_the_stream_in_order_too(version, make_cluster, make_agent, files):
+    cluster = make_cluster(version=version).start().create_role()
+    agent = make_agent().add_server("primary", cluster, **files.settings).start()
+    agent.wait_streaming("primary")
+    renewed = files.make()
+    files.put(renewed)
+    assert wait_renewed(agent, cluster, renewed.certificate)["reconnects"] == 0
+    cluster.sql("SELECT pg_switch_wal()")
+    agent.wait_flushed("primary", lsn(cluster))
+    assert not lines(agent, " warning ") and "is active for PID" not in cluster.log_text(), cluster.log_text()
 
 
 def test_a_synchronous_standby_stays_one_over_a_renewal(renewable, cluster, files):
@@ -191,6 +206,17 @@ def test_a_broken_one_changes_nothing_but_the_warning_and_is_taken_up_once_mende
         wait_renewed(agent, cluster, mended.certificate)
         assert len(lines(agent, NOT_USED)) == known + 1, agent.log_text()
     assert not lines(agent, " error "), agent.log_text()
+
+
+def test_a_certificate_that_the_server_learns_to_trust_later_is_taken_up_by_a_reload(renewable, cluster, files, pki):
+    early = files.make(authority=pki.other_ca)
+    files.put(early)
+    wait_for(lambda: renewable.receiver("primary")["warning"], "a warning")
+    with open(cluster.folder / "tls" / "root.crt", "a") as file:
+        file.write(pki.other_ca.certificate.read_text())
+    cluster.reload()
+    wait_for(lambda: renewable.ok("reload") and (stream(cluster) or (0, 0))[1] == serial(early.certificate), "taken up", pause=0.5)
+    wait_renewed(renewable, cluster, early.certificate)
 
 
 def test_a_changed_ca_or_revocation_list_is_proved_and_taken_up_too(make_agent, cluster, files, pki, folder):

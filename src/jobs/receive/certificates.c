@@ -131,10 +131,11 @@ void receive_certificates_connected(struct receive_certificates *certificates, c
 {
     if (!certificates->is_on)
         return;
+    bool is_same = tls_set_has_same_content(&certificates->in_use, &certificates->connecting);
     if (certificates->has_session)
         log_renewal(certificates, &session->own);
-    else
-        certificates->is_look_due = true;
+    if (!certificates->has_session || !is_same)
+        certificates->is_look_due = true; /* what is new ends another day */
     certificates->has_session = true;
     certificates->in_use = certificates->connecting;
     certificates->own = session->own;
@@ -218,7 +219,7 @@ static void take_look(struct receive_certificates *certificates, struct aside_ta
     int64_t worse = expiry_log(&certificates->told, certificates->server, &task->inventory,
                                is_streaming(certificates) ? &certificates->own : NULL);
 
-    certificates->look_at = earlier(next, worse);
+    certificates->look_at = earlier(certificates->look_at, earlier(next, worse)); /* it may have been asked for again */
     if (task->is_to_connect)
         judge_look(certificates, task);
     update_warning(certificates);
