@@ -336,8 +336,9 @@ def test_a_file_that_may_not_be_read_hides_nothing_else(make_kit):
     assert result.code == 6, result
     client, revocations = certificate(result.json, "client"), certificate(result.json, "revocation list")
     assert client["state"] == "unknown" and str(kit.path("repl.crt")) in client["error"]["message"], client
-    assert "Permission denied" in client["error"]["message"] and client["subject"] is None
-    assert "No such file" in revocations["error"]["message"], revocations
+    assert "Permission denied" in client["error"]["detail"] and client["subject"] is None, client
+    assert client["error"]["check"] == "file.certificate" and revocations["error"]["check"] == "file.crl"
+    assert "does not exist" in revocations["error"]["message"], revocations
     assert certificate(result.json, "served")["fingerprint"] == fingerprint(kit.path("server.crt"))
     assert certificate(result.json, "server CA")["state"] == "valid"
 
