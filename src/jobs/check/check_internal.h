@@ -37,9 +37,9 @@ struct check_run {
     struct tls_probe bare;  /* the handshake without a client certificate, newest version; has_bare */
     struct tls_probe shown; /* with ours; has_shown */
     bool has_bare, has_shown;
-    bool is_bare_whole; /* it went to its end, where we hung up at the server's certificate with a second, blind one */
     struct startup_answer answer; /* of the startup packet with our certificate; has_answer */
     bool has_answer;
+    struct check_patience *watch;     /* ends the waiting for commands; NULL before the login */
     struct pg_connection *connection; /* replication */
     struct pg_identity identity;
     struct pg_connection *database; /* SQL; NULL where the role may not */

@@ -146,7 +146,7 @@ static bool are_current(STACK_OF(X509) * certificates)
     return true;
 }
 
-/* What keeps our certificate at home; CHECK_ID_NOTHING: nothing. It is shown to no server that is not verified. */
+/* What keeps our certificate at home; CHECK_ID_NOTHING: nothing. */
 static enum check_id find_own_obstacle(const struct check_run *run)
 {
     static const enum check_id needed[] = {CHECK_ID_protocol_mode, CHECK_ID_file_certificate, CHECK_ID_file_key,
@@ -161,19 +161,17 @@ static enum check_id find_own_obstacle(const struct check_run *run)
     return CHECK_ID_NOTHING;
 }
 
+/* What another server asks for or accepts says nothing of ours; and ours is shown to no other. */
 static bool is_server_proved(struct check_run *run)
 {
-    if (!check_is_set(run, CHECK_ID_chain_server) || check_has_failed(run, CHECK_ID_chain_server)) {
-        check_block(run, CHECK_ID_identity_accepted,
-                    run->is_blocked[CHECK_ID_chain_server] ? run->blocked_by[CHECK_ID_chain_server]
-                                                           : CHECK_ID_chain_server);
-        return false;
-    }
-    if (check_has_failed(run, CHECK_ID_name_match) || run->is_blocked[CHECK_ID_name_match]) {
-        check_block(run, CHECK_ID_identity_accepted,
-                    run->is_blocked[CHECK_ID_name_match] ? run->blocked_by[CHECK_ID_name_match] : CHECK_ID_name_match);
-        return false;
-    }
+    static const enum check_id proofs[] = {CHECK_ID_chain_server, CHECK_ID_name_match};
+
+    for (size_t i = 0; i < sizeof proofs / sizeof *proofs; i++)
+        if (!check_is_set(run, proofs[i]) || check_has_failed(run, proofs[i])) {
+            check_block(run, CHECK_ID_identity_requested,
+                        run->is_blocked[proofs[i]] ? run->blocked_by[proofs[i]] : proofs[i]);
+            return false;
+        }
     return true;
 }
 
@@ -265,12 +263,12 @@ void check_level_client_certificate(struct check_run *run)
     static const enum check_id shown[] = {CHECK_ID_identity_chain, CHECK_ID_identity_accepted,
                                           CHECK_ID_identity_revocation};
 
-    if (!check_may(run, CHECK_ID_identity_requested) || !run->is_bare_whole)
+    if (!check_may(run, CHECK_ID_identity_requested) || !is_server_proved(run))
         return;
     judge_request(run);
     if (check_may(run, CHECK_ID_identity_authorities))
         judge_authorities(run);
-    if (!check_may(run, CHECK_ID_identity_accepted) || !is_server_proved(run) || check_is_interrupted(run))
+    if (!check_may(run, CHECK_ID_identity_accepted) || check_is_interrupted(run))
         return;
     if (!has_certificate(run)) {
         for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)

@@ -24,24 +24,6 @@ void check_probe_unverified(const struct check_run *run, struct tls_probe_reques
     check_probe(run, request, ret_probe);
 }
 
-/* We hung up at the server's certificate: the rest of what the server would do is asked again without judging it. */
-static void look_again(struct check_run *run)
-{
-    struct tls_probe again;
-
-    if (check_is_interrupted(run))
-        return;
-    check_probe_unverified(run, (struct tls_probe_request){0}, &again);
-    if (again.outcome == TLS_PROBE_ACCEPTED) {
-        run->is_bare_whole = true;
-        run->bare.is_certificate_wanted = again.is_certificate_wanted;
-        run->bare.accepted = TAKE(again.accepted);
-        snprintf(run->bare.version, sizeof run->bare.version, "%s", again.version);
-        snprintf(run->bare.cipher, sizeof run->bare.cipher, "%s", again.cipher);
-    }
-    tls_probe_done(&again);
-}
-
 /* The finding of a handshake that failed; `otherwise` when the probe explains nothing. */
 static void fail_with_probe(struct check_run *run, enum check_id otherwise)
 {
@@ -72,11 +54,9 @@ static void judge_outcome(struct check_run *run)
         run->bare.outcome = TLS_PROBE_ACCEPTED;
     switch (run->bare.outcome) {
     case TLS_PROBE_ACCEPTED:
-        run->is_bare_whole = true;
         break;
     case TLS_PROBE_REFUSED_BY_US:
         fail_with_probe(run, CHECK_ID_chain_server);
-        look_again(run);
         break;
     case TLS_PROBE_UNREACHABLE:
     case TLS_PROBE_NO_TLS:
