@@ -282,5 +282,6 @@ void tls_init_print(const struct invocation *invocation, const json_t *data)
     print_lines(invocation, data, "renewal_commands",
                 "New certificates before the days are over. pgcofferd takes them by itself, PostgreSQL at a reload.");
     print_comment(invocation,
-                  "With the keys of the two CAs anybody makes certificates and logins: keep them off both machines.");
+                  "With the keys of the two CAs anybody makes certificates and logins: move them to another machine.\n"
+                  "Until then \"pgcoffer check\" warns of them.");
 }

@@ -273,6 +273,20 @@ def test_the_revocation_of_the_manual_locks_the_client_out(make_kit, kind):
     assert certificate(kit.agent.json("tls", "show"), "revocation list")["revoked"] == 0, "ours is that of the server's CA"
 
 
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_check_complains_of_the_keys_of_the_cas_alone_and_of_nothing_once_they_are_gone(make_kit, folder, kind):
+    kit = make_kit("--key-type", kind).start()
+    kit.agent.backup("primary")
+
+    def complaints():
+        return [row["id"] for row in kit.agent.json("check", "primary")["checks"] if row["state"] in ("warn", "fail")]
+
+    assert complaints() == ["key.authority"]
+    for name in ("server-ca.key", "client-ca.key"):
+        kit.path(name).rename(folder / name)
+    assert complaints() == []
+
+
 # ---- tls show ----
 
 
