@@ -180,7 +180,7 @@ def breakages(files, pki):
     yield lambda: files.authorities.write_text("nothing"), "root.crt", "file.ca"
     yield files.key.unlink, "repl.key", "file.key"
     yield lambda: files.key.chmod(0o644), "repl.key", "key.mode"
-    yield lambda: files.folder.chmod(0o000), "repl.crt", "file.certificate"
+    yield lambda: files.folder.chmod(0o000), "ermission denied", "file.ca"
 
 
 def test_a_broken_one_changes_nothing_but_the_warning_and_is_taken_up_once_mended(renewable, cluster, files, pki):
