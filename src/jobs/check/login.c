@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "jobs/check/judgement_internal.h"
+#include "jobs/check/patience_internal.h"
 #include "pgcoffer/base/text.h"
 
 #define APPLICATION_NAME    "pgcoffer check"
@@ -55,18 +56,38 @@ static bool tell_common_name(struct check_run *run, const struct error *err)
     return true;
 }
 
+/* Whoever lets everybody in and then knows no command is not PostgreSQL. */
+static void tell_silence(struct check_run *run)
+{
+    struct finding finding = {0};
+
+    finding_seen(&finding, "no answer to IDENTIFY_SYSTEM within %ld s", run->server->settings.connect_timeout);
+    finding_cause(
+        &finding, CHECK_ID_replication_login,
+        "The login succeeded, and then the server did not answer the first command within %ld s: it hangs, or "
+        "what answers is not PostgreSQL.",
+        run->server->settings.connect_timeout);
+    finding_fix(&finding, "Look at the server and its log; see that host and port lead to PostgreSQL itself.");
+    check_fail(run, &finding);
+}
+
 static bool log_in(struct check_run *run)
 {
     struct error err = {0};
 
-    if (!pg_connect(run->server, APPLICATION_NAME, run->request->interrupt_fd, &run->connection, &err)) {
+    run->watch = check_patience_new(run->request->interrupt_fd);
+    if (!pg_connect(run->server, APPLICATION_NAME, check_patience_fd(run->watch), &run->connection, &err)) {
         if (err.errnum != ECANCELED && !tell_common_name(run, &err))
             check_fail_error(run, CHECK_ID_replication_login, &err);
         return false;
     }
+    check_patience_renew(run->watch, run->patience);
     if (!pg_identify(run->connection, &run->identity, &err)) {
-        if (err.errnum != ECANCELED)
+        if (err.errnum == ECANCELED && check_patience_is_over(run->watch))
+            tell_silence(run);
+        else if (err.errnum != ECANCELED)
             check_fail_error(run, CHECK_ID_replication_login, &err);
+        pg_disconnect(TAKE(run->connection));
         return false;
     }
     const struct pg_session *session = pg_session(run->connection);

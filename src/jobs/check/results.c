@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jobs/check/check_internal.h"
+#include "jobs/check/patience_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/control/stream.h"
 
@@ -58,6 +59,7 @@ void check_run_done(struct check_run *run)
         startup_answer_done(&run->answer);
     pg_disconnect(run->connection);
     pg_disconnect(run->database);
+    check_patience_free(run->watch);
     *run = (struct check_run){0};
 }
 

@@ -28,6 +28,8 @@ bool server_show(struct check_run *run, const char *name, char *ret_value, size_
 /* PostgreSQL's rule for the owner and mode of its key: NULL when it would take it, else what is wrong. Pure. */
 const char *server_key_fault(const struct stat *about, uid_t server_owner);
 
+/* server.tls_files; once more when SQL may have told where the data directory is. */
+void check_server_key_place(struct check_run *run);
 /* server.restart and server.renewed. */
 void check_server_files(struct check_run *run);
 

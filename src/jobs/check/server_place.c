@@ -4,6 +4,7 @@
 
 #include "jobs/check/server_files_internal.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/pg/query.h"
 
 bool server_show(struct check_run *run, const char *name, char *ret_value, size_t size)
 {
@@ -53,15 +54,29 @@ static bool find_owner(int process, struct server_place *place)
     return true;
 }
 
+/* Asked for only where it is not refused: a refusal would be an error in the server's log. */
+static void find_data_directory(struct check_run *run, char ret_path[PATH_MAX])
+{
+    char is_superuser[16];
+
+    ret_path[0] = '\0';
+    if (run->database != NULL) {
+        struct error ignored;
+        struct pg_rows *rows SCOPED(scoped_pg_rows) = NULL;
+        if (pg_query(run->database, "SELECT setting FROM pg_settings WHERE name = 'data_directory'", &rows, &ignored) &&
+            pg_rows_text(rows, 0, 0) != NULL)
+            snprintf(ret_path, PATH_MAX, "%s", pg_rows_text(rows, 0, 0));
+    } else if (server_show(run, "is_superuser", is_superuser, sizeof is_superuser) && strcmp(is_superuser, "on") == 0)
+        server_show(run, "data_directory", ret_path, PATH_MAX);
+}
+
 void server_place_find(struct check_run *run, struct server_place *ret_place)
 {
     int process = pg_server_process(run->connection);
     char link[64];
 
     *ret_place = (struct server_place){0};
-    if (server_show(run, "data_directory", ret_place->data_directory, sizeof ret_place->data_directory) &&
-        ret_place->data_directory[0] != '/')
-        ret_place->data_directory[0] = '\0';
+    find_data_directory(run, ret_place->data_directory);
     if (!is_our_walsender(process, run->server->settings.user) || !find_owner(process, ret_place))
         return;
     ret_place->is_here = true;

@@ -1,14 +1,17 @@
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/x509v3.h>
 
 #include "jobs/check/judgement_internal.h"
+#include "jobs/check/patience_internal.h"
 #include "jobs/check/server_files_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 
 /* What SHOW tells over the replication connection, which needs no line for a database. */
-#define LONG_LIFE_DAYS 825 /* longer than that, browsers and most policies want a way to revoke */
+#define FIRST_WITH_CRL_FOLDER 140000
+#define LONG_LIFE_DAYS        825 /* longer than that, browsers and most policies want a way to revoke */
 
 static void tell_wal_level(struct check_run *run)
 {
@@ -51,10 +54,10 @@ static void tell_missing_slot(struct check_run *run, const char *name)
     finding_cause(&finding, CHECK_ID_replication_slot,
                   "The replication slot \"%s\" does not exist and pgcoffer may not create it (create_slot = no).",
                   name);
-    finding_fix(
-        &finding,
-        "Type on the server: SELECT pg_create_physical_replication_slot('%s', true); or: pgcoffer slot create %s", name,
-        run->server->name);
+    finding_fix(&finding,
+                "Type on the server: SELECT pg_create_physical_replication_slot('%s', true); or let pgcoffer do it "
+                "(create_slot = yes).",
+                name);
     check_fail(run, &finding);
 }
 
@@ -71,6 +74,8 @@ static void tell_slot(struct check_run *run)
         return;
     }
     if (!pg_slot_read(run->connection, name, &slot, &err)) {
+        if (err.errnum == ECANCELED)
+            return;
         finding_seen(&finding, "%s", err.detail);
         finding_cause(&finding, CHECK_ID_replication_slot, "%s.", err.message);
         finding_fix(&finding, "%s", err.hint);
@@ -85,7 +90,7 @@ static void tell_slot(struct check_run *run)
         finding_seen(&finding, "slot \"%s\" is a logical one", name);
         finding_cause(&finding, CHECK_ID_replication_slot,
                       "The slot \"%s\" is a logical one; the WAL receiver needs a physical slot.", name);
-        finding_fix(&finding, "Set wal_slot to a name of its own, for instance pgcoffer_%s.", run->server->name);
+        finding_fix(&finding, "Set wal_slot to a name that no other client uses, for instance pgcoffer_wal.");
         check_fail(run, &finding);
     } else
         check_pass(run, CHECK_ID_replication_slot, "slot \"%s\" exists%s", name,
@@ -97,7 +102,7 @@ static bool has_spoken(const struct check_run *run, enum check_id id)
     return check_is_set(run, id) && (run->results[id].state == CHECK_FAIL || run->results[id].state == CHECK_WARN);
 }
 
-static void tell_tls_files(struct check_run *run)
+void check_server_key_place(struct check_run *run)
 {
     struct finding finding = {0};
     struct server_place place;
@@ -194,7 +199,9 @@ static void tell_revocation(struct check_run *run)
         check_skip(run, CHECK_ID_server_revocation, "the server does not show ssl_crl_file");
         return;
     }
-    server_show(run, "ssl_crl_dir", directory, sizeof directory); /* 14 and later */
+    directory[0] = '\0';
+    if (pg_session(run->connection)->server_version >= FIRST_WITH_CRL_FOLDER)
+        server_show(run, "ssl_crl_dir", directory, sizeof directory);
     if (file[0] != '\0' || directory[0] != '\0')
         check_pass(run, CHECK_ID_server_revocation, "%s = '%s'", file[0] != '\0' ? "ssl_crl_file" : "ssl_crl_dir",
                    file[0] != '\0' ? file : directory);
@@ -206,9 +213,10 @@ void check_level_show(struct check_run *run)
 {
     if (run->connection == NULL)
         return;
+    check_patience_renew(run->watch, run->patience);
     tell_wal_level(run);
     tell_slot(run);
-    tell_tls_files(run);
+    check_server_key_place(run);
     tell_revocation(run);
     check_server_files(run);
 }

@@ -1,3 +1,5 @@
+#include "jobs/check/patience_internal.h"
+#include "jobs/check/server_files_internal.h"
 #include "jobs/check/sql_internal.h"
 
 #include <errno.h>
@@ -35,15 +37,20 @@ static bool open_database(struct check_run *run)
     struct error err = {0};
     struct answer_facts facts;
 
-    if (pg_connect_sql(run->server, DATABASE, APPLICATION_NAME, run->request->interrupt_fd, &run->database, &err))
+    check_patience_renew(run->watch, 0);
+
+    if (pg_connect_sql(run->server, DATABASE, APPLICATION_NAME, check_patience_fd(run->watch), &run->database, &err))
         return true;
     if (err.errnum == ECANCELED)
         return false;
     answer_facts_gather(run, run->answer.probe.address, &facts);
-    snprintf(run->database_words, sizeof run->database_words,
-             "the role may not open database \"" DATABASE "\"; a line of pg_hba.conf would allow it: hostssl " DATABASE
-             " %s %s %s",
-             facts.role, facts.client, strstr(facts.line, "scram") != NULL ? strstr(facts.line, "scram") : "cert");
+    if (strstr(err.message, "pg_hba.conf") == NULL && strstr(err.detail, "pg_hba.conf") == NULL)
+        snprintf(run->database_words, sizeof run->database_words, "%.500s", err.message);
+    else
+        snprintf(run->database_words, sizeof run->database_words,
+                 "the role may not open database \"" DATABASE
+                 "\"; a line of pg_hba.conf would allow it: hostssl " DATABASE " %s %s %s",
+                 facts.role, facts.client, strstr(facts.line, "scram") != NULL ? strstr(facts.line, "scram") : "cert");
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
         if (check_rows[id].level == CHECK_LEVEL_SQL)
             check_skip(run, id, "%s", run->database_words);
@@ -187,6 +194,9 @@ static void tell_tls_settings(struct check_run *run)
                  value_of(rows, "ssl_min_protocol_version"), value_of(rows, "ssl_ciphers"));
     if (find_weak_setting(run, rows, &finding))
         check_warn(run, &finding);
+    else if (sql_has_spoken(run, CHECK_ID_protocol_versions) || sql_has_spoken(run, CHECK_ID_protocol_ciphers))
+        check_skip(run, CHECK_ID_server_tls_settings, "see %s",
+                   sql_has_spoken(run, CHECK_ID_protocol_versions) ? "protocol.versions" : "protocol.ciphers");
     else
         check_pass(run, CHECK_ID_server_tls_settings, "%s", finding.seen);
 }
@@ -232,7 +242,10 @@ void check_level_sql(struct check_run *run)
 {
     if (run->connection == NULL || !open_database(run))
         return;
+    check_patience_renew(run->watch, run->patience);
     tell_recorded(run);
+
+    check_server_key_place(run);
     check_sql_role(run);
     check_sql_rules(run);
     tell_tls_settings(run);

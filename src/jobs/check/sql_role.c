@@ -51,7 +51,7 @@ static void tell_password(struct check_run *run)
         check_skip(run, CHECK_ID_replication_password, "the server asks for no password");
     else if (rows == NULL || pg_rows_count(rows) == 0)
         check_skip(run, CHECK_ID_replication_password, "the server does not show pg_roles");
-    else if (is_kept_as_md5(run)) {
+    else if (!sql_has_spoken(run, CHECK_ID_hba_password) && is_kept_as_md5(run)) {
         finding_seen(&finding, "pg_authid: the hash begins with md5");
         finding_cause(&finding, CHECK_ID_replication_password,
                       "The role's password is kept as an MD5 hash, which can be broken and cannot be used with SCRAM.");
@@ -117,9 +117,9 @@ static void tell_slot(struct check_run *run, bool *ret_is_active)
         name);
     finding_fix(
         &finding,
-        "Type: pgcoffer slot drop %s, then pgcoffer slot create %s and pgcoffer backup %s: the WAL has a gap, so "
-        "a new backup is needed. Raise max_slot_wal_keep_size on the server.",
-        run->server->name, run->server->name, run->server->name);
+        "Type on the server: SELECT pg_drop_replication_slot('%s'); the receiver makes a new one (create_slot = "
+        "yes). The WAL has a gap, so take a new backup; and raise max_slot_wal_keep_size there.",
+        name);
     check_fail(run, &finding);
 }
 
