@@ -108,7 +108,7 @@ START_TEST(what_could_not_be_tested_is_unknown)
 }
 END_TEST
 
-START_TEST(the_object_has_every_result_and_the_counts)
+START_TEST(the_object_has_every_result_in_the_tables_order_and_the_counts)
 {
     struct check_report report SCOPED(check_report_done) = {.pages = NULL};
     struct check_page *page = check_report_begin(&report, "primary", "primary");
@@ -123,7 +123,9 @@ START_TEST(the_object_has_every_result_and_the_counts)
     json_t *object SCOPED(scoped_json) = check_report_to_json(&report);
     const json_t *checks = json_object_get(object, "checks");
     ck_assert_uint_eq(json_array_size(checks), 3);
-    const json_t *first = json_array_get(checks, 0);
+    ck_assert_str_eq(json_text_or_null(json_array_get(checks, 0), "id"), "file.ca");
+    ck_assert_str_eq(json_text_or_null(json_array_get(checks, 2), "id"), "moon.phase");
+    const json_t *first = json_array_get(checks, 1);
     ck_assert_str_eq(json_text_or_null(first, "server"), "primary");
     ck_assert_str_eq(json_text_or_null(first, "id"), "expiry.client");
     ck_assert_str_eq(json_text_or_null(first, "level"), "files");
@@ -264,7 +266,7 @@ int main(void)
     tcase_add_test(tests, the_worst_fault_is_named_first_and_nothing_breaks_the_line);
     tcase_add_test(tests, of_several_servers_the_worst_stands_first_and_every_number_has_its_server);
     tcase_add_test(tests, what_could_not_be_tested_is_unknown);
-    tcase_add_test(tests, the_object_has_every_result_and_the_counts);
+    tcase_add_test(tests, the_object_has_every_result_in_the_tables_order_and_the_counts);
     tcase_add_test(tests, people_get_groups_with_cause_and_fix_below_what_is_wrong);
     tcase_add_test(tests, options_describe_a_server_as_settings_would);
     tcase_add_test(tests, options_no_setting_would_take_are_refused);
