@@ -101,6 +101,15 @@ static void explain_foreign(struct diagnosis *diagnosis)
         finding_fix(diagnosis->finding,
                     "Look at the server: it may be out of memory or processes, or a pooler answers; "
                     "its log says more.");
+    } else if (probe->answer == 'S') {
+        finding_cause(diagnosis->finding, CHECK_ID_protocol_answer,
+                      "The TLS handshake broke before it began: behind its yes the server sent more in the clear (%s), "
+                      "which PostgreSQL never does.",
+                      probe->words);
+        finding_fix(diagnosis->finding,
+                    "Look at the server's log; if there is nothing, it is not PostgreSQL that answers: correct %s and "
+                    "port.",
+                    setting);
     } else if (probe->answer == ALERT_RECORD || probe->answer == HANDSHAKE_RECORD) {
         finding_cause(
             diagnosis->finding, CHECK_ID_protocol_answer,

@@ -8,6 +8,9 @@
 #include "pgcoffer/tls/answer.h"
 #include "tls/probe_internal.h"
 
+/* Once an answer has begun, so long for the rest of its line. */
+#define REST_MICROSECONDS INT64_C(500000)
+
 bool tls_probe_resolve(const struct server_config *server, struct addrinfo **ret_addresses, char *ret_words,
                        size_t size)
 {
@@ -110,11 +113,15 @@ static bool is_talking_on(const struct probe_channel *channel)
 /* Bytes until they decide. Behind a yes not one is taken: it would be TLS already. */
 static enum tls_answer read_answer(struct probe_channel *channel, uint8_t *bytes, size_t *used, struct tls_probe *probe)
 {
+    int64_t until = channel->deadline;
+
     for (;;) {
         ssize_t got = probe_channel_receive(channel, bytes + *used, *used == 0 ? 1 : TLS_ANSWER_MOST - *used);
+        if (got > 0 && *used == 0)
+            until = clock_monotonic() + REST_MICROSECONDS;
         if (got > 0)
             *used += (size_t)got;
-        else if (got < 0 && channel->failure == 0 && probe_channel_wait(channel, POLLIN, channel->deadline))
+        else if (got < 0 && channel->failure == 0 && probe_channel_wait(channel, POLLIN, until))
             continue;
         bool is_end = got <= 0 || *used == TLS_ANSWER_MOST;
         enum tls_answer answer = tls_answer_read(bytes, *used, is_end, probe->words, sizeof probe->words);

@@ -27,6 +27,10 @@ struct pki_wish {
     const char *usage;             /* "serverAuth", "clientAuth" */
     const struct pki_pair *issuer; /* NULL: self-signed */
     bool is_authority;
+    bool is_tied;               /* has an authority key identifier: only this key's issuer will do */
+    const char *extra;          /* authorityInfoAccess: "caIssuers;URI:http://pki.example/ca.crt" */
+    const EVP_MD *digest;       /* of the signature; NULL: SHA-256, none for Ed25519 */
+    EVP_PKEY *key;              /* taken over; NULL: a new EC key */
     long from_days, until_days; /* from now; both 0: yesterday until in 100 days */
 };
 
@@ -63,7 +67,7 @@ static inline void pki_add_extension(X509 *certificate, X509 *issuer, int nid, c
 static inline struct pki_pair pki_make(struct pki_wish wish)
 {
     static long serial;
-    struct pki_pair pair = {.certificate = X509_new(), .key = EVP_EC_gen("P-256")};
+    struct pki_pair pair = {.certificate = X509_new(), .key = wish.key != NULL ? wish.key : EVP_EC_gen("P-256")};
     X509 *certificate = pair.certificate;
     X509 *issuer = wish.issuer == NULL ? certificate : wish.issuer->certificate;
     bool is_usual = wish.from_days == 0 && wish.until_days == 0;
@@ -84,7 +88,14 @@ static inline struct pki_pair pki_make(struct pki_wish wish)
         pki_add_extension(certificate, issuer, NID_subject_alt_name, wish.names);
     if (wish.usage != NULL)
         pki_add_extension(certificate, issuer, NID_ext_key_usage, wish.usage);
-    ck_assert_int_gt(X509_sign(certificate, wish.issuer == NULL ? pair.key : wish.issuer->key, EVP_sha256()), 0);
+    if (wish.is_tied)
+        pki_add_extension(certificate, issuer, NID_authority_key_identifier, "keyid:always");
+    if (wish.extra != NULL)
+        pki_add_extension(certificate, issuer, NID_info_access, wish.extra);
+    EVP_PKEY *signer = wish.issuer == NULL ? pair.key : wish.issuer->key;
+    bool has_own_digest = EVP_PKEY_get_base_id(signer) == EVP_PKEY_ED25519;
+    const EVP_MD *digest = wish.digest != NULL ? wish.digest : EVP_sha256();
+    ck_assert_int_gt(X509_sign(certificate, signer, has_own_digest ? NULL : digest), 0);
     return pair;
 }
 
