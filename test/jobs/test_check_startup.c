@@ -14,13 +14,14 @@ static struct startup_answer answer;
 static struct finding finding;
 static bool is_tolerated;
 
-static const char section[] = "[primary]\nhost = db1.example.com\nuser = repl\ntls_ca_file = /tls/ca.crt\n";
+static const char section[] = "[primary]\nhost = db1.example.com\nuser = repl\ntls_ca_file = /tls/ca.crt\n"
+                              "password_file = /tls/pgpass\n";
 
 static void begin(void)
 {
     struct error err;
 
-    ck_assert(config_parse(section, sizeof section - 1, "test", &config, &err));
+    ck_assert_msg(config_parse(section, sizeof section - 1, "test", &config, &err), "%s", err.message);
     request = (struct check_request){.server = &config->servers[0], .config = config, .interrupt_fd = -1};
     run = (struct check_run){.request = &request, .server = request.server};
     facts = (struct answer_facts){
