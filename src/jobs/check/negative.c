@@ -171,8 +171,9 @@ static void try_without_certificate(struct negative *negative)
         request.tls.certificate_path = request.tls.key_path = "";
         startup_probe(&request, &answer);
         note(&outcome, door, &answer);
-        keep(&outcome, judge_certificate(&door->facts, &answer, &finding), &finding, door->is_plain_wrong,
-             CHECK_ID_hba_plaintext);
+        /* `host` covers TLS too, and treats both alike. */
+        bool is_same = door->is_plain_wrong && door->is_open == (answer.kind == STARTUP_ADMITTED);
+        keep(&outcome, judge_certificate(&door->facts, &answer, &finding), &finding, is_same, CHECK_ID_hba_plaintext);
         if (answer.kind == STARTUP_ADMITTED && !door->is_open) {
             door->is_open = true;
             door->opened_by = CHECK_ID_hba_certificate;
