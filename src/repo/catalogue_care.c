@@ -115,7 +115,7 @@ static bool sweep_temporary_files(const char *folder, unsigned *removed, struct 
         if (!text_ends_with(names.names[i], ".tmp"))
             continue;
         char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, names.names[i]);
-        if (unlink(path) < 0 && errno != ENOENT) /* the receiver may just have named its own */
+        if (unlink(path) < 0)
             return error_set_errno(err, "could not remove \"%s\"", path);
         (*removed)++;
     }
@@ -186,11 +186,20 @@ bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_
     struct error ignored;
     unsigned removed = 0;
 
-    if (!name_list_read(folder, &names, err) || !sweep_temporary_files(folder, &removed, err))
+    if (!name_list_read(folder, &names, err))
         return error_wrap(err, "could not clean up the backups of \"%s\"", server);
     for (size_t i = 0; i < names.count; i++)
         if (system_id_parse(names.names[i], &system, &ignored) && !sweep_system(repo, server, &system, &removed, err))
             return error_wrap(err, "could not clean up the backups of \"%s\"", server);
     *ret_removed = removed;
     return true;
+}
+
+bool catalogue_sweep_server(const struct repo *repo, const char *server, unsigned *ret_removed, struct error *err)
+{
+    char *folder SCOPED(scoped_free) = repo_server_path(repo, server, "");
+
+    *ret_removed = 0;
+    return sweep_temporary_files(folder, ret_removed, err) ||
+           error_wrap(err, "could not clean up the folder of \"%s\"", server);
 }

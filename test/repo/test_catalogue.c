@@ -236,11 +236,12 @@ START_TEST(a_start_sweeps_what_no_backup_needs)
     put_backup(SECOND, BACKUP_COPIED, "");                           /* waits for WAL: stays */
     repository_put("backup/" TENTH "/base.tar.zst.tmp", "half", 4);  /* 3: killed in mid-backup */
     repository_put("backup/" LATER ".deleted/base.tar.zst", "x", 1); /* 4 */
-    repository_put("../server.json.tmp", "half", 4);                 /* 5 */
+    repository_put("../server.json.tmp", "half", 4);                 /* the receiver may be at it */
     repository_put("backup/notes.txt", "mine", 4);
     repository_put("backup/notes.deleted/x", "mine", 4);
     MUST(catalogue_sweep(&repo, "primary", &removed, &err));
-    ck_assert_uint_eq(removed, 5);
+    ck_assert_uint_eq(removed, 4);
+    ck_assert(repository_has("../server.json.tmp"));
     ck_assert(!repository_has("backup/" FIRST "/copied.json"));
     ck_assert(!repository_has("backup/" TENTH));
     ck_assert(!repository_has("backup/" LATER ".deleted"));
@@ -252,6 +253,11 @@ START_TEST(a_start_sweeps_what_no_backup_needs)
     MUST(catalogue_sweep(&repo, "primary", &removed, &err));
     ck_assert_uint_eq(removed, 0);
     MUST(catalogue_sweep(&repo, "unknown", &removed, &err));
+    MUST(catalogue_sweep_server(&repo, "primary", &removed, &err));
+    ck_assert_uint_eq(removed, 1);
+    ck_assert(!repository_has("../server.json.tmp"));
+    MUST(catalogue_sweep_server(&repo, "unknown", &removed, &err));
+    ck_assert_uint_eq(removed, 0);
 }
 END_TEST
 

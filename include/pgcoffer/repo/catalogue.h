@@ -35,7 +35,10 @@ bool catalogue_lock_for_reading(const struct repo *repo, const char *server, con
 bool catalogue_delete(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
                       uint64_t *ret_freed_bytes, struct error *err) NODISCARD;
 /* At start, with backup.lock held: removes folders that have neither backup.json nor copied.json, half deleted ones and
- * temporary files. Backups that only wait for WAL are left; *ret_removed counts what went. */
+ * temporary files below them. Backups that only wait for WAL are left; *ret_removed counts what went. */
 bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_removed, struct error *err) NODISCARD;
+/* The same for temporary files in BASE/SERVER itself. The receiver writes there, so wal.lock must be held. */
+bool catalogue_sweep_server(const struct repo *repo, const char *server, unsigned *ret_removed,
+                            struct error *err) NODISCARD;
 
 #endif

@@ -12,6 +12,7 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/jobs/job.h"
+#include "pgcoffer/repo/catalogue.h"
 
 #define MILLISECOND        INT64_C(1000)
 #define SECOND             INT64_C(1000000)
@@ -168,6 +169,14 @@ static bool try_lock(struct receiver *receiver, struct file_lock *ret_lock, stru
            file_lock_exclusive(path, holder, ret_lock, err);
 }
 
+/* What a killed one left of server.json and tls.json. */
+static bool clean_up(struct receiver *receiver, struct error *err)
+{
+    unsigned removed = 0;
+
+    return catalogue_sweep_server(receiver->repo, receiver->server->name, &removed, err);
+}
+
 /* The lock, and what is stored in order; false when the worker is to end. */
 static bool prepare(struct receiver *receiver, struct file_lock *lock)
 {
@@ -175,7 +184,8 @@ static bool prepare(struct receiver *receiver, struct file_lock *lock)
     struct error err;
 
     for (;;) {
-        if ((lock->fd >= 0 || try_lock(receiver, lock, &err)) && receive_cluster_open_stored(receiver, &err))
+        if ((lock->fd >= 0 || try_lock(receiver, lock, &err)) && clean_up(receiver, &err) &&
+            receive_cluster_open_stored(receiver, &err))
             return true;
         enum receive_verdict verdict = err.kind == ERROR_INTEGRITY ? RECEIVE_REFUSED : RECEIVE_RETRY;
         if (!wait_after(receiver, &retry, verdict, &err))
