@@ -93,6 +93,7 @@ static void watch_make(void)
     put("tls/a.crt", "one");
     put("tls/a.key", "one");
     watch = NULL;
+    now = 1000000000;
 }
 
 static void watch_remove(void)
@@ -308,6 +309,26 @@ START_TEST(without_events_it_looks_now_and_then)
 }
 END_TEST
 
+START_TEST(a_folder_that_is_shut_and_opened_is_told)
+{
+    const char *paths[] = {scratch_path("tls/a.crt")};
+    bool is_root = geteuid() == 0;
+
+    ck_assert_int_eq(chmod(scratch_directory, 0755), 0);
+    if (is_root) {
+        ck_assert_int_eq(chown(scratch_path("tls"), 65534, 65534), 0);
+        ck_assert_int_eq(seteuid(65534), 0);
+    }
+    watch = file_watch_new(paths, 1, now);
+    ck_assert_int_eq(chmod(scratch_path("tls"), 0000), 0);
+    ck_assert(has_event());
+    ck_assert_uint_eq(turns_until(now + 2 * FILE_WATCH_SETTLED), 1);
+    ck_assert_int_eq(chmod(scratch_path("tls"), 0700), 0);
+    expect_told_once();
+    ck_assert(!is_root || seteuid(0) == 0);
+}
+END_TEST
+
 START_TEST(the_content_decides_and_names_the_files)
 {
     struct settings settings = {.port = 1};
@@ -366,6 +387,7 @@ int main(void)
     tcase_add_test(tests, a_ring_of_links_ends);
     tcase_add_test(tests, a_look_can_be_asked_for);
     tcase_add_test(tests, without_events_it_looks_now_and_then);
+    tcase_add_test(tests, a_folder_that_is_shut_and_opened_is_told);
     tcase_add_test(tests, the_content_decides_and_names_the_files);
     return suite_run("receive_file_watch", tests);
 }

@@ -1,6 +1,7 @@
 #include "jobs/receive/file_watch_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -156,6 +157,8 @@ static bool walk_into(struct file_watch *watch, const char *name, char folder[PA
     }
     if (lstat(here, &status) == 0 && S_ISDIR(status.st_mode)) {
         watch_folder(watch, here, EVENTS_OF_ITSELF);
+        if (faccessat(AT_FDCWD, here, R_OK | X_OK, AT_EACCESS) < 0) /* that it is opened can be seen from above */
+            watch_folder(watch, where, EVENTS_OF_NAMES);
         return snprintf(folder, PATH_MAX, "%s", here) < PATH_MAX;
     }
     watch_folder(watch, where, EVENTS_OF_NAMES);
