@@ -54,8 +54,9 @@ static void note_alert(const SSL *ssl, int where, int value)
 {
     struct tls_probe *probe = SSL_get_app_data(ssl);
     int description = value & 0xff;
-    /* A warning changes nothing; of TLS 1.3 the level says nothing. */
-    bool is_final = value >> 8 == SSL3_AL_FATAL || SSL_version(ssl) >= TLS1_3_VERSION;
+    /* A warning changes nothing; in TLS 1.3, once it is agreed on, the level says nothing. */
+    bool is_agreed_on = SSL_get_current_cipher(ssl) != NULL && SSL_version(ssl) >= TLS1_3_VERSION;
+    bool is_final = value >> 8 == SSL3_AL_FATAL || is_agreed_on;
 
     if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && is_final && description != SSL3_AD_CLOSE_NOTIFY &&
         description != SSL_AD_USER_CANCELLED)
