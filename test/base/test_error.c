@@ -37,19 +37,24 @@ START_TEST(context_goes_before_the_message_and_the_cause_stays)
 }
 END_TEST
 
-START_TEST(a_new_failure_forgets_detail_and_hint_of_the_old_one)
+START_TEST(a_new_failure_forgets_detail_hint_and_check_of_the_old_one)
 {
     struct error err;
 
     error_set(&err, ERROR_TLS, "first");
     error_detail(&err, "detail %d", 1);
     error_hint(&err, "Hint.");
+    ck_assert(!error_check(&err, "expiry.server"));
     ck_assert_str_eq(err.detail, "detail 1");
+    ck_assert_str_eq(err.check, "expiry.server");
+    error_wrap(&err, "context");
+    ck_assert_str_eq(err.check, "expiry.server");
     errno = EACCES;
     ck_assert(!error_set_kind_errno(&err, ERROR_CONFIG, "again after %s", err.message));
-    ck_assert_str_eq(err.message, "again after first: Permission denied");
+    ck_assert_str_eq(err.message, "again after context: first: Permission denied");
     ck_assert_str_eq(err.detail, "");
     ck_assert_str_eq(err.hint, "");
+    ck_assert_str_eq(err.check, "");
 }
 END_TEST
 
@@ -71,6 +76,8 @@ START_TEST(texts_that_are_too_long_are_cut_and_terminated)
     error_hint(&err, "%s", text);
     ck_assert_uint_eq(strlen(err.detail), sizeof err.detail - 1);
     ck_assert_uint_eq(strlen(err.hint), sizeof err.hint - 1);
+    error_check(&err, text);
+    ck_assert_uint_eq(strlen(err.check), sizeof err.check - 1);
 }
 END_TEST
 
@@ -80,7 +87,7 @@ int main(void)
 
     tcase_add_test(tests, every_kind_has_the_exit_status_users_were_promised);
     tcase_add_test(tests, context_goes_before_the_message_and_the_cause_stays);
-    tcase_add_test(tests, a_new_failure_forgets_detail_and_hint_of_the_old_one);
+    tcase_add_test(tests, a_new_failure_forgets_detail_hint_and_check_of_the_old_one);
     tcase_add_test(tests, texts_that_are_too_long_are_cut_and_terminated);
     return suite_run("error", tests);
 }

@@ -52,12 +52,14 @@ START_TEST(an_error_keeps_its_kind_and_words)
     error_set(&failure, ERROR_TLS, "could not verify");
     error_detail(&failure, "expired");
     error_hint(&failure, "Renew it.");
+    error_check(&failure, "expiry.server");
     ck_assert(control_send_error(far_end, &failure, &err));
     ck_assert_ptr_null(control_await_result(near_end, NULL, NULL, &err));
     ck_assert_int_eq(err.kind, ERROR_TLS);
     ck_assert_str_eq(err.message, "could not verify");
     ck_assert_str_eq(err.detail, "expired");
     ck_assert_str_eq(err.hint, "Renew it.");
+    ck_assert_str_eq(err.check, "expiry.server");
 }
 END_TEST
 
