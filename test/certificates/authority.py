@@ -47,20 +47,17 @@ class Factory:
         self.made = {}
 
     def make(self, name, subject, extensions, issuer=None, names=(), begins=-1, ends=365, key="ec", digest="sha256",
-             shared_key=None):
+             has_identifiers=True):
         if name in self.made:
             return self.made[name]
         path = {ending: self.folder / f"{name}.{ending}" for ending in ("crt", "key", "csr", "cnf", "txt")}
-        if shared_key:
-            path["key"].write_text(shared_key.read_text())
-        else:
-            algorithm, option = KEYS[key]
-            openssl("genpkey", "-algorithm", algorithm, *(("-pkeyopt", option) if option else ()), "-out", path["key"])
+        algorithm, option = KEYS[key]
+        openssl("genpkey", "-algorithm", algorithm, *(("-pkeyopt", option) if option else ()), "-out", path["key"])
         path["key"].chmod(0o600)
         openssl("req", "-new", "-key", path["key"], "-subj", subject, "-out", path["csr"])
-        lines = [*extensions, "subjectKeyIdentifier=hash"]
+        lines = [*extensions, f"subjectKeyIdentifier={'hash' if has_identifiers else 'none'}"]
         if issuer is not None:
-            lines.append("authorityKeyIdentifier=keyid")
+            lines.append(f"authorityKeyIdentifier={'keyid' if has_identifiers else 'none'}")
         if names:
             lines.append("subjectAltName=" + ",".join(names))
         self._write_settings(path["cnf"], path["txt"], lines)

@@ -39,6 +39,7 @@ class Impostor:
         return data
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept(), which would answer for whoever gets the port next
         self.listener.close()
         for connection in self.connections:
             try:

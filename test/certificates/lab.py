@@ -1,6 +1,10 @@
 """One PostgreSQL whose TLS, pg_hba.conf and roles a case may spoil, and `pgcoffer check` without daemon or configuration."""
 
+import os
+import socket
 import subprocess
+
+import pytest
 
 from cases import CERT
 from harness.agent import Result
@@ -11,13 +15,24 @@ OWN = ("local all postgres trust", "local replication postgres trust")
 PASSWORD = "correct horse"
 
 
+def loopback_addresses():
+    """Those this machine has: a container may be without IPv6."""
+    addresses = ["127.0.0.1"]
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        addresses.append("::1")
+    except OSError:
+        pass
+    return addresses
+
+
 class Lab:
     def __init__(self, folder, pki, papers, programs, version=15):
         self.papers, self.programs = papers, programs
         self.folder = make_folder(folder, 0o755)
         self.cluster = Cluster(self.folder / "server", pki, version=version)
         self.data = self.cluster.data
-        self.cluster.configure("include_if_exists = 'lab.conf'")
+        self.cluster.configure("include_if_exists = 'lab.conf'", f"listen_addresses = '{','.join(loopback_addresses())}'")
         self.cluster.start().create_role()
         self.cluster.sql("CREATE ROLE backup LOGIN REPLICATION")
         self.number = 0
@@ -43,6 +58,7 @@ class Lab:
         self.hba, self.ident = list(CERT), []
         self.after = None      # called once the server runs with it: what happened since
         self.grants = False    # the role may read pg_hba_file_rules
+        self.hosts = None      # what stands in /etc/hosts for the check alone
         self.role = f"LOGIN REPLICATION NOSUPERUSER PASSWORD '{PASSWORD}' VALID UNTIL 'infinity' CONNECTION LIMIT -1"
         self.options = {"host": "localhost", "port": self.cluster.port, "user": "repl"}
         self.client(papers.client)
@@ -89,6 +105,18 @@ class Lab:
         self.settings["ssl_crl_file"] = f"{self.place}/root.crl"
         return self
 
+    def name_both_families(self):
+        """localhost leads to both loopback addresses, whatever this machine's /etc/hosts says."""
+        if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0:
+            pytest.skip("needs a mount namespace, to give localhost two addresses")
+        self.need_ipv6()
+        self.hosts = self.place / "hosts"
+        self.hosts.write_text("127.0.0.1 localhost\n::1 localhost\n")
+
+    def need_ipv6(self):
+        if "::1" not in loopback_addresses():
+            pytest.skip("this machine has no IPv6")
+
     def at_the_end(self, close):
         self.closers.append(close)
 
@@ -125,7 +153,10 @@ class Lab:
 
     def command(self, *words):
         options = [f"--{name}={value}" for name, value in self.options.items()]
-        return as_user([self.programs / "pgcoffer", "check", *options, *words])
+        command = as_user([self.programs / "pgcoffer", "check", *options, *words])
+        if self.hosts is None:
+            return command
+        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self.hosts), *command]
 
     def run(self, *words, timeout=120):
         done = subprocess.run(self.command(*words), capture_output=True, text=True, errors="replace", timeout=timeout,

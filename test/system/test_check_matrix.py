@@ -34,6 +34,7 @@ def outcomes(lab):
             pytest.skip("needs root, to make files of another user")
         if case.name not in known:
             case.spoil(lab.reset())
+            case.fix = case.fix.replace("{place}", str(lab.place))
             known[case.name] = lab.apply().check()
         return known[case.name]
     return run

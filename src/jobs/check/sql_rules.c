@@ -124,7 +124,9 @@ static void tell_loaded(struct check_run *run, size_t count)
     finding_cause(&finding, CHECK_ID_hba_rules,
                   "pg_hba.conf was changed after the server read it last, at %s: what it says now is not loaded.",
                   pg_rows_text(rows, 0, 1));
-    finding_fix(&finding, "Type on the server: SELECT pg_reload_conf();");
+    finding_fix(&finding,
+                "Type on the server: SELECT pg_reload_conf(); and look whether it is understood first: SELECT "
+                "line_number, error FROM pg_hba_file_rules WHERE type IS NULL OR error IS NOT NULL;");
     check_warn(run, &finding);
 }
 
