@@ -33,7 +33,8 @@ static int alert_of_words(const char *words)
 
 static bool smells_of_tls(const char *words)
 {
-    static const char *const smells[] = {"SSL", "TLS", "certificate", "private key", "closed the connection"};
+    static const char *const smells[] = {"SSL",          "TLS", "certificate", "private key", "closed the connection",
+                                         "reset by peer"};
 
     if (strstr(words, "pg_hba.conf") != NULL)
         return false;
@@ -199,8 +200,13 @@ static void explain_broken(struct diagnosis *diagnosis)
     finding_seen(diagnosis->finding, "%s", diagnosis->probe->words);
     finding_cause(diagnosis->finding, CHECK_ID_protocol_handshake, "The TLS handshake broke: %s.",
                   diagnosis->probe->words);
-    finding_fix(diagnosis->finding, "Look at the server's log for the same moment; if there is nothing, it is not "
-                                    "PostgreSQL that answers, or a proxy or firewall between ends connections.");
+    if (strstr(diagnosis->probe->words, "dh key too small") != NULL)
+        finding_fix(diagnosis->finding,
+                    "Set ssl_dh_params_file = '' in postgresql.conf on the server, or make a file of "
+                    "2048 bits (openssl dhparam 2048), then SELECT pg_reload_conf();");
+    else
+        finding_fix(diagnosis->finding, "Look at the server's log for the same moment; if there is nothing, it is not "
+                                        "PostgreSQL that answers, or a proxy or firewall between ends connections.");
 }
 
 /* The probe succeeded; libpq had failed before. */

@@ -6,8 +6,7 @@
 #include "pgcoffer/tls/certificate.h"
 #include "tls/diagnosis_internal.h"
 
-#define MOST_LISTED  4
-#define BUNDLE_LEAST 30 /* no organisation has so many roots of its own */
+#define MOST_LISTED 4
 
 X509 *diagnosis_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
 {
@@ -117,7 +116,7 @@ enum kinship diagnosis_find_kinship(X509 *below, bool is_alone, STACK_OF(X509_NA
         return KINSHIP_INTERMEDIATE;
     if (is_root || has_word(issuer, of_roots))
         return KINSHIP_FOREIGN;
-    if (is_alone && (says_where_issuer_is(below) || sk_X509_NAME_num(known) >= BUNDLE_LEAST))
+    if (is_alone && says_where_issuer_is(below))
         return KINSHIP_INTERMEDIATE;
     return KINSHIP_UNKNOWN;
 }

@@ -83,9 +83,8 @@ void finding_fix(struct finding *finding, const char *format, ...)
 static bool begins_with_plain_word(const char *text)
 {
     size_t length = strspn(text + (text[0] != '\0'), "abcdefghijklmnopqrstuvwxyz");
-    char after = text[0] == '\0' ? '\0' : text[1 + length];
 
-    return isalpha((unsigned char)text[0]) && (after == ' ' || after == '\'');
+    return isalpha((unsigned char)text[0]) && (text[1 + length] == ' ' || text[1 + length] == '\'');
 }
 
 /* A sentence inside a message begins in lower case and has no full stop. */

@@ -215,6 +215,22 @@ static void client_of_a_ca_and_server_knows_its_own(void)
     pki_done(&clients);
 }
 
+static void client_and_a_public_bundle(void)
+{
+    struct pki_pair clients = pki_authority("Client CA");
+
+    use_good_server(&scene.root);
+    for (int i = 0; i < 40; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "Public CA %d", i);
+        struct pki_pair authority = pki_authority(name);
+        pki_write_certificate(scene.server_authorities, &authority);
+        pki_done(&authority);
+    }
+    use_client((struct pki_wish){.issuer = &clients}, NULL);
+    pki_done(&clients);
+}
+
 static void client_self_signed(void)
 {
     struct pki_pair clients = make_clients_root();
@@ -501,6 +517,8 @@ static const struct fault {
           "Append the certificate of \"CN=Other Root,O=Lab\""),
     FAULT(client_of_a_ca_and_server_knows_its_own, WE_ARE_REFUSED, "identity.chain", "the server's own CA only",
           "client CA"),
+    FAULT(client_and_a_public_bundle, WE_ARE_REFUSED, "identity.chain", "is a bundle of 41 CAs",
+          "Append the certificate of \"CN=Client CA,O=Lab\""),
     FAULT(client_self_signed, WE_ARE_REFUSED, "identity.chain", "it is self-signed, and the server accepts",
           "sign the client certificate"),
     FAULT(client_for_servers, WE_ARE_REFUSED, "identity.usage", "lacks clientAuth", "your own CA"),
