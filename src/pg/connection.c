@@ -38,13 +38,14 @@ bool pg_wait(const struct pg_connection *connection, short events, int64_t deadl
             err->errnum = ECANCELED;
             return false;
         }
-        if (count > 0)
-            return true;
-        if (count == 0 && deadline != 0 && clock_monotonic() >= deadline) {
+        /* Also when there is something to read: a server that always says more would never let us go. */
+        if (count >= 0 && deadline != 0 && clock_monotonic() >= deadline) {
             error_set(err, ERROR_SERVER, "%s: timed out", what);
             err->errnum = ETIMEDOUT;
             return false;
         }
+        if (count > 0)
+            return true;
     }
 }
 

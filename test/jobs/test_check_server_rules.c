@@ -179,6 +179,22 @@ START_TEST(ciphers_without_certificate_or_encryption_are_found)
 }
 END_TEST
 
+START_TEST(an_expression_made_to_exhaust_us_is_not_tried)
+{
+    size_t depth = 100000;
+    char *brackets = malloc(2 * depth + 3);
+
+    memset(brackets, '/', 1);
+    memset(brackets + 1, '(', depth);
+    brackets[depth + 1] = 'x';
+    memset(brackets + depth + 2, ')', depth);
+    brackets[2 * depth + 2] = '\0';
+    ck_assert(!ident_name_catches_all(brackets));
+    free(brackets);
+    ck_assert(!ident_name_catches_all("/((a{255}){255}){255}"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("check_server_rules");

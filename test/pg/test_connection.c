@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "pgcoffer/base/clock.h"
 #include "support/suite.h"
@@ -47,6 +49,38 @@ START_TEST(a_silent_server_is_given_up_in_time)
     ck_assert_ptr_nonnull(strstr(err.message, "timed out after 1 s"));
     ck_assert_uint_gt(strlen(err.hint), 0);
     ck_assert_ptr_null(connection);
+}
+END_TEST
+
+/* Lets everybody in, and then has always something more to say before it is ready. */
+static void talk_without_end(void)
+{
+    static const char hello[] = "R\0\0\0\x08\0\0\0\0";
+    static const char notice[] = "N\0\0\0\x20SNOTICE\0C00000\0Mno end yet\0\0";
+    int fd = accept(listener, NULL, NULL);
+    char startup[1024];
+
+    if (recv(fd, startup, sizeof startup, 0) > 0 && send(fd, hello, sizeof hello - 1, MSG_NOSIGNAL) > 0)
+        while (send(fd, notice, sizeof notice - 1, MSG_NOSIGNAL) > 0)
+            continue;
+    _exit(0);
+}
+
+START_TEST(a_server_that_talks_without_end_is_given_up_in_time)
+{
+    struct pg_connection *connection = NULL;
+    struct error err = {0};
+    int64_t start = clock_monotonic();
+    pid_t child = fork();
+
+    if (child == 0)
+        talk_without_end();
+    snprintf(server.settings.tls_mode, sizeof server.settings.tls_mode, "disable");
+    ck_assert(!pg_connect(&server, "pgcoffer test", -1, &connection, &err));
+    ck_assert_int_lt(clock_monotonic() - start, 5000000);
+    ck_assert_int_eq(err.errnum, ETIMEDOUT);
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(child, NULL, 0), child);
 }
 END_TEST
 
@@ -115,6 +149,7 @@ int main(void)
 
     tcase_add_checked_fixture(tests, make_server, close_server);
     tcase_add_test(tests, a_silent_server_is_given_up_in_time);
+    tcase_add_test(tests, a_server_that_talks_without_end_is_given_up_in_time);
     tcase_add_loop_test(tests, an_interrupt_ends_the_waiting, 0, 2);
     tcase_add_test(tests, a_port_nobody_listens_at_is_named);
     tcase_add_test(tests, faults_of_our_own_files_come_before_the_network);

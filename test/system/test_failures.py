@@ -57,7 +57,7 @@ def test_certificates_that_do_not_fit(failing, pki, folder, cluster):
     assert code == 6 and "expired" in words and "2021-01-01" in words and str(expired.certificate) in words
 
     code, words = failing(tls_key_file=foreign.key)
-    assert code == 6 and str(foreign.key) in words and "does not belong to" in words
+    assert code == 6 and str(foreign.key) in words and "were made for different keys" in words
 
     code, words = failing(tls_cert_file="/nonexistent/repl.crt")
     assert code == 6 and "/nonexistent/repl.crt" in words

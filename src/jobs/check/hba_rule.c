@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Of a name in pg_ident.conf; longer ones are not tried. */
+#define EXPRESSION_MOST 256
+
 static bool list_has(const char *list, const char *word)
 {
     size_t length = strlen(word);
@@ -104,6 +107,12 @@ const struct hba_rule *hba_rule_find_looser(const struct hba_rule *rules, size_t
     return NULL;
 }
 
+/* The server chooses it: the C library follows nested brackets and counts until stack or memory is at an end. */
+static bool is_harmless(const char *expression)
+{
+    return strlen(expression) <= EXPRESSION_MOST && strchr(expression, '{') == NULL;
+}
+
 bool ident_name_catches_all(const char *system_name)
 {
     static const char *const strangers[] = {"pgcoffer-check-nobody", "CN=Somebody Else,O=Elsewhere", "x"};
@@ -113,7 +122,8 @@ bool ident_name_catches_all(const char *system_name)
         return false;
     if (strcmp(system_name, "all") == 0)
         return true;
-    if (system_name[0] != '/' || regcomp(&expression, system_name + 1, REG_EXTENDED | REG_NOSUB) != 0)
+    if (system_name[0] != '/' || !is_harmless(system_name + 1) ||
+        regcomp(&expression, system_name + 1, REG_EXTENDED | REG_NOSUB) != 0)
         return false;
     bool catches_all = true;
     for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
