@@ -209,6 +209,7 @@ int main(void)
     tcase_add_test(tests, host_is_less_than_hostssl);
     tcase_add_test(tests, a_line_that_was_not_understood_is_passed_over);
     tcase_add_test(tests, only_expressions_that_take_every_name_are_open);
+    tcase_add_test(tests, an_expression_made_to_exhaust_us_is_not_tried);
     tcase_add_test(tests, the_key_is_the_servers_alone_or_roots);
     tcase_add_test(tests, a_path_is_in_the_data_directory_or_not);
     tcase_add_test(tests, ciphers_without_certificate_or_encryption_are_found);

@@ -130,9 +130,11 @@ enum sql_cipher sql_judge_ciphers(const char *list, char ret_name[64])
 
 static const char *value_of(const struct pg_rows *rows, const char *name)
 {
-    for (int row = 0; row < pg_rows_count(rows); row++)
-        if (strcmp(pg_rows_text(rows, row, 0), name) == 0)
+    for (int row = 0; row < pg_rows_count(rows); row++) {
+        const char *found = pg_rows_text(rows, row, 0); /* NULL is nothing that PostgreSQL would say */
+        if (found != NULL && strcmp(found, name) == 0)
             return pg_rows_text(rows, row, 1);
+    }
     return NULL;
 }
 
@@ -222,8 +224,10 @@ static void tell_neighbours(struct check_run *run)
         check_pass(run, CHECK_ID_server_neighbours, "every replication connection over the network is TLS");
         return;
     }
-    const char *user = pg_rows_text(rows, 0, 0), *program = pg_rows_text(rows, 0, 1);
-    const char *address = pg_rows_text(rows, 0, 2);
+    const char *texts[3];
+    for (int i = 0; i < 3; i++)
+        texts[i] = pg_rows_text(rows, 0, i) == NULL ? "?" : pg_rows_text(rows, 0, i);
+    const char *user = texts[0], *program = texts[1], *address = texts[2];
     finding_seen(&finding, "%d without TLS, the first: role %s, %s, from %s", pg_rows_count(rows), user, program,
                  address);
     finding_cause(

@@ -59,7 +59,7 @@ static void tell_password(struct check_run *run)
                     "Type on the server: SET password_encryption = 'scram-sha-256'; ALTER ROLE %s PASSWORD '...';",
                     role_name_quote(run->server->settings.user, name));
         check_warn(run, &finding);
-    } else if (pg_rows_text(rows, 0, 1) == NULL)
+    } else if (pg_rows_text(rows, 0, 0) == NULL || pg_rows_text(rows, 0, 1) == NULL)
         check_pass(run, CHECK_ID_replication_password, "the password has no end");
     else
         tell_password_end(run, pg_rows_text(rows, 0, 0), strtol(pg_rows_text(rows, 0, 1), NULL, 10));

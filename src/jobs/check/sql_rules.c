@@ -36,9 +36,10 @@ static struct hba_rule *read_rules(const struct pg_rows *rows)
     struct hba_rule *rules = memory_new((size_t)(count + 1) * sizeof *rules);
 
     for (int row = 0; row < count; row++) {
+        const char *line = pg_rows_text(rows, row, 0);
         const char *bases = pg_rows_text(rows, row, 2), *users = pg_rows_text(rows, row, 3);
         rules[row] = (struct hba_rule){
-            .line = pg_rows_text(rows, row, 0),
+            .line = line == NULL ? "?" : line,
             .type = pg_rows_text(rows, row, 1),
             .bases = bases == NULL ? "" : bases,
             .users = users == NULL ? "" : users,
@@ -59,7 +60,7 @@ static bool tell_bad_line(struct check_run *run, const struct hba_rule *rules, s
     for (size_t i = 0; i < count; i++) {
         if (rules[i].type != NULL && rules[i].error == NULL)
             continue;
-        const char *line = rules[i].line == NULL ? "?" : rules[i].line;
+        const char *line = rules[i].line;
         finding_seen(&finding, "pg_hba_file_rules: line %s: %s", line,
                      rules[i].error == NULL ? "not understood" : rules[i].error);
         finding_cause(
@@ -148,7 +149,7 @@ static void tell_looser(struct check_run *run, const struct hba_rule *rules, siz
     const struct hba_rule *looser = hba_rule_find_looser(rules, count, ours, user);
     if (looser == NULL) {
         check_pass(run, CHECK_ID_hba_looser, "line %s decides about \"%s\"; none above it admits with less",
-                   ours == NULL || ours->line == NULL ? "?" : ours->line, user);
+                   ours == NULL ? "?" : ours->line, user);
         return;
     }
     answer_facts_gather(run, run->answer.probe.address, &facts);
@@ -162,7 +163,7 @@ static void tell_looser(struct check_run *run, const struct hba_rule *rules, siz
         &finding, CHECK_ID_hba_looser,
         "Line %s of pg_hba.conf (%s) stands above the one for this connection (line %s) and admits replication "
         "with less: %s.",
-        looser->line, text, ours == NULL || ours->line == NULL ? "none" : ours->line,
+        looser->line, text, ours == NULL ? "none" : ours->line,
         hba_rule_demand(looser) == HBA_DEMANDS_NOTHING ? "nothing at all is asked for (trust)"
         : hba_rule_takes_plaintext(looser)             ? "without TLS, because it says host and not hostssl"
                                                        : "without a client certificate");
