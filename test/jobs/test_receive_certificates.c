@@ -17,6 +17,7 @@ static struct receive_report report;
 static struct receive_certificates certificates;
 static struct aside_task result; /* of the next task */
 static unsigned looks, tries, connections;
+static bool is_served_in_turn; /* each look finds another certificate */
 
 void aside_run(struct aside_task *task)
 {
@@ -30,6 +31,8 @@ void aside_run(struct aside_task *task)
     task->is_refused = result.is_refused;
     task->is_answered = result.is_answered;
     task->served = result.served;
+    if (is_served_in_turn && task->kind == ASIDE_LOOK)
+        snprintf(task->served.fingerprint, sizeof task->served.fingerprint, "%02u", looks);
     tls_set_read(&task->server->settings, &task->found);
 }
 
@@ -324,6 +327,19 @@ START_TEST(another_served_certificate_is_told_once_and_known_after_a_restart)
 }
 END_TEST
 
+/* Behind one address two servers may answer in turn. */
+START_TEST(a_server_that_serves_another_one_each_time_is_not_asked_again_at_once)
+{
+    is_served_in_turn = true;
+    result.served = (struct pg_certificate){"CN=db1", "2037-01-01T00:00:00Z", ""};
+    connect_with("AA");
+    turn();
+    ck_assert_uint_eq(looks, 1);
+    ck_assert_uint_eq(told("the server's certificate is another one"), 1);
+    ck_assert_int_gt(certificates.look_at, clock_monotonic() + CERTIFICATES_LOOKED_AT_EVERY / 2);
+}
+END_TEST
+
 START_TEST(a_damaged_note_is_told_and_written_anew)
 {
     char path[512];
@@ -399,6 +415,7 @@ int main(void)
     tcase_add_test(tests, a_server_that_cannot_be_asked_is_asked_again_and_nothing_is_said);
     tcase_add_test(tests, changed_trust_without_a_new_certificate_is_told_by_the_setting);
     tcase_add_test(tests, another_served_certificate_is_told_once_and_known_after_a_restart);
+    tcase_add_test(tests, a_server_that_serves_another_one_each_time_is_not_asked_again_at_once);
     tcase_add_test(tests, a_damaged_note_is_told_and_written_anew);
     tcase_add_test(tests, a_server_that_would_refuse_is_warned_of_until_it_does_not);
     tcase_add_test(tests, without_tls_there_is_nothing_to_look_after);

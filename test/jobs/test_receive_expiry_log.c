@@ -11,7 +11,7 @@
 
 static struct server_config config;
 static struct expiry_memory memory;
-static struct inventory_entry entries[8];
+static struct inventory_entry entries[64];
 static struct inventory inventory;
 
 static void inventory_make(void)
@@ -153,6 +153,38 @@ START_TEST(the_certificate_of_the_stream_is_told_unless_it_lies_in_the_file)
 }
 END_TEST
 
+START_TEST(a_long_name_is_told_once_too)
+{
+    char name[200];
+
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    add(INVENTORY_REVOCATION_LIST, "", name, DAY)->text.fingerprint[0] = '\0';
+    expiry_log(&memory, &config, &inventory, NULL);
+    ck_assert(has_told("the revocation list"));
+    forget_told();
+    expiry_log(&memory, &config, &inventory, NULL);
+    ck_assert(!has_told("the revocation list"));
+}
+END_TEST
+
+START_TEST(of_a_chain_without_end_the_first_are_told_and_not_again)
+{
+    char subject[16];
+
+    for (int number = 0; number < 60; number++) {
+        snprintf(subject, sizeof subject, "CN=%02d", number);
+        add(number == 0 ? INVENTORY_SERVED : INVENTORY_SERVED_CHAIN, subject, "CN=root", DAY);
+    }
+    expiry_log(&memory, &config, &inventory, NULL);
+    ck_assert(has_told("CN=00") && has_told("CN=01"));
+    ck_assert(!has_told("CN=59"));
+    forget_told();
+    expiry_log(&memory, &config, &inventory, NULL);
+    ck_assert(!has_told("CN="));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive expiry log");
@@ -164,5 +196,7 @@ int main(void)
     tcase_add_test(tests, of_a_server_out_of_reach_only_the_one_ca_is_told);
     tcase_add_test(tests, what_is_endless_or_unknown_is_not_told);
     tcase_add_test(tests, the_certificate_of_the_stream_is_told_unless_it_lies_in_the_file);
+    tcase_add_test(tests, a_long_name_is_told_once_too);
+    tcase_add_test(tests, of_a_chain_without_end_the_first_are_told_and_not_again);
     return suite_run("receive_expiry_log", tests);
 }

@@ -27,6 +27,11 @@ static int64_t earlier(int64_t left, int64_t right)
     return left < right ? left : right;
 }
 
+static int64_t later(int64_t left, int64_t right)
+{
+    return left > right ? left : right;
+}
+
 /* ---- what status warns of ---- */
 
 static void update_warning(struct receive_certificates *certificates)
@@ -125,7 +130,7 @@ static void log_renewal(const struct receive_certificates *certificates, const s
         log_info("connected with the changed %s", names);
 }
 
-static void note_served(struct receive_certificates *certificates, const struct pg_certificate *served);
+static bool note_served(struct receive_certificates *certificates, const struct pg_certificate *served);
 
 void receive_certificates_connected(struct receive_certificates *certificates, const struct pg_session *session)
 {
@@ -141,7 +146,8 @@ void receive_certificates_connected(struct receive_certificates *certificates, c
     certificates->own = session->own;
     certificates->is_broken = false;
     certificates->is_refused = false;
-    note_served(certificates, &session->peer);
+    if (note_served(certificates, &session->peer))
+        certificates->is_look_due = true; /* a new chain comes with it */
     update_warning(certificates);
 }
 
@@ -161,12 +167,13 @@ static void remember_served(struct receive_certificates *certificates)
         log_failure(LOG_LEVEL_WARNING, &err);
 }
 
-static void note_served(struct receive_certificates *certificates, const struct pg_certificate *served)
+/* Is it another one than before? */
+static bool note_served(struct receive_certificates *certificates, const struct pg_certificate *served)
 {
     struct served_certificate *former = &certificates->served;
 
     if (served->fingerprint[0] == '\0' || strcmp(served->fingerprint, former->fingerprint) == 0)
-        return;
+        return false;
     if (former->fingerprint[0] == '\0')
         log_info("the server's certificate: fingerprint %s, subject \"%s\", valid until %s", served->fingerprint,
                  served->subject, served->not_after);
@@ -174,12 +181,12 @@ static void note_served(struct receive_certificates *certificates, const struct 
         log_info("the server's certificate is another one: fingerprint %s -> %s, subject \"%s\", valid until %s (the "
                  "former one until %s)",
                  former->fingerprint, served->fingerprint, served->subject, served->not_after, former->not_after);
-    certificates->is_look_due = true; /* a new chain comes with it */
     *former = (struct served_certificate){.first_seen_at = clock_now()};
     snprintf(former->subject, sizeof former->subject, "%s", served->subject);
     snprintf(former->not_after, sizeof former->not_after, "%s", served->not_after);
     snprintf(former->fingerprint, sizeof former->fingerprint, "%s", served->fingerprint);
     remember_served(certificates);
+    return true;
 }
 
 static void recall_served(struct receive_certificates *certificates)
@@ -197,7 +204,8 @@ static void judge_look(struct receive_certificates *certificates, struct aside_t
 {
     struct error fault = task->failure;
 
-    note_served(certificates, &task->served);
+    /* Its chain was looked at just now. Two servers behind one address may serve another one each time. */
+    (void)note_served(certificates, &task->served);
     if (task->served.fingerprint[0] != '\0')
         receive_report_served(certificates->report, &task->served);
     if (!task->is_answered)
@@ -215,11 +223,12 @@ static void judge_look(struct receive_certificates *certificates, struct aside_t
 
 static void take_look(struct receive_certificates *certificates, struct aside_task *task)
 {
-    int64_t next = clock_monotonic() + CERTIFICATES_LOOKED_AT_EVERY;
+    int64_t now = clock_monotonic(), next = now + CERTIFICATES_LOOKED_AT_EVERY;
     int64_t worse = expiry_log(&certificates->told, certificates->server, &task->inventory,
                                is_streaming(certificates) ? &certificates->own : NULL);
 
-    certificates->look_at = earlier(certificates->look_at, earlier(next, worse)); /* it may have been asked for again */
+    next = earlier(next, later(worse, now + CERTIFICATES_LOOKS_APART));
+    certificates->look_at = earlier(certificates->look_at, next); /* it may have been asked for again */
     if (task->is_to_connect)
         judge_look(certificates, task);
     update_warning(certificates);

@@ -57,6 +57,8 @@ struct receive_certificates {
 /* How often what is served is looked at: a mistake of a renewal is known within the working day, long before the 30
  * days that ACME clients renew ahead, and four handshakes a day are nothing in the server's log. */
 #define CERTIFICATES_LOOKED_AT_EVERY INT64_C(21600000000)
+/* What somebody serves may be made to end every second. */
+#define CERTIFICATES_LOOKS_APART INT64_C(10000000)
 /* What was bad may be mended on the server, of which no file here tells. */
 #define CERTIFICATES_TRIED_AGAIN_AFTER INT64_C(600000000)
 /* The server could not be asked. */

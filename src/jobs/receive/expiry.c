@@ -36,7 +36,7 @@ bool expiry_next_change(struct timestamp not_after, struct timestamp now, struct
 static struct expiry_told *find_told(struct expiry_memory *memory, const char *name)
 {
     for (size_t i = 0; i < EXPIRY_MOST_TOLD; i++)
-        if (strcmp(memory->told[i].name, name) == 0)
+        if (strncmp(memory->told[i].name, name, sizeof memory->told[i].name - 1) == 0) /* kept cut */
             return &memory->told[i];
     return NULL;
 }

@@ -9,6 +9,9 @@
 #define HOUR   (3600 * SECOND)
 #define DAY    (24 * HOUR)
 
+/* Of what a server sends behind its certificate; whoever sends more does not do so to be understood. */
+#define MOST_SERVED_CHAIN 8
+
 /* One that ends, whatever it is. */
 struct ending {
     char what[CONFIG_TEXT_SIZE + 256]; /* "the client certificate in /etc/..." */
@@ -159,10 +162,12 @@ int64_t expiry_log(struct expiry_memory *memory, const struct server_config *ser
                    const struct pg_certificate *own)
 {
     int64_t next = INT64_MAX;
+    unsigned sent = 0;
 
     for (size_t i = 0; i < inventory->count; i++) {
         const struct inventory_entry *entry = &inventory->entries[i];
-        if (!expiry_matters(inventory, entry))
+        sent += entry->kind == INVENTORY_SERVED_CHAIN;
+        if (sent > MOST_SERVED_CHAIN || !expiry_matters(inventory, entry))
             continue;
         int64_t worse = judge_entry(memory, &server->settings, entry);
         next = worse < next ? worse : next;
