@@ -75,15 +75,6 @@ static void PRINTF_LIKE(2, 0) write_line(enum log_level level, const char *forma
     errno = errnum;
 }
 
-void log_error(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    write_line(LOG_LEVEL_ERROR, format, args);
-    va_end(args);
-}
-
 void log_warning(const char *format, ...)
 {
     va_list args;

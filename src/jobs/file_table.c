@@ -164,11 +164,6 @@ bool file_table_match(struct file_table *table, const char *path, uint64_t size,
     return true;
 }
 
-size_t file_table_count(const struct file_table *table)
-{
-    return table->used;
-}
-
 size_t file_table_unmatched(const struct file_table *table)
 {
     return table->used - table->matched;

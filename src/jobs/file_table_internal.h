@@ -28,7 +28,6 @@ bool file_table_add(struct file_table *table, const char *path, uint64_t size, c
 /* The manifest names a file: it must have passed, once, with that size and checksum. INTEGRITY says what differs. */
 bool file_table_match(struct file_table *table, const char *path, uint64_t size, const char *checksum,
                       struct error *err) NODISCARD;
-size_t file_table_count(const struct file_table *table);
 /* Files that passed and that no file_table_match() has named. */
 size_t file_table_unmatched(const struct file_table *table);
 /* Is `path` one of those? */

@@ -89,14 +89,6 @@ bool conninfo_build(const struct server_config *server, const struct conninfo_wi
     return true;
 }
 
-const char *conninfo_value(const struct conninfo *info, const char *keyword)
-{
-    for (size_t i = 0; i < info->count; i++)
-        if (strcmp(info->keywords[i], keyword) == 0)
-            return info->values[i];
-    return NULL;
-}
-
 void conninfo_forget_environment(void)
 {
     char name[256];

@@ -33,7 +33,6 @@ struct conninfo_wish {
 /* The values point into `server`, `wish` and the struct itself, which must stay where it is. */
 bool conninfo_build(const struct server_config *server, const struct conninfo_wish *wish, struct conninfo *ret_info,
                     struct error *err) NODISCARD;
-const char *conninfo_value(const struct conninfo *info, const char *keyword); /* NULL when it was not given */
 
 /* Takes every PG* variable out of this process's environment: libpq would read them. */
 void conninfo_forget_environment(void);

@@ -143,11 +143,6 @@ uint32_t wal_partial_durable(const struct wal_partial *partial)
     return partial->durable;
 }
 
-struct wal_segment wal_partial_segment(const struct wal_partial *partial)
-{
-    return partial->segment;
-}
-
 /* *ret_same: how many of `size` bytes are the same as those held at `offset`; all of these are held. */
 static bool count_same(const struct wal_partial *partial, uint32_t offset, const uint8_t *bytes, size_t size,
                        size_t *ret_same, struct error *err)

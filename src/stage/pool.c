@@ -187,11 +187,6 @@ bool pool_new(const struct pool_ops *ops, void *shared, unsigned workers, unsign
     return true;
 }
 
-unsigned pool_workers(const struct pool *pool)
-{
-    return pool->workers;
-}
-
 bool pool_has_room(const struct pool *pool)
 {
     return pool_in_flight(pool) < pool->most_in_flight;

@@ -30,8 +30,11 @@ static const char *listen_to(void (*speak)(void))
 
 static void say_four_things(void)
 {
+    struct error failure;
+
+    error_set(&failure, ERROR_FAILED, "e %d", 1);
     errno = EINTR;
-    log_error("e %d", 1);
+    log_failure(LOG_LEVEL_ERROR, &failure);
     log_warning("w %d", 2);
     log_info("i %d\nsecond line", 3);
     log_debug("d %d", 4);

@@ -16,7 +16,6 @@ void log_set_identity(const char *who);
 void log_set_level(enum log_level least);
 bool log_level_from_word(const char *word, enum log_level *ret_level);
 
-void log_error(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_info(const char *format, ...) PRINTF_LIKE(1, 2);
 void log_debug(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -107,7 +107,6 @@ bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 /* Whole and synced: rename to SEG, fsync of the folder. Ends the partial. */
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
 void wal_partial_free(struct wal_partial *partial); /* closes; the file stays */
-struct wal_segment wal_partial_segment(const struct wal_partial *partial);
 
 /* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool.
  */

@@ -29,7 +29,6 @@ unsigned pool_default_workers(void);
  */
 bool pool_new(const struct pool_ops *ops, void *shared, unsigned workers, unsigned most_in_flight,
               struct pool **ret_pool, struct error *err) NODISCARD;
-unsigned pool_workers(const struct pool *pool);
 /* True when pool_submit() would not have to wait for a pool_take(). */
 bool pool_has_room(const struct pool *pool);
 unsigned pool_in_flight(const struct pool *pool); /* submitted and not yet taken */
