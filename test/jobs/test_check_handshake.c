@@ -216,7 +216,9 @@ START_TEST(the_chain_sent_is_judged_by_completeness_and_order)
     serve_pair(&leaf);
     if (_i == 1)
         pki_write_certificate(stage.certificate, &stranger);
-    if (_i <= 1)
+    if (_i == 3) /* the root before the intermediate */
+        pki_write_certificate(stage.certificate, &scene.root);
+    if (_i != 2)
         pki_write_certificate(stage.certificate, &intermediate);
     if (_i == 2)
         pki_write_certificate(scene.config.settings.tls_ca_file, &intermediate);
@@ -224,11 +226,13 @@ START_TEST(the_chain_sent_is_judged_by_completeness_and_order)
     if (_i == 0)
         scene_expect(CHECK_ID_chain_sent, CHECK_PASS, "2 certificates, in order", NULL);
     else if (_i == 1)
-        scene_expect(CHECK_ID_chain_sent, CHECK_WARN, "out of order", "ssl_cert_file");
+        scene_expect(CHECK_ID_chain_sent, CHECK_WARN, "signed none of the others", "ssl_cert_file");
+    else if (_i == 3)
+        scene_expect(CHECK_ID_chain_sent, CHECK_PASS, "3 certificates, not in order", NULL);
     else
         scene_expect(CHECK_ID_chain_sent, CHECK_WARN, "leaves out its intermediate CA \"CN=Lab Middle",
                      "ssl_cert_file");
-    scene_expect_only(_i == 0 ? CHECK_ID_NOTHING : CHECK_ID_chain_sent);
+    scene_expect_only(_i == 0 || _i == 3 ? CHECK_ID_NOTHING : CHECK_ID_chain_sent);
     pki_done(&intermediate);
     pki_done(&stranger);
     pki_done(&leaf);
@@ -312,7 +316,7 @@ int main(void)
     tcase_add_loop_test(tests, another_name_fails_with_verify_full_and_is_said_with_verify_ca, 0, 2);
     tcase_add_test(tests, a_name_as_cn_alone_is_warned_of);
     tcase_add_test(tests, no_fitting_name_at_all_is_one_fault);
-    tcase_add_loop_test(tests, the_chain_sent_is_judged_by_completeness_and_order, 0, 3);
+    tcase_add_loop_test(tests, the_chain_sent_is_judged_by_completeness_and_order, 0, 4);
     tcase_add_loop_test(tests, a_revocation_list_that_is_over_leaves_the_rest_told, 0, 2);
     tcase_add_loop_test(tests, what_does_not_speak_tls_fails_at_its_answer, 0, 3);
     tcase_add_test(tests, a_silent_server_is_given_up_in_time);

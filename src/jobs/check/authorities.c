@@ -14,12 +14,38 @@ bool check_has_signed(X509 *issuer, X509 *certificate)
            X509_verify(certificate, X509_get0_pubkey(issuer)) == 1;
 }
 
+/* A renewed CA keeps name and key: of several that fit, OpenSSL goes by one that is valid. */
 X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate)
 {
-    for (int i = 0; i < sk_X509_num(list); i++)
-        if (check_has_signed(sk_X509_value(list, i), certificate))
-            return sk_X509_value(list, i);
-    return NULL;
+    X509 *issuer = NULL;
+
+    for (int i = 0; i < sk_X509_num(list); i++) {
+        X509 *candidate = sk_X509_value(list, i);
+        if (check_has_signed(candidate, certificate) &&
+            (issuer == NULL || ASN1_TIME_compare(X509_get0_notAfter(candidate), X509_get0_notAfter(issuer)) > 0))
+            issuer = candidate;
+    }
+    return issuer;
+}
+
+bool check_is_in_order(STACK_OF(X509) * chain)
+{
+    for (int i = 1; i < sk_X509_num(chain); i++)
+        if (!check_has_signed(sk_X509_value(chain, i), sk_X509_value(chain, i - 1)))
+            return false;
+    return true;
+}
+
+int check_find_stranger(STACK_OF(X509) * chain)
+{
+    for (int i = 1; i < sk_X509_num(chain); i++) {
+        bool has_signed = false;
+        for (int other = 0; other < sk_X509_num(chain) && !has_signed; other++)
+            has_signed = other != i && check_has_signed(sk_X509_value(chain, i), sk_X509_value(chain, other));
+        if (!has_signed)
+            return i;
+    }
+    return -1;
 }
 
 bool check_is_authority(X509 *certificate)

@@ -1,3 +1,4 @@
+#include <openssl/ssl.h>
 #include <string.h>
 
 #include "jobs/check/files_internal.h"
@@ -6,7 +7,6 @@
 #include "pgcoffer/tls/diagnosis.h"
 
 #define FEW_AUTHORITIES  10
-#define ALERT_VERSION    70
 #define ALERT_UNKNOWN_CA 48
 
 static bool has_certificate(const struct check_run *run)
@@ -41,14 +41,15 @@ static void judge_request(struct check_run *run)
     if (run->own != NULL)
         certificate_name_format(X509_get_issuer_name(sk_X509_value(run->own, 0)), issuer, sizeof issuer);
     finding_seen(&finding, "the handshake has no CertificateRequest");
-    finding_cause(&finding, CHECK_ID_identity_requested,
-                  "The server does not ask for a client certificate, because its ssl_ca_file is not set: the one in "
-                  "tls_cert_file \"%s\" is never looked at and keeps nobody out.",
-                  run->server->settings.tls_cert_file);
+    finding_cause(
+        &finding, CHECK_ID_identity_requested,
+        "The server does not ask for a client certificate, because its ssl_ca_file is not set, or a proxy ends "
+        "TLS in front of it: the one in tls_cert_file \"%s\" is never looked at and keeps nobody out.",
+        run->server->settings.tls_cert_file);
     finding_fix(&finding,
                 "Set ssl_ca_file in postgresql.conf on the server to the CA that issued the client certificate%s%s%s, "
                 "then SELECT pg_reload_conf(); and let the line in pg_hba.conf demand it, with the method cert or "
-                "with clientcert=verify-full.",
+                "with clientcert=verify-full. If it is set, connect to PostgreSQL itself.",
                 issuer[0] == '\0' ? "" : " (\"", issuer, issuer[0] == '\0' ? "" : "\")");
     check_fail(run, &finding);
 }
@@ -223,7 +224,22 @@ static void predict(struct check_run *run)
         check_fail(run, &finding);
 }
 
-/* TLS 1.2 first: there the verdict belongs to the handshake. A server that speaks 1.3 alone refuses the version. */
+/*
+ * A server that speaks 1.3 alone refuses the version; one whose ciphers or curves for 1.2 do not fit our key, or its
+ * own, refuses that. Neither keeps anybody from 1.3, which is what libpq then uses.
+ */
+static bool is_only_for_older(const struct tls_probe *older)
+{
+    static const int alerts[] = {SSL_AD_PROTOCOL_VERSION, SSL_AD_ILLEGAL_PARAMETER, SSL_AD_HANDSHAKE_FAILURE,
+                                 SSL_AD_INSUFFICIENT_SECURITY};
+
+    for (size_t i = 0; i < sizeof alerts / sizeof *alerts; i++)
+        if (older->alert == alerts[i])
+            return true;
+    return older->chain == NULL;
+}
+
+/* TLS 1.2 first: there the verdict belongs to the handshake. */
 static void show(struct check_run *run)
 {
     bool is_newer = strcmp(run->bare.version, "TLSv1.3") == 0;
@@ -231,9 +247,8 @@ static void show(struct check_run *run)
     char versions[48] = "";
 
     check_probe(run, (struct tls_probe_request){.most_version = TLS1_2_VERSION}, &older);
-    bool is_refused_version =
-        is_newer && older.outcome != TLS_PROBE_ACCEPTED && (older.alert == ALERT_VERSION || older.chain == NULL);
-    if (!is_refused_version && older.outcome != TLS_PROBE_ACCEPTED) {
+    bool is_left_out = is_newer && older.outcome != TLS_PROBE_ACCEPTED && is_only_for_older(&older);
+    if (!is_left_out && older.outcome != TLS_PROBE_ACCEPTED) {
         fail_shown(run, &older);
         tls_probe_done(&older);
         return;
@@ -241,7 +256,7 @@ static void show(struct check_run *run)
     if (!is_newer) {
         run->shown = older;
     } else {
-        if (!is_refused_version)
+        if (!is_left_out)
             snprintf(versions, sizeof versions, "%s and ", older.version);
         tls_probe_done(&older);
         if (check_is_interrupted(run))

@@ -19,6 +19,10 @@ void check_authorities_served(struct check_run *run);
 bool check_has_signed(X509 *issuer, X509 *certificate);
 /* The certificate of `list` that issued this one, itself for a self-signed one; NULL when it is not there. */
 X509 *check_find_issuer(STACK_OF(X509) * list, X509 *certificate);
+/* Did each behind the first sign the one before it? */
+bool check_is_in_order(STACK_OF(X509) * chain);
+/* The first behind the leaf that signed none of the others; -1 when each has its place, in whatever order. */
+int check_find_stranger(STACK_OF(X509) * chain);
 /* May it sign others, by its extensions, or by being too old to have any? */
 bool check_is_authority(X509 *certificate);
 /* Is its issuer about to end, and this one not before it? Then it is the CA's fault. */

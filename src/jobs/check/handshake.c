@@ -89,18 +89,19 @@ static void judge_chain(struct check_run *run)
     check_pass(run, CHECK_ID_chain_server, "the chain leads to \"%s\"", root);
 }
 
-static void warn_of_sent_order(struct check_run *run, int at)
+static void warn_of_stranger(struct check_run *run, int at)
 {
-    struct certificate_text text, before;
+    struct certificate_text text, leaf;
     struct finding finding = {0};
 
     certificate_describe(sk_X509_value(run->bare.chain, at), &text);
-    certificate_describe(sk_X509_value(run->bare.chain, at - 1), &before);
-    finding_seen(&finding, "number %d is \"%s\", number %d is \"%s\"", at, before.subject, at + 1, text.subject);
-    finding_cause(&finding, CHECK_ID_chain_sent,
-                  "The server sends its certificates out of order: number %d, \"%s\", did not sign the one before it, "
-                  "\"%s\". OpenSSL finds its way, others refuse.",
-                  at + 1, text.subject, before.subject);
+    certificate_describe(sk_X509_value(run->bare.chain, 0), &leaf);
+    finding_seen(&finding, "number 1 is \"%s\", number %d is \"%s\"", leaf.subject, at + 1, text.subject);
+    finding_cause(
+        &finding, CHECK_ID_chain_sent,
+        "The server sends a certificate, number %d, \"%s\", that signed none of the others: it does not belong "
+        "into ssl_cert_file.",
+        at + 1, text.subject);
     finding_fix(&finding,
                 "Write ssl_cert_file on the server anew, its own certificate first, then each issuer in turn; then "
                 "SELECT pg_reload_conf();");
@@ -148,12 +149,18 @@ static void judge_sent(struct check_run *run)
 
     if (count == 0 || check_has_failed(run, CHECK_ID_chain_sent))
         return;
-    for (int i = 1; i < count; i++)
-        if (!check_has_signed(sk_X509_value(run->bare.chain, i), sk_X509_value(run->bare.chain, i - 1))) {
-            if (is_good)
-                warn_of_sent_order(run, i);
-            return;
-        }
+    int stranger = check_find_stranger(run->bare.chain);
+    if (stranger >= 0) {
+        if (is_good)
+            warn_of_stranger(run, stranger);
+        return;
+    }
+    /* OpenSSL, and so libpq, finds its way through any order behind the first. */
+    if (!check_is_in_order(run->bare.chain)) {
+        if (is_good)
+            check_pass(run, CHECK_ID_chain_sent, "%d certificates, not in order; OpenSSL finds its way", count);
+        return;
+    }
     X509 *top = sk_X509_value(run->bare.chain, count - 1);
     X509 *borrowed = X509_self_signed(top, 0) == 1 ? NULL : find_borrowed(run, top);
     if (is_good && borrowed != NULL)

@@ -197,37 +197,40 @@ static void look_for_authority_key(struct check_run *run)
 
 /* ---- chain.order ---- */
 
-static void warn_of_order(struct check_run *run, int at)
+static void warn_of_stranger(struct check_run *run, int at)
 {
     const char *path = run->server->settings.tls_cert_file;
-    struct certificate_text text, before;
+    struct certificate_text text, leaf;
     struct finding finding = {0};
 
     certificate_describe(sk_X509_value(run->own, at), &text);
-    certificate_describe(sk_X509_value(run->own, at - 1), &before);
-    finding_seen(&finding, "number %d is \"%s\", number %d is \"%s\"", at, before.subject, at + 1, text.subject);
-    finding_cause(&finding, CHECK_ID_chain_order,
-                  "In tls_cert_file \"%s\" certificate number %d, \"%s\", did not sign the one before it, \"%s\": not "
-                  "every server finds its way through such a chain.",
-                  path, at + 1, text.subject, before.subject);
+    certificate_describe(sk_X509_value(run->own, 0), &leaf);
+    finding_seen(&finding, "number 1 is \"%s\", number %d is \"%s\"", leaf.subject, at + 1, text.subject);
+    finding_cause(
+        &finding, CHECK_ID_chain_order,
+        "In tls_cert_file \"%s\" certificate number %d, \"%s\", signed none of the others: it does not belong "
+        "there, and what should stand there is perhaps missing.",
+        path, at + 1, text.subject);
     finding_fix(&finding, "Write \"%s\" anew: the client certificate, then the CA \"%s\" that signed it, and so on.",
-                path, before.issuer);
+                path, leaf.issuer);
     check_warn(run, &finding);
 }
 
+/* OpenSSL, and so PostgreSQL, finds its way through any order behind the first. */
 static void look_at_order(struct check_run *run)
 {
-    int count = sk_X509_num(run->own);
-
-    for (int i = 1; i < count; i++)
-        if (!check_has_signed(sk_X509_value(run->own, i), sk_X509_value(run->own, i - 1))) {
-            warn_of_order(run, i);
-            return;
-        }
+    int stranger = check_find_stranger(run->own);
     struct certificate_text text;
+
+    if (stranger >= 0) {
+        warn_of_stranger(run, stranger);
+        return;
+    }
     certificate_describe(sk_X509_value(run->own, 0), &text);
     check_pass(run, CHECK_ID_chain_order, "\"%s\", issued by \"%s\"%s", text.subject, text.issuer,
-               count > 1 ? ", then each issuer in turn" : "");
+               sk_X509_num(run->own) <= 1    ? ""
+               : check_is_in_order(run->own) ? ", then each issuer in turn"
+                                             : ", then its issuers, not in turn; PostgreSQL finds its way");
 }
 
 /* ---- identity.usage, identity.common_name ---- */
