@@ -154,7 +154,7 @@ bool certificate_allows_usage(X509 *certificate, int nid)
 
     for (int i = 0; i < sk_ASN1_OBJECT_num(usages); i++) {
         int usage = OBJ_obj2nid(sk_ASN1_OBJECT_value(usages, i));
-        is_allowed = is_allowed || usage == nid || usage == NID_anyExtendedKeyUsage;
+        is_allowed = is_allowed || usage == nid; /* to OpenSSL anyExtendedKeyUsage does not include it */
     }
     EXTENDED_KEY_USAGE_free(usages);
     return is_allowed;

@@ -4,6 +4,9 @@
 #include "pgcoffer/tls/finding.h"
 #include "pgcoffer/tls/probe.h"
 
+/* A list of one's own CAs is short; a bundle of public ones has far more. */
+#define BUNDLE_LEAST 30
+
 /* What is known while a failure is explained. */
 struct diagnosis {
     const struct server_config *server;

@@ -130,13 +130,14 @@ static void tell_other_key(const struct lost_way *way, X509 *same_name)
                 way->ca_file);
 }
 
-static void tell_intermediate_without_root(const struct lost_way *way, X509 *intermediate)
+/* `last` is the one whose issuer is nowhere: the intermediate itself, or one above it that the server sent. */
+static void tell_intermediate_without_root(const struct lost_way *way, X509 *intermediate, X509 *last)
 {
     struct finding *finding = way->diagnosis->finding;
     char subject[256], issuer[256];
 
     certificate_name_format(X509_get_subject_name(intermediate), subject, sizeof subject);
-    certificate_name_format(X509_get_issuer_name(intermediate), issuer, sizeof issuer);
+    certificate_name_format(X509_get_issuer_name(last), issuer, sizeof issuer);
     finding_cause(
         finding, CHECK_ID_chain_server,
         "tls_ca_file \"%s\" holds the intermediate CA \"%s\" without the root above it, \"%s\": OpenSSL follows "
@@ -197,24 +198,33 @@ static void tell_missing_intermediate(const struct lost_way *way)
 static void tell_other_authority(const struct lost_way *way, bool may_be_intermediate)
 {
     struct finding *finding = way->diagnosis->finding;
-    const char *host = tls_host_name(way->diagnosis->server);
+    const struct server_config *server = way->diagnosis->server;
+    const char *host = tls_host_name(server);
     X509 *end = diagnosis_is_self_issued(way->top) ? way->top : NULL;
     const char *authority = end != NULL ? way->top_name : way->issuer_name;
+    char setting[TLS_SETTING_NAME_SIZE], through[300] = "", put[CONFIG_TEXT_SIZE + 128];
 
-    finding_cause(finding, CHECK_ID_chain_server,
-                  "The server's certificate \"%s\" was signed by \"%s\", which is not in tls_ca_file \"%s\" (it holds "
-                  "%s): it is another CA, or somebody else answers at %s%s.",
-                  way->leaf_name, authority, way->ca_file, way->trusted_names, host,
-                  may_be_intermediate ? ", or it is an intermediate of your CA that the server should send along" : "");
-    finding_fix(
-        finding,
-        "If \"%s\" is your CA, add its certificate to \"%s\"%s; if you do not know it, another machine answers: "
-        "compare %s and the name service.",
-        authority, way->ca_file,
-        may_be_intermediate ? "; if it is an intermediate, put it behind the server's own certificate in "
-                              "ssl_cert_file on the server and SELECT pg_reload_conf()"
-                            : "",
-        host);
+    if (way->top != way->leaf && end == NULL)
+        snprintf(through, sizeof through, ", through \"%s\",", way->top_name);
+    if (sk_X509_num(way->trusted) >= BUNDLE_LEAST) /* not ours to add to: the distribution writes it anew */
+        snprintf(put, sizeof put, "write its certificate into a file of its own and set %s to that",
+                 tls_setting_name(server, "tls_ca_file", setting));
+    else
+        snprintf(put, sizeof put, "add its certificate to \"%s\"", way->ca_file);
+    finding_cause(
+        finding, CHECK_ID_chain_server,
+        "The server's certificate \"%s\" was signed%s by \"%s\", which is not in tls_ca_file \"%s\" (it holds "
+        "%s): it is another CA, or somebody else answers at %s%s.",
+        way->leaf_name, through, authority, way->ca_file, way->trusted_names, host,
+        may_be_intermediate ? ", or it is an intermediate of your CA that the server should send along" : "");
+    finding_fix(finding,
+                "If \"%s\" is your CA, %s%s; if you do not know it, another machine answers: "
+                "compare %s and the name service.",
+                authority, put,
+                may_be_intermediate ? "; if it is an intermediate, put it behind the server's own certificate in "
+                                      "ssl_cert_file on the server and SELECT pg_reload_conf()"
+                                    : "",
+                host);
 }
 
 static void tell_unknown_issuer(const struct lost_way *way)
@@ -233,9 +243,22 @@ static void tell_unknown_issuer(const struct lost_way *way)
         return;
     case KINSHIP_UNKNOWN:
     case KINSHIP_FOREIGN:
-        tell_other_authority(way, kinship == KINSHIP_UNKNOWN && way->top == way->leaf);
+        tell_other_authority(way, kinship == KINSHIP_UNKNOWN);
         return;
     }
+}
+
+/* One below the top, sent and in our file as well: OpenSSL does not stop there. */
+static X509 *find_trusted_below(const struct lost_way *way)
+{
+    X509 *at = way->leaf;
+
+    for (int step = 0; at != NULL && at != way->top && step < sk_X509_num(way->sent); step++) {
+        at = diagnosis_find_subject(way->sent, X509_get_issuer_name(at));
+        if (at != NULL && is_trusted(way, at) && !diagnosis_is_self_issued(at))
+            return at;
+    }
+    return NULL;
 }
 
 static void tell(const struct lost_way *way)
@@ -257,17 +280,19 @@ static void tell(const struct lost_way *way)
     else if (is_leaf && !is_end && is_trusted(way, way->leaf) && same_name == NULL)
         tell_leaf_as_root(way);
     else if (is_trusted(way, way->top) && !is_end)
-        tell_intermediate_without_root(way, way->top);
+        tell_intermediate_without_root(way, way->top, way->top);
     else if (same_name != NULL && !has_signed(same_name, way->top))
         tell_other_key(way, same_name);
     else if (same_name != NULL && !diagnosis_is_self_issued(same_name))
-        tell_intermediate_without_root(way, same_name);
+        tell_intermediate_without_root(way, same_name, same_name);
     else if (same_name != NULL)
         tell_odd_root(way, same_name);
     else if (!is_end && diagnosis_find_subject(way->sent, issuer) != NULL)
         tell_broken_chain(way);
     else if (is_end)
         tell_other_authority(way, false);
+    else if (find_trusted_below(way) != NULL)
+        tell_intermediate_without_root(way, find_trusted_below(way), way->top);
     else
         tell_unknown_issuer(way);
 }

@@ -4,8 +4,6 @@
 #include "tls/diagnosis_internal.h"
 
 #define RELOAD "then SELECT pg_reload_conf();"
-/* A list of clients' CAs is short; a bundle of public ones has far more. */
-#define BUNDLE_LEAST 30
 
 /* Our chain, as far as the server gets to see it, and what is beyond. */
 struct shown_chain {
@@ -169,6 +167,14 @@ static void tell_foreign(struct shown_chain *chain, bool may_be_intermediate)
                  may_be_intermediate ? "; or this is an intermediate of those, which belongs into tls_cert_file too"
                                      : "");
     tell(chain, cause);
+    if (count >= BUNDLE_LEAST) {
+        finding_fix(
+            finding,
+            "Set ssl_ca_file in postgresql.conf on the server to a file that holds the certificate of \"%s\" alone "
+            "(of the root above it, if it is an intermediate), " RELOAD,
+            chain->issuer);
+        return;
+    }
     finding_fix(finding,
                 "Append the certificate of \"%s\" to ssl_ca_file on the server, " RELOAD
                 " Or get a certificate of a CA the server accepts%s.",

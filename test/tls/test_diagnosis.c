@@ -518,7 +518,7 @@ static const struct fault {
     FAULT(client_of_a_ca_and_server_knows_its_own, WE_ARE_REFUSED, "identity.chain", "the server's own CA only",
           "client CA"),
     FAULT(client_and_a_public_bundle, WE_ARE_REFUSED, "identity.chain", "is a bundle of 41 CAs",
-          "Append the certificate of \"CN=Client CA,O=Lab\""),
+          "holds the certificate of \"CN=Client CA,O=Lab\" alone"),
     FAULT(client_self_signed, WE_ARE_REFUSED, "identity.chain", "it is self-signed, and the server accepts",
           "sign the client certificate"),
     FAULT(client_for_servers, WE_ARE_REFUSED, "identity.usage", "lacks clientAuth", "your own CA"),
