@@ -162,7 +162,7 @@ START_TEST(an_error_that_names_none_goes_to_the_one_that_looked)
     error_set(&err, ERROR_SERVER, "could not show \"wal_level\"");
     error_check(&err, "no.such");
     check_fail_error(&run, CHECK_ID_replication_wal_level, &err);
-    ck_assert_str_eq(run.results[CHECK_ID_replication_wal_level].cause, "could not show \"wal_level\"");
+    ck_assert_str_eq(run.results[CHECK_ID_replication_wal_level].cause, "Could not show \"wal_level\".");
 }
 END_TEST
 

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -170,6 +171,16 @@ void check_fail(struct check_run *run, const struct finding *finding)
     put_finding(start(run, finding->check, CHECK_FAIL, 2), finding);
 }
 
+/* Messages of errors are pieces of a log line; a cause is a sentence. */
+static void make_sentence(char *cause, size_t size)
+{
+    size_t length = strlen(cause);
+
+    cause[0] = (char)toupper((unsigned char)cause[0]);
+    if (length > 0 && length + 1 < size && strchr(".!?;", cause[length - 1]) == NULL)
+        memcpy(cause + length, ".", sizeof ".");
+}
+
 void check_fail_error(struct check_run *run, enum check_id otherwise, const struct error *err)
 {
     struct finding finding = {.check = otherwise};
@@ -179,6 +190,7 @@ void check_fail_error(struct check_run *run, enum check_id otherwise, const stru
         snprintf(finding.cause, sizeof finding.cause, "%.*s", (int)sizeof finding.cause - 1, err->message);
         snprintf(finding.fix, sizeof finding.fix, "%s", err->hint);
     }
+    make_sentence(finding.cause, sizeof finding.cause);
     check_fail(run, &finding);
     if (finding.check != otherwise)
         check_block(run, otherwise, finding.check);
@@ -210,6 +222,10 @@ enum check_id check_completed_by(enum check_id id)
         {CHECK_ID_expiry_ca, CHECK_ID_chain_server},               /* which of several CAs counts */
         {CHECK_ID_chain_ca, CHECK_ID_chain_server},                /* is it the server's own certificate? */
         {CHECK_ID_identity_common_name, CHECK_ID_hba_replication}, /* does a map tie another name to the role? */
+        /* What SHOW leaves open is asked by SQL. */
+        {CHECK_ID_replication_slot, CHECK_ID_identity_recorded},
+        {CHECK_ID_replication_senders, CHECK_ID_identity_recorded},
+        {CHECK_ID_server_tls_files, CHECK_ID_identity_recorded},
     };
 
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -31,9 +31,9 @@ static const char *name_of(uid_t uid, char ret_name[64])
 static bool fail_missing_folder(struct check_run *run, const char *path)
 {
     struct finding finding = {.check = CHECK_ID_repository_folder};
-    const char *user = getpwnam("pgcoffer") != NULL ? "pgcoffer" : "USER";
 
-    finding_seen(&finding, "%s: %s", path, strerror(errno));
+    finding_seen(&finding, "%s: %s", path, strerror(errno)); /* before errno is another's */
+    const char *user = getpwnam("pgcoffer") != NULL ? "pgcoffer" : "USER";
     finding_cause(&finding, finding.check,
                   "The repository \"%s\" (base_dir) does not exist: nothing can be stored, neither backups nor WAL.",
                   path);
