@@ -8,6 +8,7 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/pg/password.h"
+#include "pgcoffer/tls/finding.h"
 
 /* One field up to ':' or the end of the line, escapes undone; gives the rest of the line, NULL without a colon. */
 static const char *take_field(const char *line, const char *end, char *ret_field, size_t size, bool *ret_is_star)
@@ -226,6 +227,7 @@ bool password_look_up(const struct server_config *server, const char *database, 
     struct search search = {.server = server, .database = database};
     bool has_file = !text_is_empty(settings->password_file);
     const char *host = text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+    char setting[TLS_SETTING_NAME_SIZE];
 
     if (has_file && !is_private(settings->password_file)) {
         error_set(err, ERROR_CONFIG, "password_file \"%s\" may be read by others", settings->password_file);
@@ -236,12 +238,12 @@ bool password_look_up(const struct server_config *server, const char *database, 
         return true;
     if (search_home(&search, ret_password) || search_credential(&search, ret_password))
         return true;
-    error_set(err, ERROR_SERVER, "server \"%s\" asks for a password and there is none for user \"%s\"", server->name,
-              settings->user);
+    error_set(err, ERROR_SERVER, "the server asks for a password and there is none for user \"%s\"", settings->user);
     name_check(settings, err);
     error_detail(err, "Looked at: %s.", search.tried[0] == '\0' ? "nothing, no place is known" : search.tried);
-    return error_hint(err,
-                      "Put the line %s:%ld:%s:%s:PASSWORD into a file of mode 0600 and name it as password_file in "
-                      "section [%s]; or use the method cert in pg_hba.conf, which needs no password.",
-                      host, settings->port, database, settings->user, server->name);
+    return error_hint(
+        err,
+        "Put the line %s:%ld:%s:%s:PASSWORD into a file of mode 0600 and name it as %s; or use the method "
+        "cert in pg_hba.conf, which needs no password.",
+        host, settings->port, database, settings->user, tls_setting_name(server, "password_file", setting));
 }

@@ -36,6 +36,7 @@ struct facts {
     char role[2 * CONFIG_TEXT_SIZE];
     char passwords[CONFIG_TEXT_SIZE + 64];
     char common_name[128];
+    char mapped[160]; /* as pg_ident.conf wants it */
     char certificate[CERTIFICATE_PHRASE_SIZE + CONFIG_TEXT_SIZE];
     char client[64];
 };
@@ -192,6 +193,10 @@ static void gather_facts(const struct server_config *server, const char *words, 
         certificate_describe(certificate, &text);
         certificate_phrase(certificate, phrase);
         snprintf(ret_facts->common_name, sizeof ret_facts->common_name, "%s", text.common_name);
+        if (strpbrk(text.common_name, " ,#\"") == NULL)
+            snprintf(ret_facts->mapped, sizeof ret_facts->mapped, "%s", text.common_name);
+        else
+            quote_role(text.common_name, ret_facts->mapped, sizeof ret_facts->mapped);
         snprintf(ret_facts->certificate, sizeof ret_facts->certificate, "\"%s\", %s", path, phrase);
     }
 }
@@ -213,6 +218,7 @@ static const char *fact_named(const struct facts *facts, const char *name, size_
         {"role", facts->role},
         {"host", tls_host_name(facts->server)},
         {"common_name", facts->common_name},
+        {"mapped", facts->mapped},
         {"certificate", facts->certificate},
         {"client", facts->client},
         {"method", facts->has_certificate ? "cert" : "scram-sha-256"},
