@@ -114,6 +114,12 @@ static enum sight look_at_file(const struct server_files *files, const char *set
         finding_fix(finding, "Put the file back, or correct %s in postgresql.conf on the server.", setting);
         return WRONG;
     }
+    if (!S_ISREG(ret_about->st_mode)) { /* a pipe would hold us up */
+        finding_cause(finding, CHECK_ID_server_restart,
+                      "The file of %s, \"%s\", is no regular file: the next restart fails.", setting, path);
+        finding_fix(finding, "Put the file back, or correct %s in postgresql.conf on the server.", setting);
+        return WRONG;
+    }
     if (!is_allowed(files, path, ret_about, S_IROTH)) {
         finding_cause(finding, CHECK_ID_server_restart,
                       "The server's user %s may not read the file of %s, \"%s\" (mode %04o): the next restart fails.",
@@ -247,13 +253,15 @@ static void tell_renewed(struct server_files *files)
     struct certificate_text old_text, new_text;
     X509 *on_disk SCOPED(scoped_certificate) = NULL;
     X509 *served = find_served(run);
+    struct stat about;
     struct error err;
 
     if (check_has_failed(run, CHECK_ID_server_restart)) {
         check_skip(run, CHECK_ID_server_renewed, "see server.restart");
         return;
     }
-    if (served == NULL || !certificate_read(files->certificate, &on_disk, &err)) {
+    bool is_regular = stat(files->certificate, &about) == 0 && S_ISREG(about.st_mode);
+    if (served == NULL || !is_regular || !certificate_read(files->certificate, &on_disk, &err)) {
         check_skip(run, CHECK_ID_server_renewed, "\"%s\" may not be read by this user", files->certificate);
         return;
     }

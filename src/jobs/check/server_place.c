@@ -1,5 +1,7 @@
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "jobs/check/server_files_internal.h"
@@ -28,13 +30,29 @@ static bool read_process_file(int process, const char *name, char *ret_text, siz
     return got > 0;
 }
 
-/* The title of a server process names its role: "postgres: 15/main: walsender repl 192.0.2.1(50312) idle". */
-static bool is_our_walsender(int process, const char *user)
+/* Our end of the connection, as the server writes it: "(50312)". */
+static bool find_own_port(int socket, char ret_text[16])
 {
-    char title[512];
+    struct sockaddr_storage own;
+    socklen_t size = sizeof own;
+    char port[8];
+
+    if (getsockname(socket, (struct sockaddr *)&own, &size) != 0 ||
+        getnameinfo((struct sockaddr *)&own, size, NULL, 0, port, sizeof port, NI_NUMERICSERV) != 0)
+        return false;
+    snprintf(ret_text, 16, "(%s)", port);
+    return true;
+}
+
+/* The title of a server process tells whom it serves: "postgres: 15/main: walsender repl 192.0.2.1(50312) idle". The
+ * number of a process alone may be that of another server's on this machine, and it is the server who names it. */
+static bool is_our_walsender(int process, int socket)
+{
+    char title[512], port[16];
 
     return process > 0 && read_process_file(process, "cmdline", title, sizeof title) &&
-           text_starts_with(title, "postgres:") && strstr(title, user) != NULL;
+           text_starts_with(title, "postgres:") && strstr(title, "walsender ") != NULL && find_own_port(socket, port) &&
+           strstr(title, port) != NULL;
 }
 
 static bool find_owner(int process, struct server_place *place)
@@ -77,7 +95,7 @@ void server_place_find(struct check_run *run, struct server_place *ret_place)
 
     *ret_place = (struct server_place){0};
     find_data_directory(run, ret_place->data_directory);
-    if (!is_our_walsender(process, run->server->settings.user) || !find_owner(process, ret_place))
+    if (!is_our_walsender(process, pg_socket(run->connection)) || !find_owner(process, ret_place))
         return;
     ret_place->is_here = true;
     if (ret_place->data_directory[0] != '\0')
