@@ -94,6 +94,17 @@ const char *right_word(enum right right)
     return words[right];
 }
 
+bool right_find(const char *word, enum right *ret_right)
+{
+    for (int right = RIGHT_ANYBODY; right <= RIGHT_ADMIN; right++) {
+        if (strcmp(right_word((enum right)right), word) == 0) {
+            *ret_right = (enum right)right;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_option(FILE *out, const struct option_row *row)
 {
     char left[64];

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -44,6 +45,25 @@ static bool take_signals(int *ret_fd, struct error *err)
     return true;
 }
 
+static void leave(int signal_number)
+{
+    (void)signal_number;
+    _exit(EXIT_SUCCESS);
+}
+
+void worker_end_at_once_when_told(void)
+{
+    struct sigaction action = {.sa_handler = leave};
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigprocmask(SIG_UNBLOCK, &signals, NULL);
+}
+
 static bool read_start_line(struct worker_context *context, struct error *err)
 {
     if (!control_receive(context->channel, &context->start, err))
@@ -51,6 +71,9 @@ static bool read_start_line(struct worker_context *context, struct error *err)
     if (context->start == NULL)
         return error_set(err, ERROR_DAEMON, "the supervisor ended before the worker began");
     context->request = (struct request){.command = COMMAND_COUNT};
+    const char *right = json_text_or_null(context->start, "right");
+    if (right == NULL || !right_find(right, &context->right))
+        context->right = RIGHT_ANYBODY;
     const json_t *request = json_object_get(context->start, "request");
     if (request == NULL)
         return true;

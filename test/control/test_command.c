@@ -104,8 +104,13 @@ END_TEST
 
 START_TEST(rights_are_ordered_and_have_words)
 {
+    enum right right;
+
     ck_assert(RIGHT_ANYBODY < RIGHT_MONITOR && RIGHT_MONITOR < RIGHT_RESTORER && RIGHT_RESTORER < RIGHT_ADMIN);
     ck_assert_str_eq(right_word(RIGHT_RESTORER), "restorer");
+    ck_assert(right_find("admin", &right));
+    ck_assert_int_eq(right, RIGHT_ADMIN);
+    ck_assert(!right_find("king", &right));
 }
 END_TEST
 

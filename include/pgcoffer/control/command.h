@@ -54,6 +54,7 @@ bool command_find(const char *words, enum command_id *ret_id, struct error *err)
 bool option_belongs(enum option_id option, enum command_id command);
 bool option_find(const char *name, enum option_id *ret_id);
 const char *right_word(enum right right);
+bool right_find(const char *word, enum right *ret_right);
 
 /* `pgcoffer help`, and with the options of one command. WIRE commands are left out. */
 void command_print_help(FILE *out);

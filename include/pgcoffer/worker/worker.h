@@ -50,10 +50,14 @@ struct worker_context {
     int interrupt_fd;               /* signalfd: readable after SIGTERM or SIGINT */
     json_t *start;                  /* the first line */
     struct request request;         /* of start["request"]; command COMMAND_COUNT when there is none */
+    enum right right;               /* of start["right"]: the caller's over what is asked for; ANYBODY without one */
 };
 /* Blocks SIGTERM and SIGINT into interrupt_fd, ignores SIGHUP and SIGPIPE, reads the first line. */
 bool worker_begin(enum role_id role, struct worker_context *ret_context, struct error *err) NODISCARD;
 void worker_end(struct worker_context *context);
+/* For one that changes nothing on the disk and waits where interrupt_fd is not watched: from now on SIGTERM and SIGINT
+ * end the process at once. */
+void worker_end_at_once_when_told(void);
 /* Has SIGTERM come or the supervisor gone? Never blocks. */
 bool worker_is_interrupted(const struct worker_context *context);
 /*

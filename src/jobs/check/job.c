@@ -1,7 +1,5 @@
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/jobs/check.h"
@@ -18,27 +16,6 @@ struct walk {
     struct error failure;
     const char *server; /* of the results being sent */
 };
-
-/* A check changes nothing on the disk, and the server ends what belongs to a closed connection: it can end anywhere,
- * also in a handshake that waits. */
-static void leave(int signal_number)
-{
-    (void)signal_number;
-    _exit(EXIT_SUCCESS);
-}
-
-static void end_at_once_when_told(void)
-{
-    struct sigaction action = {.sa_handler = leave};
-    sigset_t signals;
-
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigprocmask(SIG_UNBLOCK, &signals, NULL);
-}
 
 static const struct server_config *find(const struct config *config, const char *name)
 {
@@ -82,8 +59,7 @@ static bool check_one(struct walk *walk, const char *name, struct error *err)
 static bool check_all(struct walk *walk, json_t *names, struct error *err)
 {
     const struct config *running = walk->job->config;
-    const char *right = json_text_or_null(walk->job->worker->start, "right");
-    bool is_admin = right != NULL && strcmp(right, right_word(RIGHT_ADMIN)) == 0;
+    bool is_admin = walk->job->worker->right == RIGHT_ADMIN;
 
     for (size_t i = 0; i < running->server_count; i++) {
         json_array_append_new(names, control_text(running->servers[i].name));
@@ -120,7 +96,9 @@ int job_check_main(struct job *job)
     struct walk walk = {.job = job};
     struct error failure, ignored;
 
-    end_at_once_when_told();
+    /* A check changes nothing on the disk, and the server ends what belongs to a closed connection: it can end
+     * anywhere, also in a handshake that waits. */
+    worker_end_at_once_when_told();
     bool is_done = run(&walk, &failure);
     config_free(walk.present);
     if (is_done)
