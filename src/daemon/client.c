@@ -2,6 +2,7 @@
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,7 @@
 #include "daemon/errands_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/requests_internal.h"
+#include "pgcoffer/base/file.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
@@ -29,6 +31,8 @@ struct client {
     char job[JOB_ID_SIZE];
     struct request deferred;
     bool is_input_ended; /* it has closed its side, and may still read */
+    int hang_up_fd;      /* the same connection once more, from then on */
+    struct event *hang_up;
 };
 
 struct supervisor *client_supervisor(const struct client *client)
@@ -74,6 +78,14 @@ static void discard_input(const struct client *client)
             break;
 }
 
+static void stop_awaiting_hang_up(struct client *client)
+{
+    if (client->hang_up != NULL)
+        event_free(TAKE(client->hang_up));
+    scoped_close(&client->hang_up_fd);
+    client->hang_up_fd = -1;
+}
+
 void client_drop(struct client *client)
 {
     if (client->state == CLIENT_GONE)
@@ -86,6 +98,7 @@ void client_drop(struct client *client)
     client->state = CLIENT_GONE;
     close(client->fd);
     client->fd = -1;
+    stop_awaiting_hang_up(client);
     set_deadline(client, 0);
     request_done(&client->deferred);
     listener_sweep_later(client->supervisor->listener);
@@ -279,6 +292,31 @@ static bool is_gone_altogether(const struct client *client)
     return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLHUP | POLLERR)) != 0;
 }
 
+static void on_hang_up(evutil_socket_t fd, short what, void *context)
+{
+    struct client *client = context;
+
+    (void)fd;
+    (void)what;
+    if (is_gone_altogether(client))
+        client_drop(client);
+}
+
+/* Nothing is read any more that could tell that it goes, and with nothing to write an errand would go on for nobody. By
+ * the edge, as the end of its side stays; on a descriptor of its own, as libevent has one kind for each. */
+static void await_hang_up(struct client *client)
+{
+    client->hang_up_fd = fcntl(client->fd, F_DUPFD_CLOEXEC, 0);
+    if (client->hang_up_fd < 0)
+        return;
+    client->hang_up =
+        event_new(client->supervisor->events, client->hang_up_fd, EV_CLOSED | EV_ET | EV_PERSIST, on_hang_up, client);
+    if (client->hang_up == NULL)
+        abort();
+    if (event_add(client->hang_up, NULL) < 0)
+        stop_awaiting_hang_up(client);
+}
+
 static void on_event(struct bufferevent *stream, short what, void *context)
 {
     struct client *client = context;
@@ -290,6 +328,8 @@ static void on_event(struct bufferevent *stream, short what, void *context)
         client_drop(client);
         return;
     }
+    if (!client->is_input_ended)
+        await_hang_up(client);
     client->is_input_ended = true;
     take_lines(client);
 }
@@ -335,6 +375,7 @@ struct client *client_new(struct supervisor *supervisor, int fd, struct caller *
 
     client->supervisor = supervisor;
     client->fd = fd;
+    client->hang_up_fd = -1;
     client->caller = *caller_taken;
     client->stream = bufferevent_socket_new(supervisor->events, fd, 0);
     client->deadline = evtimer_new(supervisor->events, on_deadline, client);

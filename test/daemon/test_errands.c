@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "daemon/whole_daemon.h"
 #include "support/suite.h"
@@ -20,6 +21,15 @@ static struct control_stream *start_check(const char *only, pid_t *ret_worker)
     if (ret_worker != NULL)
         *ret_worker = (pid_t)json_number_or(data, "pid", -1);
     return stream;
+}
+
+/* The daemon has seen by then what came before. */
+static void send_ping_on_another(void)
+{
+    struct control_stream *stream SCOPED(scoped_control_stream) = connect_now();
+
+    send_request(stream, "ping", NULL, NULL);
+    json_decref(expect(stream, "result"));
 }
 
 static void expect_gone(pid_t worker)
@@ -47,6 +57,20 @@ START_TEST(it_ends_with_its_client)
     pid_t worker;
 
     control_stream_free(start_check("hba", &worker));
+    expect_gone(worker);
+}
+END_TEST
+
+/* "echo REQUEST | socat - UNIX:..." and then Control-C. */
+START_TEST(it_ends_with_a_client_that_had_closed_its_side_before)
+{
+    pid_t worker;
+    struct control_stream *stream = start_check("hba", &worker);
+
+    ck_assert_int_eq(shutdown(control_stream_descriptor(stream), SHUT_WR), 0);
+    send_ping_on_another();
+    ck_assert_int_eq(kill(worker, 0), 0);
+    control_stream_free(stream);
     expect_gone(worker);
 }
 END_TEST
@@ -132,6 +156,7 @@ int main(int argc, char **argv)
     tcase_add_checked_fixture(tests, start_daemon, stop_daemon);
     tcase_add_test(tests, its_words_go_to_its_client_which_may_then_ask_more);
     tcase_add_test(tests, it_ends_with_its_client);
+    tcase_add_test(tests, it_ends_with_a_client_that_had_closed_its_side_before);
     tcase_add_test(tests, it_is_no_job_and_stands_in_no_backups_way);
     tcase_add_test(tests, a_third_of_a_server_is_told_who_runs_the_others);
     tcase_add_test(tests, a_worker_that_dies_is_an_answer_too);
