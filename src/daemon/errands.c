@@ -121,15 +121,27 @@ static void on_ended(void *owner, const struct child_end *end)
 
 /* ---- start and end ---- */
 
-/* One of all servers counts for each. */
-static bool demand_room(const struct supervisor *supervisor, const char *server, struct error *err)
+/* One of all servers counts for each; of all that the caller may see, none of the others. */
+static bool is_in_the_way(const struct errand *errand, const struct visibility *visibility)
+{
+    const char *server = visibility->request->server;
+    const struct server_config *its_server;
+    struct error ignored;
+
+    if (errand->server[0] == '\0' || strcmp(errand->server, server) == 0)
+        return true;
+    return server[0] == '\0' && config_find_server(visibility->config, errand->server, &its_server, &ignored) &&
+           rights_are_visible(visibility, its_server);
+}
+
+static bool demand_room(const struct supervisor *supervisor, const struct visibility *visibility, struct error *err)
 {
     size_t count = 0, of_server = 0;
     const struct errand *other = NULL;
 
     for (const struct errand *errand = supervisor->errands; errand != NULL; errand = errand->next) {
         count++;
-        if (errand->server[0] != '\0' && server[0] != '\0' && strcmp(errand->server, server) != 0)
+        if (!is_in_the_way(errand, visibility))
             continue;
         of_server++;
         other = errand;
@@ -146,16 +158,15 @@ static bool demand_room(const struct supervisor *supervisor, const char *server,
     return error_hint(err, "Try again in a moment.");
 }
 
-static bool start_child(struct errand *errand, const struct request *request, enum right right, struct error *err)
+static bool start_child(struct errand *errand, const struct visibility *visibility, enum right right, struct error *err)
 {
     static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
     const struct supervisor *supervisor = errand->supervisor;
-    const struct visibility visibility = {supervisor->config, client_caller(errand->client), supervisor->own_uid,
-                                          request};
+    const struct request *request = visibility->request;
 
     json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
                                                                                .is_wanted = rights_are_visible,
-                                                                               .context = &visibility,
+                                                                               .context = visibility,
                                                                                .server = request->server,
                                                                                .request = request,
                                                                                .right = right_word(right),
@@ -167,9 +178,10 @@ static bool start_child(struct errand *errand, const struct request *request, en
 bool errands_start(struct client *client, const struct request *request, enum right right, struct error *err)
 {
     struct supervisor *supervisor = client_supervisor(client);
+    const struct visibility visibility = {supervisor->config, client_caller(client), supervisor->own_uid, request};
     char what[256];
 
-    if (!demand_room(supervisor, request->server, err))
+    if (!demand_room(supervisor, &visibility, err))
         return false;
     struct errand *errand = memory_new(sizeof *errand);
     errand->supervisor = supervisor;
@@ -177,7 +189,7 @@ bool errands_start(struct client *client, const struct request *request, enum ri
     errand->command = request->command;
     snprintf(errand->server, sizeof errand->server, "%s", request->server);
     snprintf(errand->caller, sizeof errand->caller, "%s", client_caller(client)->text);
-    if (!start_child(errand, request, right, err)) {
+    if (!start_child(errand, &visibility, right, err)) {
         free_errand(errand);
         return false;
     }
