@@ -250,6 +250,24 @@ def test_a_monitor_asks_the_daemon_and_needs_neither_key_nor_configuration(make_
     assert word == "UNKNOWN" and "no" in line and "systemctl start pgcofferd" in line, line
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_checks_of_other_servers_are_neither_in_a_monitors_way_nor_named_to_it(make_agent, cluster):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        agent = make_agent().add_server("primary", cluster, monitors="daemon")
+        agent.add_server("hidden", cluster, port=silent.getsockname()[1], connect_timeout=30).start()
+        agent.wait_streaming("primary")
+        running = [subprocess.Popen(agent.command("check", "hidden"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   for _ in range(2)]
+        wait_for(lambda: len(agent.worker_pids("check")) == 2, "both run")
+        done = agent.cli("check", "--json", "--passive", "--socket", agent.socket, user="daemon")
+        assert "hidden" not in done.out + done.err and {each["server"] for each in done.json["checks"]} == {"primary"}, done
+        for process in running:
+            process.terminate()
+            process.wait()
+
+
 def test_two_checks_run_at_once_and_a_third_is_busy_and_all_end_with_their_clients(make_agent, pki, cluster):
     """A server that takes connections and never answers holds them for as long as connect_timeout says."""
     with socket.socket() as silent:
