@@ -145,6 +145,7 @@ static bool parse_wish(const struct invocation *invocation, struct names *names,
         !parse_days(invocation, &ret_wish->days, err) || !parse_key_type(invocation, &ret_wish->algorithm, err))
         return false;
     ret_wish->names = (const char *const *)names->list;
+    ret_wish->has_metrics = invocation_has(invocation, OPTION_ID_metrics);
     return true;
 }
 

@@ -7,34 +7,55 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/jobs/restore.h"
 
-/* What to write where, so that the files of `tls init` are used: as lists of lines, and from these for people. */
+/* What to write where, so that the files of `tls init` are used. */
 
-#define SERVER_FOLDER "/etc/postgresql/tls"
-#define CLIENT_FOLDER "/etc/pgcoffer/tls"
+/* The port of pgexporter's own examples. */
+#define METRICS_PORT 5001
 
-enum reader { READER_SERVER, READER_CLIENT, READER_NOBODY };
+enum reader { READER_SERVER, READER_CLIENT, READER_ENDPOINT, READER_PROMETHEUS, READER_COUNT };
+
+static const struct {
+    const char *word, *owner, *folder;
+} readers[READER_COUNT] = {
+    [READER_SERVER] = {"PostgreSQL", "postgres", TLS_INIT_SERVER_FOLDER},
+    [READER_CLIENT] = {"pgcoffer", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
+    [READER_ENDPOINT] = {"metrics endpoint", "pgexporter", TLS_INIT_ENDPOINT_FOLDER},
+    [READER_PROMETHEUS] = {"Prometheus", "prometheus", TLS_INIT_PROMETHEUS_FOLDER},
+};
+
+#define BY(reader) (1u << READER_##reader)
+#define BY_NOBODY  0u
 
 /* In the order in which they are printed. */
 static const struct {
     enum tls_kit_part part;
-    enum reader reader;
+    unsigned readers;
     const char *what;
 } rows[] = {
-    {TLS_KIT_SERVER_CERTIFICATE, READER_SERVER, "the server's certificate"},
-    {TLS_KIT_SERVER_KEY, READER_SERVER, "its key; must belong to the OS user that runs PostgreSQL"},
-    {TLS_KIT_CLIENT_CA_CERTIFICATE, READER_SERVER, "the CA whose client certificates PostgreSQL takes"},
-    {TLS_KIT_CLIENT_CA_LIST, READER_SERVER, "its revocation list, empty so far"},
-    {TLS_KIT_CLIENT_CERTIFICATE, READER_CLIENT, "the client's certificate: its CN is the role"},
-    {TLS_KIT_CLIENT_KEY, READER_CLIENT, "its key; must belong to the OS user that runs pgcofferd"},
-    {TLS_KIT_SERVER_CA_CERTIFICATE, READER_CLIENT, "the CA that signed the server's certificate"},
-    {TLS_KIT_SERVER_CA_LIST, READER_CLIENT, "its revocation list, empty so far"},
-    {TLS_KIT_SERVER_CA_KEY, READER_NOBODY, "signs certificates of servers: keep it elsewhere"},
-    {TLS_KIT_CLIENT_CA_KEY, READER_NOBODY, "signs logins: keep it elsewhere"},
+    {TLS_KIT_SERVER_CERTIFICATE, BY(SERVER), "the server's certificate"},
+    {TLS_KIT_SERVER_KEY, BY(SERVER), "its key; must belong to the OS user that runs PostgreSQL"},
+    {TLS_KIT_CLIENT_CA_CERTIFICATE, BY(SERVER), "the CA whose client certificates PostgreSQL takes"},
+    {TLS_KIT_CLIENT_CA_LIST, BY(SERVER), "its revocation list, empty so far"},
+    {TLS_KIT_CLIENT_CERTIFICATE, BY(CLIENT), "the client's certificate: its CN is the role"},
+    {TLS_KIT_CLIENT_KEY, BY(CLIENT), "its key; must belong to the OS user that runs pgcofferd"},
+    {TLS_KIT_SERVER_CA_CERTIFICATE, BY(CLIENT), "the CA that signed the server's certificate"},
+    {TLS_KIT_SERVER_CA_LIST, BY(CLIENT), "its revocation list, empty so far"},
+    {TLS_KIT_METRICS_CERTIFICATE, BY(ENDPOINT), "the certificate of the metrics endpoint"},
+    {TLS_KIT_METRICS_KEY, BY(ENDPOINT), "its key"},
+    {TLS_KIT_PROMETHEUS_CERTIFICATE, BY(PROMETHEUS), "Prometheus's client certificate"},
+    {TLS_KIT_PROMETHEUS_KEY, BY(PROMETHEUS), "its key"},
+    {TLS_KIT_METRICS_CA_CERTIFICATE, BY(ENDPOINT) | BY(PROMETHEUS), "the CA that signed both"},
+    {TLS_KIT_SERVER_CA_KEY, BY_NOBODY, "signs certificates of servers: keep it elsewhere"},
+    {TLS_KIT_CLIENT_CA_KEY, BY_NOBODY, "signs logins: keep it elsewhere"},
+    {TLS_KIT_METRICS_CA_KEY, BY_NOBODY, "signs endpoints and readers of metrics: keep it elsewhere"},
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
-static const char *const reader_words[] = {
-    [READER_SERVER] = "PostgreSQL", [READER_CLIENT] = "pgcoffer", [READER_NOBODY] = "neither"};
+/* Whether it is made, and that one reads it. */
+static bool reads(const struct tls_kit *kit, size_t row, enum reader reader)
+{
+    return (int)rows[row].part < kit->part_count && (rows[row].readers & 1u << reader) != 0;
+}
 
 char *tls_init_absolute_path(const char *directory)
 {
@@ -95,14 +116,34 @@ static void append(json_t *list, char *line)
 
 /* ---- lists ---- */
 
+static char *name_readers(const struct tls_kit *kit, size_t row)
+{
+    char *names = memory_copy_text("");
+
+    for (enum reader reader = 0; reader < READER_COUNT; reader++) {
+        if (!reads(kit, row, reader))
+            continue;
+        char *longer = memory_text("%s%s%s", names, names[0] != '\0' ? " and " : "", readers[reader].word);
+        free(names);
+        names = longer;
+    }
+    if (names[0] != '\0')
+        return names;
+    free(names);
+    return memory_copy_text("nobody");
+}
+
 static json_t *list_files(const struct tls_kit *kit, const char *directory)
 {
     json_t *files = json_array();
 
     for (size_t i = 0; i < ROW_COUNT; i++) {
+        if ((int)rows[i].part >= kit->part_count)
+            continue;
+        char *names SCOPED(scoped_free) = name_readers(kit, i);
         char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, kit->files[rows[i].part].name);
-        json_array_append_new(files, json_pack("{s:o, s:s, s:s}", "path", control_text(path), "for",
-                                               reader_words[rows[i].reader], "what", rows[i].what));
+        json_array_append_new(
+            files, json_pack("{s:o, s:s, s:s}", "path", control_text(path), "for", names, "what", rows[i].what));
     }
     return files;
 }
@@ -171,13 +212,12 @@ static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wi
 
 static void append_copy(json_t *lines, const struct tls_kit *kit, const char *directory, enum reader reader)
 {
-    const char *owner = reader == READER_SERVER ? "postgres" : "pgcoffer";
-    const char *folder = reader == READER_SERVER ? SERVER_FOLDER : CLIENT_FOLDER;
+    const char *owner = readers[reader].owner, *folder = readers[reader].folder;
 
     append(lines, memory_text("install -d -o %s -g %s -m 0700 %s", owner, owner, folder));
     char *command = memory_text("install -o %s -g %s -m 0600 -t %s", owner, owner, folder);
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (rows[i].reader != reader)
+        if (!reads(kit, i, reader))
             continue;
         char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, kit->files[rows[i].part].name);
         char *quoted SCOPED(scoped_free) = restore_quote_for_shell(path);
@@ -197,7 +237,7 @@ static char *renewal(const char *authority, const char *stem, long days)
                        stem, stem, authority, authority, days, stem, stem, stem);
 }
 
-static json_t *renewal_lines(const struct tls_kit_wish *wish, const char *directory)
+static json_t *renewal_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
     json_t *lines = json_array();
     char *quoted SCOPED(scoped_free) = restore_quote_for_shell(directory);
@@ -205,8 +245,86 @@ static json_t *renewal_lines(const struct tls_kit_wish *wish, const char *direct
     append(lines, memory_text("cd %s && umask 077", quoted));
     append(lines, renewal("client", wish->user, wish->days));
     append(lines, renewal("server", "server", wish->days));
+    if (tls_kit_has_metrics(kit)) {
+        append(lines, renewal("metrics", "metrics", wish->days));
+        append(lines, renewal("metrics", "prometheus", wish->days));
+    }
     return lines;
 }
+
+/* ---- metrics ---- */
+
+/* Of YAML: 'it''s' */
+static char *yaml_line(const char *name, const char *directory, const char *file)
+{
+    char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, file);
+    char *escaped SCOPED(scoped_free) = escape(path, "'", true);
+
+    return memory_text("%s: '%s'", name, escaped);
+}
+
+/* A job for scrape_configs. The target is what Prometheus looks for among the names of the certificate. */
+static json_t *prometheus_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
+{
+    bool is_ipv6 = strchr(wish->names[0], ':') != NULL;
+    json_t *lines = json_array();
+
+    append(lines, memory_copy_text("  - job_name: postgresql"));
+    append(lines, memory_copy_text("    scheme: https"));
+    append(lines, memory_copy_text("    tls_config:"));
+    append(lines, yaml_line("      ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    append(lines, yaml_line("      cert_file", directory, kit->files[TLS_KIT_PROMETHEUS_CERTIFICATE].name));
+    append(lines, yaml_line("      key_file", directory, kit->files[TLS_KIT_PROMETHEUS_KEY].name));
+    append(lines, memory_copy_text("    static_configs:"));
+    append(lines, memory_text("      - targets: ['%s%s%s:%d']", is_ipv6 ? "[" : "", wish->names[0], is_ipv6 ? "]" : "",
+                              METRICS_PORT));
+    return lines;
+}
+
+static json_t *pgexporter_lines(const struct tls_kit *kit, const char *directory)
+{
+    static const struct {
+        const char *name;
+        enum tls_kit_part part;
+    } settings[] = {
+        {"metrics_cert_file", TLS_KIT_METRICS_CERTIFICATE},
+        {"metrics_key_file", TLS_KIT_METRICS_KEY},
+        {"metrics_ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
+    };
+    json_t *lines = json_array();
+
+    /* It takes the rest of the line as it is, without quotes. */
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        append(lines, memory_text("%s = %s/%s", settings[i].name, directory, kit->files[settings[i].part].name));
+    return lines;
+}
+
+/* The file that postgres_exporter and the other exporters of the Prometheus project share. */
+static json_t *web_config_lines(const struct tls_kit *kit, const char *directory)
+{
+    json_t *lines = json_array();
+
+    append(lines, memory_copy_text("tls_server_config:"));
+    append(lines, yaml_line("  cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
+    append(lines, yaml_line("  key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
+    append(lines, yaml_line("  client_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    append(lines, memory_copy_text("  client_auth_type: RequireAndVerifyClientCert"));
+    return lines;
+}
+
+static void add_metrics(json_t *data, const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
+{
+    json_t *copies = json_array();
+
+    append_copy(copies, kit, directory, READER_ENDPOINT);
+    append_copy(copies, kit, directory, READER_PROMETHEUS);
+    json_object_set_new(data, "prometheus_yml", prometheus_lines(kit, wish, directory));
+    json_object_set_new(data, "pgexporter_conf", pgexporter_lines(kit, directory));
+    json_object_set_new(data, "exporter_web_config", web_config_lines(kit, directory));
+    json_object_set_new(data, "metrics_copy_commands", copies);
+}
+
+/* ---- all ---- */
 
 json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
@@ -216,72 +334,12 @@ json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wis
     append_copy(copies, kit, directory, READER_SERVER);
     append_copy(copies, kit, directory, READER_CLIENT);
     append(role_lines, memory_text("CREATE ROLE \"%s\" LOGIN REPLICATION;", wish->user));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "directory", control_text(directory), "files",
-                     list_files(kit, directory), "postgresql_conf", postgresql_lines(kit, directory), "pg_hba_conf",
-                     hba_lines(wish), "sql", role_lines, "pgcoffer_conf", pgcoffer_lines(kit, wish, directory),
-                     "copy_commands", copies, "renewal_commands", renewal_lines(wish, directory));
-}
-
-/* ---- for people ---- */
-
-static void print_files(const struct invocation *invocation, const json_t *files)
-{
-    static const char *const titles[] = {"FILE", "FOR", "WHAT"};
-    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 3);
-    const json_t *file;
-    size_t i;
-
-    json_array_foreach(files, i, file)
-    {
-        const char *path = json_text_or_null(file, "path");
-        table_add_row(table);
-        table_set(table, 0, "%s", strrchr(path, '/') + 1);
-        table_set_text(table, 1, file, "for");
-        table_set_text(table, 2, file, "what");
-    }
-    table_print(table);
-}
-
-static void print_comment(const struct invocation *invocation, const char *text)
-{
-    char *copy SCOPED(scoped_free) = memory_copy_text(text);
-    char *rest = copy;
-
-    output_line(invocation, "%s", "");
-    for (const char *line; (line = strsep(&rest, "\n")) != NULL;)
-        output_line(invocation, "# %s", line);
-}
-
-/* Without an indent: they are there to be copied. */
-static void print_lines(const struct invocation *invocation, const json_t *data, const char *key, const char *comment)
-{
-    const json_t *line;
-    size_t i;
-
-    print_comment(invocation, comment);
-    json_array_foreach(json_object_get(data, key), i, line)
-    {
-        output_line(invocation, "%s", json_string_value(line));
-    }
-}
-
-void tls_init_print(const struct invocation *invocation, const json_t *data)
-{
-    output_line(invocation, "Certificates for development are in %s:", json_text_or_null(data, "directory"));
-    output_line(invocation, "%s", "");
-    print_files(invocation, json_object_get(data, "files"));
-    print_lines(invocation, data, "postgresql_conf", "postgresql.conf; takes effect at a reload");
-    print_lines(invocation, data, "pg_hba_conf",
-                "pg_hba.conf, above every other line: the first that matches decides. The address is where pgcoffer\n"
-                "comes from. Take out lines like \"host ... trust\": they let others in without a certificate.");
-    print_lines(invocation, data, "sql", "the role, in psql");
-    print_lines(invocation, data, "pgcoffer_conf", "pgcoffer.conf, with \"port = ...\" if it is not 5432");
-    print_lines(invocation, data, "copy_commands",
-                "The lines are right where PostgreSQL and pgcofferd run as the user who owns these files. Others need\n"
-                "copies of their own: as root, and with " SERVER_FOLDER " and " CLIENT_FOLDER " in the lines:");
-    print_lines(invocation, data, "renewal_commands",
-                "New certificates before the days are over. pgcofferd takes them by itself, PostgreSQL at a reload.");
-    print_comment(invocation,
-                  "With the keys of the two CAs anybody makes certificates and logins: move them to another machine.\n"
-                  "Until then \"pgcoffer check\" warns of them.");
+    json_t *data =
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "directory", control_text(directory), "files",
+                  list_files(kit, directory), "postgresql_conf", postgresql_lines(kit, directory), "pg_hba_conf",
+                  hba_lines(wish), "sql", role_lines, "pgcoffer_conf", pgcoffer_lines(kit, wish, directory),
+                  "copy_commands", copies, "renewal_commands", renewal_lines(kit, wish, directory));
+    if (tls_kit_has_metrics(kit))
+        add_metrics(data, kit, wish, directory);
+    return data;
 }

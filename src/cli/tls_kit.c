@@ -80,21 +80,27 @@ static char *name_authority(const char *role)
     return memory_text("pgcoffer development %s CA %02X%02X%02X%02X", role, number[0], number[1], number[2], number[3]);
 }
 
-/* `first` is its certificate's part; key and list follow. */
+static bool make_list(struct tls_kit *kit, const struct authority *authority, enum tls_kit_part part, struct error *err)
+{
+    X509_CRL *list SCOPED(scoped_list) = NULL;
+
+    return issue_revocation_list(authority->certificate, authority->key, TLS_KIT_AUTHORITY_DAYS, &list, err) &&
+           keep_list(kit, part, list, err);
+}
+
+/* `first` is its certificate's part; the key follows. */
 static bool make_authority(struct tls_kit *kit, const char *role, enum issue_algorithm algorithm,
                            enum tls_kit_part first, struct authority *ret_authority, struct error *err)
 {
     char *name SCOPED(scoped_free) = name_authority(role);
-    X509_CRL *list SCOPED(scoped_list) = NULL;
     struct issue_wish wish = {.purpose = ISSUE_AUTHORITY, .common_name = name, .days = TLS_KIT_AUTHORITY_DAYS};
 
     if (!issue_key(algorithm, &ret_authority->key, err))
         return false;
     wish.key = ret_authority->key;
     return issue_certificate(&wish, &ret_authority->certificate, err) &&
-           issue_revocation_list(ret_authority->certificate, ret_authority->key, TLS_KIT_AUTHORITY_DAYS, &list, err) &&
            keep_certificate(kit, first, ret_authority->certificate, err) &&
-           keep_key(kit, first + 1, ret_authority->key, err) && keep_list(kit, first + 2, list, err);
+           keep_key(kit, first + 1, ret_authority->key, err);
 }
 
 /* `first` is its certificate's part; the key follows. */
@@ -113,44 +119,80 @@ static bool make_leaf(struct tls_kit *kit, struct issue_wish wish, enum issue_al
            keep_key(kit, first + 1, key, err);
 }
 
-static bool make_all(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
+/* Whoever connects looks at the alternative names. */
+static const char *first_name(const struct tls_kit_wish *wish, const char *instead)
+{
+    return strlen(wish->names[0]) <= MOST_COMMON_NAME ? wish->names[0] : instead;
+}
+
+static bool make_replication(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
 {
     struct authority of_server SCOPED(authority_done) = {0};
     struct authority of_client SCOPED(authority_done) = {0};
     /* Channel binding takes the digest of the signature on the server's certificate, and Ed25519 has none. */
     enum issue_algorithm signs_server = wish->algorithm == ISSUE_ED25519 ? ISSUE_EC_P256 : wish->algorithm;
-    /* Whoever connects looks at the alternative names. */
-    const char *first_name = strlen(wish->names[0]) <= MOST_COMMON_NAME ? wish->names[0] : "PostgreSQL";
-    struct issue_wish server = {
-        .purpose = ISSUE_SERVER, .common_name = first_name, .names = wish->names, .days = wish->days};
+    struct issue_wish server = {.purpose = ISSUE_SERVER,
+                                .common_name = first_name(wish, "PostgreSQL"),
+                                .names = wish->names,
+                                .days = wish->days};
     struct issue_wish client = {.purpose = ISSUE_CLIENT, .common_name = wish->user, .days = wish->days};
 
     return make_authority(kit, "server", signs_server, TLS_KIT_SERVER_CA_CERTIFICATE, &of_server, err) &&
+           make_list(kit, &of_server, TLS_KIT_SERVER_CA_LIST, err) &&
            make_authority(kit, "client", wish->algorithm, TLS_KIT_CLIENT_CA_CERTIFICATE, &of_client, err) &&
+           make_list(kit, &of_client, TLS_KIT_CLIENT_CA_LIST, err) &&
            make_leaf(kit, server, wish->algorithm, &of_server, TLS_KIT_SERVER_CERTIFICATE, err) &&
            make_leaf(kit, client, wish->algorithm, &of_client, TLS_KIT_CLIENT_CERTIFICATE, err);
 }
 
+/* One CA for both ends: each is told from the other by what its certificate may be used for. */
+static bool make_metrics(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
+{
+    struct authority authority SCOPED(authority_done) = {0};
+    struct issue_wish endpoint = {
+        .purpose = ISSUE_SERVER, .common_name = first_name(wish, "metrics"), .names = wish->names, .days = wish->days};
+    struct issue_wish prometheus = {.purpose = ISSUE_CLIENT, .common_name = "prometheus", .days = wish->days};
+
+    return make_authority(kit, "metrics", wish->algorithm, TLS_KIT_METRICS_CA_CERTIFICATE, &authority, err) &&
+           make_leaf(kit, endpoint, wish->algorithm, &authority, TLS_KIT_METRICS_CERTIFICATE, err) &&
+           make_leaf(kit, prometheus, wish->algorithm, &authority, TLS_KIT_PROMETHEUS_CERTIFICATE, err);
+}
+
+/* NULL where the role is the name. */
+static const char *const file_names[TLS_KIT_PARTS] = {
+    [TLS_KIT_SERVER_CA_CERTIFICATE] = "server-ca.crt",   [TLS_KIT_SERVER_CA_KEY] = "server-ca.key",
+    [TLS_KIT_SERVER_CA_LIST] = "server-ca.crl",          [TLS_KIT_CLIENT_CA_CERTIFICATE] = "client-ca.crt",
+    [TLS_KIT_CLIENT_CA_KEY] = "client-ca.key",           [TLS_KIT_CLIENT_CA_LIST] = "client-ca.crl",
+    [TLS_KIT_SERVER_CERTIFICATE] = "server.crt",         [TLS_KIT_SERVER_KEY] = "server.key",
+    [TLS_KIT_METRICS_CA_CERTIFICATE] = "metrics-ca.crt", [TLS_KIT_METRICS_CA_KEY] = "metrics-ca.key",
+    [TLS_KIT_METRICS_CERTIFICATE] = "metrics.crt",       [TLS_KIT_METRICS_KEY] = "metrics.key",
+    [TLS_KIT_PROMETHEUS_CERTIFICATE] = "prometheus.crt", [TLS_KIT_PROMETHEUS_KEY] = "prometheus.key",
+};
+
+static bool name_files(struct tls_kit *kit, const char *user, struct error *err)
+{
+    for (int part = 0; part < kit->part_count; part++)
+        if (file_names[part] != NULL)
+            kit->files[part].name = memory_copy_text(file_names[part]);
+    kit->files[TLS_KIT_CLIENT_CERTIFICATE].name = memory_text("%s.crt", user);
+    kit->files[TLS_KIT_CLIENT_KEY].name = memory_text("%s.key", user);
+    for (int part = 0; part < kit->part_count; part++)
+        if (file_names[part] != NULL && strcmp(file_names[part], kit->files[TLS_KIT_CLIENT_CERTIFICATE].name) == 0) {
+            error_set(err, ERROR_USAGE, "--user: the files of \"%s\" would have the names of other files", user);
+            return error_hint(err, "Choose another role than server, server-ca%s.",
+                              tls_kit_has_metrics(kit) ? ", client-ca, metrics, metrics-ca and prometheus"
+                                                       : " and client-ca");
+        }
+    return true;
+}
+
 bool tls_kit_make(const struct tls_kit_wish *wish, struct tls_kit **ret_kit, struct error *err)
 {
-    static const char *const names[TLS_KIT_CLIENT_CERTIFICATE] = {
-        [TLS_KIT_SERVER_CA_CERTIFICATE] = "server-ca.crt", [TLS_KIT_SERVER_CA_KEY] = "server-ca.key",
-        [TLS_KIT_SERVER_CA_LIST] = "server-ca.crl",        [TLS_KIT_CLIENT_CA_CERTIFICATE] = "client-ca.crt",
-        [TLS_KIT_CLIENT_CA_KEY] = "client-ca.key",         [TLS_KIT_CLIENT_CA_LIST] = "client-ca.crl",
-        [TLS_KIT_SERVER_CERTIFICATE] = "server.crt",       [TLS_KIT_SERVER_KEY] = "server.key",
-    };
     struct tls_kit *kit SCOPED(scoped_tls_kit) = memory_new(sizeof *kit);
 
-    for (int part = 0; part < TLS_KIT_CLIENT_CERTIFICATE; part++)
-        kit->files[part].name = memory_copy_text(names[part]);
-    kit->files[TLS_KIT_CLIENT_CERTIFICATE].name = memory_text("%s.crt", wish->user);
-    kit->files[TLS_KIT_CLIENT_KEY].name = memory_text("%s.key", wish->user);
-    for (int part = 0; part < TLS_KIT_CLIENT_CERTIFICATE; part++)
-        if (strcmp(names[part], kit->files[TLS_KIT_CLIENT_CERTIFICATE].name) == 0) {
-            error_set(err, ERROR_USAGE, "--user: the files of \"%s\" would have the names of other files", wish->user);
-            return error_hint(err, "Choose another role than server, server-ca and client-ca.");
-        }
-    if (!make_all(kit, wish, err))
+    kit->part_count = wish->has_metrics ? TLS_KIT_PARTS : TLS_KIT_METRICS_CA_CERTIFICATE;
+    if (!name_files(kit, wish->user, err) || !make_replication(kit, wish, err) ||
+        (wish->has_metrics && !make_metrics(kit, wish, err)))
         return false;
     *ret_kit = TAKE(kit);
     return true;

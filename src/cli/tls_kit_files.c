@@ -125,13 +125,13 @@ static bool place_all(struct placement *placement, struct error *err)
 
     if (!open_directory(placement, err))
         return false;
-    for (int part = 0; part < TLS_KIT_PARTS; part++)
+    for (int part = 0; part < placement->kit->part_count; part++)
         if (!write_file(placement, &files[part], err))
             return false;
-    for (int part = 0; part < TLS_KIT_PARTS; part++)
+    for (int part = 0; part < placement->kit->part_count; part++)
         if (!name_file(placement, &files[part], err))
             return false;
-    for (int part = 0; part < TLS_KIT_PARTS; part++)
+    for (int part = 0; part < placement->kit->part_count; part++)
         if (!remove_temporary(placement, &files[part], err))
             return false;
     if (fchmod(placement->fd, DIRECTORY_MODE) < 0)

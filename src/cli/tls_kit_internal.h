@@ -8,7 +8,8 @@ struct invocation;
 
 /*
  * The development PKI of `tls init`: made in memory, then written into a directory that is missing or empty. The server
- * CA and the client CA are two, so that a stolen server key mints no logins.
+ * CA and the client CA are two, so that a stolen server key mints no logins; that of metrics is a third, so that who
+ * may read metrics may not log in, nor the other way round.
  */
 enum tls_kit_part {
     TLS_KIT_SERVER_CA_CERTIFICATE,
@@ -21,6 +22,14 @@ enum tls_kit_part {
     TLS_KIT_SERVER_KEY,
     TLS_KIT_CLIENT_CERTIFICATE,
     TLS_KIT_CLIENT_KEY,
+    /* From here on with --metrics only. This CA has no list: neither exporters nor Prometheus have a setting for one.
+     */
+    TLS_KIT_METRICS_CA_CERTIFICATE,
+    TLS_KIT_METRICS_CA_KEY,
+    TLS_KIT_METRICS_CERTIFICATE,
+    TLS_KIT_METRICS_KEY,
+    TLS_KIT_PROMETHEUS_CERTIFICATE,
+    TLS_KIT_PROMETHEUS_KEY,
     TLS_KIT_PARTS
 };
 
@@ -29,8 +38,9 @@ enum tls_kit_part {
 struct tls_kit_wish {
     const char *const *names; /* of the server, until NULL */
     const char *user;
-    long days; /* of the server's and the client's certificate; the CAs and their lists last TLS_KIT_AUTHORITY_DAYS */
+    long days; /* of all but the CAs; these and their lists last TLS_KIT_AUTHORITY_DAYS */
     enum issue_algorithm algorithm;
+    bool has_metrics;
 };
 
 struct tls_kit_file {
@@ -39,7 +49,13 @@ struct tls_kit_file {
 };
 struct tls_kit {
     struct tls_kit_file files[TLS_KIT_PARTS];
+    int part_count; /* the first so many parts are made */
 };
+
+static inline bool tls_kit_has_metrics(const struct tls_kit *kit)
+{
+    return kit->part_count > TLS_KIT_METRICS_CA_CERTIFICATE;
+}
 
 /* Keys and signatures; nothing is written yet. TLS. */
 bool tls_kit_make(const struct tls_kit_wish *wish, struct tls_kit **ret_kit, struct error *err) NODISCARD;
@@ -59,11 +75,19 @@ bool tls_kit_check_directory(const char *directory, struct error *err) NODISCARD
 bool tls_kit_write(const struct tls_kit *kit, const char *directory, struct error *err) NODISCARD;
 
 /* ---- tls_init_lines.c ---- */
+/* Where copies go, for those that run as users of their own. */
+#define TLS_INIT_SERVER_FOLDER     "/etc/postgresql/tls"
+#define TLS_INIT_CLIENT_FOLDER     "/etc/pgcoffer/tls"
+#define TLS_INIT_ENDPOINT_FOLDER   "/etc/pgexporter/tls"
+#define TLS_INIT_PROMETHEUS_FOLDER "/etc/prometheus/tls"
 /* Free of links when it exists; malloc'd. */
 char *tls_init_absolute_path(const char *directory) NEVER_NULL;
 /* {"directory","files":[{"path","for","what"}],"postgresql_conf":[LINE...],"pg_hba_conf","sql","pgcoffer_conf",
- * "copy_commands","renewal_commands"}: a new reference. */
+ * "copy_commands","renewal_commands"} and, with metrics, {"prometheus_yml","pgexporter_conf","exporter_web_config",
+ * "metrics_copy_commands"}: a new reference. */
 json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory);
+
+/* ---- tls_init_print.c ---- */
 void tls_init_print(const struct invocation *invocation, const json_t *data);
 
 #endif

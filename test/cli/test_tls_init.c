@@ -20,17 +20,22 @@ static int run(const char *const *words)
 }
 
 /* The lines for files that need not exist. */
-static json_t *lines_for(const char *const *names, const char *user, const char *directory)
+static json_t *lines_with(const char *const *names, const char *user, const char *directory, int part_count)
 {
     static char file_names[TLS_KIT_PARTS][16];
-    struct tls_kit kit;
+    struct tls_kit kit = {.part_count = part_count};
 
-    for (int part = 0; part < TLS_KIT_PARTS; part++) {
+    for (int part = 0; part < part_count; part++) {
         snprintf(file_names[part], sizeof file_names[part], "file%d", part);
         kit.files[part] = (struct tls_kit_file){.name = file_names[part]};
     }
     struct tls_kit_wish wish = {.names = names, .user = user, .days = 365};
     return tls_init_lines(&kit, &wish, directory);
+}
+
+static json_t *lines_for(const char *const *names, const char *user, const char *directory)
+{
+    return lines_with(names, user, directory, TLS_KIT_METRICS_CA_CERTIFICATE);
 }
 
 static const char *line_of(const json_t *lines, const char *key, size_t number)
@@ -106,7 +111,7 @@ START_TEST(every_file_is_told_with_its_reader)
     const json_t *file;
     size_t i;
 
-    ck_assert_uint_eq(json_array_size(files), TLS_KIT_PARTS);
+    ck_assert_uint_eq(json_array_size(files), TLS_KIT_METRICS_CA_CERTIFICATE);
     json_array_foreach(files, i, file)
     {
         const char *reader = json_text_or_null(file, "for");
@@ -121,6 +126,64 @@ START_TEST(every_file_is_told_with_its_reader)
         ck_assert_ptr_null(strstr(json_string_value(file), "file1 "));
         ck_assert_ptr_null(strstr(json_string_value(file), "file4 "));
     }
+}
+END_TEST
+
+static const json_t *file_row(const json_t *lines, const char *path)
+{
+    const json_t *file;
+    size_t i;
+
+    json_array_foreach(json_object_get(lines, "files"), i, file)
+    {
+        if (strcmp(json_text_or_null(file, "path"), path) == 0)
+            return file;
+    }
+    ck_abort_msg("%s is not told", path);
+}
+
+START_TEST(the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus)
+{
+    json_t *lines SCOPED(scoped_json) = lines_with(local_names, "repl", "/srv/it's \\ tls", TLS_KIT_PARTS);
+
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_PARTS);
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file10"), "for"),
+                     "metrics endpoint and Prometheus");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file11"), "for"), "nobody");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file13"), "for"), "metrics endpoint");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file15"), "for"), "Prometheus");
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 1), "    scheme: https");
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 3), "      ca_file: '/srv/it''s \\ tls/file10'");
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 4), "      cert_file: '/srv/it''s \\ tls/file14'");
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 5), "      key_file: '/srv/it''s \\ tls/file15'");
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 7), "      - targets: ['localhost:5001']");
+    ck_assert_str_eq(line_of(lines, "pgexporter_conf", 0), "metrics_cert_file = /srv/it's \\ tls/file12");
+    ck_assert_str_eq(line_of(lines, "pgexporter_conf", 1), "metrics_key_file = /srv/it's \\ tls/file13");
+    ck_assert_str_eq(line_of(lines, "pgexporter_conf", 2), "metrics_ca_file = /srv/it's \\ tls/file10");
+    ck_assert_str_eq(line_of(lines, "exporter_web_config", 3), "  client_ca_file: '/srv/it''s \\ tls/file10'");
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "pgcoffer_conf")), 7);
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 5);
+}
+END_TEST
+
+START_TEST(an_ipv6_target_stands_in_brackets)
+{
+    static const char *const names[] = {"2001:db8::7", NULL};
+    json_t *lines SCOPED(scoped_json) = lines_with(names, "repl", "/srv/tls", TLS_KIT_PARTS);
+
+    ck_assert_str_eq(line_of(lines, "prometheus_yml", 7), "      - targets: ['[2001:db8::7]:5001']");
+}
+END_TEST
+
+START_TEST(nothing_is_told_of_metrics_unless_they_are_wished)
+{
+    json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/tls");
+    static const char *const keys[] = {"prometheus_yml", "pgexporter_conf", "exporter_web_config",
+                                       "metrics_copy_commands"};
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        ck_assert_ptr_null(json_object_get(lines, keys[i]));
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 3);
 }
 END_TEST
 
@@ -184,6 +247,9 @@ int main(void)
     tcase_add_test(tests, pg_hba_lines_let_the_role_in_by_certificate_only);
     tcase_add_test(tests, a_server_with_a_name_in_the_network_takes_its_networks);
     tcase_add_test(tests, every_file_is_told_with_its_reader);
+    tcase_add_test(tests, the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus);
+    tcase_add_test(tests, an_ipv6_target_stands_in_brackets);
+    tcase_add_test(tests, nothing_is_told_of_metrics_unless_they_are_wished);
     tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 12);
     tcase_add_loop_test(tests, a_path_that_libpq_could_not_name_is_refused, 0, 2);
     tcase_add_test(tests, a_second_run_changes_nothing);

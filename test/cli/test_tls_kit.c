@@ -21,6 +21,17 @@ static struct tls_kit *make_kit(enum issue_algorithm algorithm)
     return kit;
 }
 
+static struct tls_kit *make_metrics_kit(enum issue_algorithm algorithm)
+{
+    struct tls_kit_wish wish = {
+        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .has_metrics = true};
+    struct tls_kit *kit = NULL;
+    struct error err;
+
+    ck_assert_msg(tls_kit_make(&wish, &kit, &err), "%s", err.message);
+    return kit;
+}
+
 static X509 *certificate_of(const struct tls_kit *kit, enum tls_kit_part part)
 {
     BIO *bio = BIO_new_mem_buf(kit->files[part].text, -1);
@@ -45,14 +56,17 @@ static int verify(const struct tls_kit *kit, enum tls_kit_part leaf, enum tls_ki
 {
     X509 *certificate SCOPED(scoped_certificate) = certificate_of(kit, leaf);
     X509 *issuer SCOPED(scoped_certificate) = certificate_of(kit, authority);
-    BIO *bio = BIO_new_mem_buf(kit->files[authority + 2].text, -1);
-    X509_CRL *list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+    bool has_list = authority != TLS_KIT_METRICS_CA_CERTIFICATE;
+    BIO *bio = has_list ? BIO_new_mem_buf(kit->files[authority + 2].text, -1) : NULL;
+    X509_CRL *list = has_list ? PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL) : NULL;
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *context = X509_STORE_CTX_new();
 
     X509_STORE_add_cert(store, issuer);
-    X509_STORE_add_crl(store, list);
-    X509_STORE_set_flags(store, X509_V_FLAG_X509_STRICT | X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+    if (has_list)
+        X509_STORE_add_crl(store, list);
+    X509_STORE_set_flags(store, X509_V_FLAG_X509_STRICT |
+                                    (has_list ? X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL : 0UL));
     X509_STORE_CTX_init(context, store, certificate, NULL);
     X509_STORE_CTX_set_purpose(context, purpose);
     X509_verify_cert(context);
@@ -82,11 +96,66 @@ START_TEST(server_and_client_have_separate_authorities)
 }
 END_TEST
 
+START_TEST(the_endpoint_and_prometheus_have_an_authority_that_makes_no_logins)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit((enum issue_algorithm)_i);
+    static const struct {
+        enum tls_kit_part leaf, authority;
+        int purpose;
+        bool is_right;
+    } cases[] = {
+        {TLS_KIT_METRICS_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, true},
+        {TLS_KIT_PROMETHEUS_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, true},
+        {TLS_KIT_METRICS_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+        {TLS_KIT_PROMETHEUS_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, false},
+        {TLS_KIT_PROMETHEUS_CERTIFICATE, TLS_KIT_CLIENT_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+        {TLS_KIT_METRICS_CERTIFICATE, TLS_KIT_SERVER_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, false},
+        {TLS_KIT_CLIENT_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+        {TLS_KIT_SERVER_CERTIFICATE, TLS_KIT_METRICS_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        ck_assert_msg((verify(kit, cases[i].leaf, cases[i].authority, cases[i].purpose) == X509_V_OK) ==
+                          cases[i].is_right,
+                      "case %zu", i);
+}
+END_TEST
+
+START_TEST(the_endpoint_has_the_names_of_the_server_and_prometheus_its_own)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
+    X509 *endpoint SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_METRICS_CERTIFICATE);
+    X509 *prometheus SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_PROMETHEUS_CERTIFICATE);
+    struct certificate_text text;
+
+    certificate_describe(endpoint, &text);
+    ck_assert_str_eq(text.names, "DNS:localhost, IP:127.0.0.1, IP:::1");
+    ck_assert_int_eq(text.days_left, 89);
+    certificate_describe(prometheus, &text);
+    ck_assert_str_eq(text.subject, "CN=prometheus");
+    ck_assert_int_eq(text.days_left, 89);
+}
+END_TEST
+
+START_TEST(nothing_is_made_for_metrics_unless_it_is_wished)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
+
+    ck_assert(!tls_kit_has_metrics(kit));
+    for (int part = kit->part_count; part < TLS_KIT_PARTS; part++) {
+        ck_assert_ptr_null(kit->files[part].name);
+        ck_assert_ptr_null(kit->files[part].text);
+    }
+}
+END_TEST
+
 START_TEST(each_key_belongs_to_the_certificate_in_front_of_it)
 {
-    static const enum tls_kit_part parts[] = {TLS_KIT_SERVER_CA_CERTIFICATE, TLS_KIT_CLIENT_CA_CERTIFICATE,
-                                              TLS_KIT_SERVER_CERTIFICATE, TLS_KIT_CLIENT_CERTIFICATE};
-    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
+    static const enum tls_kit_part parts[] = {TLS_KIT_SERVER_CA_CERTIFICATE,  TLS_KIT_CLIENT_CA_CERTIFICATE,
+                                              TLS_KIT_SERVER_CERTIFICATE,     TLS_KIT_CLIENT_CERTIFICATE,
+                                              TLS_KIT_METRICS_CA_CERTIFICATE, TLS_KIT_METRICS_CERTIFICATE,
+                                              TLS_KIT_PROMETHEUS_CERTIFICATE};
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         X509 *certificate SCOPED(scoped_certificate) = certificate_of(kit, parts[i]);
@@ -130,26 +199,42 @@ START_TEST(a_host_name_too_long_for_a_cn_is_an_alternative_name_all_the_same)
 {
     static const char name[] = "a-very-long-name-of-a-managed-database.cluster-c0ffee.eu-central-1.example.com";
     const char *const list[] = {name, NULL};
-    struct tls_kit_wish wish = {.names = list, .user = "repl", .days = 1, .algorithm = ISSUE_EC_P256};
+    struct tls_kit_wish wish = {
+        .names = list, .user = "repl", .days = 1, .algorithm = ISSUE_EC_P256, .has_metrics = true};
     struct tls_kit *kit SCOPED(scoped_tls_kit) = NULL;
     struct error err;
 
     ck_assert_msg(tls_kit_make(&wish, &kit, &err), "%s", err.message);
     X509 *server SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_SERVER_CERTIFICATE);
+    X509 *endpoint SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_METRICS_CERTIFICATE);
     ck_assert_int_eq(X509_check_host(server, name, 0, 0, NULL), 1);
+    ck_assert_int_eq(X509_check_host(endpoint, name, 0, 0, NULL), 1);
 }
 END_TEST
 
 START_TEST(a_role_whose_files_would_have_other_files_names_is_refused)
 {
-    static const char *const users[] = {"server", "server-ca", "client-ca"};
-    struct tls_kit_wish wish = {.names = names, .user = users[_i], .days = 1, .algorithm = ISSUE_EC_P256};
+    static const char *const users[] = {"server", "server-ca", "client-ca", "metrics", "metrics-ca", "prometheus"};
+    struct tls_kit_wish wish = {
+        .names = names, .user = users[_i], .days = 1, .algorithm = ISSUE_EC_P256, .has_metrics = _i >= 3};
     struct tls_kit *kit = NULL;
     struct error err;
 
     ck_assert(!tls_kit_make(&wish, &kit, &err));
     ck_assert_int_eq(err.kind, ERROR_USAGE);
     ck_assert_ptr_nonnull(strstr(err.message, users[_i]));
+    ck_assert_ptr_nonnull(strstr(err.hint, users[_i]));
+}
+END_TEST
+
+START_TEST(a_role_may_have_the_name_of_a_file_that_is_not_made)
+{
+    struct tls_kit_wish wish = {.names = names, .user = "prometheus", .days = 1, .algorithm = ISSUE_EC_P256};
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = NULL;
+    struct error err;
+
+    ck_assert_msg(tls_kit_make(&wish, &kit, &err), "%s", err.message);
+    ck_assert_str_eq(kit->files[TLS_KIT_CLIENT_KEY].name, "prometheus.key");
 }
 END_TEST
 
@@ -163,7 +248,7 @@ static unsigned mode_of(const char *path)
 
 START_TEST(all_files_are_private_with_any_umask)
 {
-    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
     char path[PATH_MAX];
     struct error err;
 
@@ -218,8 +303,8 @@ END_TEST
 /* Whatever comes in between after the first look. */
 START_TEST(no_name_that_is_taken_is_replaced_and_nothing_of_ours_is_left)
 {
-    static const char *const taken[] = {"server-ca.crt", "repl.key", "repl.key.tmp"};
-    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
+    static const char *const taken[] = {"server-ca.crt", "repl.key", "repl.key.tmp", "prometheus.key"};
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
     struct buffer bytes SCOPED(buffer_done) = BUFFER_WITH_LIMIT(100);
     struct error err;
 
@@ -252,15 +337,20 @@ int main(void)
 
     tcase_add_checked_fixture(tests, scratch_make, scratch_remove);
     tcase_add_loop_test(tests, server_and_client_have_separate_authorities, ISSUE_EC_P256, ISSUE_ED25519 + 1);
+    tcase_add_loop_test(tests, the_endpoint_and_prometheus_have_an_authority_that_makes_no_logins, ISSUE_EC_P256,
+                        ISSUE_ED25519 + 1);
+    tcase_add_test(tests, the_endpoint_has_the_names_of_the_server_and_prometheus_its_own);
+    tcase_add_test(tests, nothing_is_made_for_metrics_unless_it_is_wished);
     tcase_add_test(tests, each_key_belongs_to_the_certificate_in_front_of_it);
     tcase_add_test(tests, no_server_certificate_is_signed_by_ed25519);
     tcase_add_test(tests, the_names_of_the_server_and_the_role_are_in_the_certificates);
     tcase_add_test(tests, a_host_name_too_long_for_a_cn_is_an_alternative_name_all_the_same);
-    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 3);
+    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 6);
+    tcase_add_test(tests, a_role_may_have_the_name_of_a_file_that_is_not_made);
     tcase_add_loop_test(tests, all_files_are_private_with_any_umask, 0, 2);
     tcase_add_test(tests, an_empty_directory_is_used_and_made_private);
     tcase_add_test(tests, a_directory_that_holds_anything_is_refused_by_name);
-    tcase_add_loop_test(tests, no_name_that_is_taken_is_replaced_and_nothing_of_ours_is_left, 0, 3);
+    tcase_add_loop_test(tests, no_name_that_is_taken_is_replaced_and_nothing_of_ours_is_left, 0, 4);
     tcase_add_test(tests, a_directory_that_could_not_be_filled_is_not_left);
     return suite_run("tls_kit", tests);
 }
