@@ -12,11 +12,13 @@ import pytest
 
 from harness.agent import Result
 from harness.cluster import PSQL_BIN
-from harness.scratch import OS_USER, as_user, run, wait_for
+from harness.scratch import OS_USER, as_user, free_port, run, wait_for
 
 MANUAL = pathlib.Path(__file__).parents[2] / "doc" / "man" / "pgcoffer.1.scd"
 FILES = {"server-ca.crt", "server-ca.key", "server-ca.crl", "client-ca.crt", "client-ca.key", "client-ca.crl", "server.crt",
          "server.key", "repl.crt", "repl.key"}
+METRICS_FILES = {"metrics-ca.crt", "metrics-ca.key", "metrics.crt", "metrics.key", "prometheus.crt", "prometheus.key"}
+METRICS_LINES = ("prometheus_yml", "pgexporter_conf", "exporter_web_config", "metrics_copy_commands")
 
 
 class Kit:
@@ -129,10 +131,12 @@ def test_openssl_takes_each_certificate_for_its_own_purpose_only(make_kit, kind)
     assert "Ed25519" not in re.findall(r"Signature Algorithm: (\S+)", text), text
 
 
-def test_every_file_is_private_and_told(make_kit):
-    kit = make_kit()
-    assert {path.name for path in kit.folder.iterdir()} == FILES
-    assert {pathlib.Path(row["path"]) for row in kit.lines["files"]} == {kit.path(name) for name in FILES}
+@pytest.mark.parametrize("words, files", [((), FILES), (("--metrics",), FILES | METRICS_FILES)], ids=["plain", "metrics"])
+def test_every_file_is_private_and_told(make_kit, words, files):
+    kit = make_kit(*words)
+    assert {path.name for path in kit.folder.iterdir()} == files
+    assert {pathlib.Path(row["path"]) for row in kit.lines["files"]} == {kit.path(name) for name in files}
+    assert [key for key in METRICS_LINES if key in kit.lines] == (list(METRICS_LINES) if words else [])
     assert kit.folder.stat().st_mode & 0o7777 == 0o700
     for path in kit.folder.iterdir():
         assert path.stat().st_mode & 0o7777 == 0o600, path
@@ -174,12 +178,12 @@ def test_a_place_that_may_not_be_written_is_a_storage_error(make_agent, folder):
 
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-STEPS = [(call, number) for call in ("write", "fsync", "fchmod", "linkat", "unlinkat") for number in (1, 2, 7, 10)]
+STEPS = [(call, number) for call in ("write", "fsync", "fchmod", "linkat", "unlinkat") for number in (1, 2, 10, 16)]
 
 
 def init_disturbed(agent, target, call, number, what):
     """tls init, with `what` done to its number-th `call`."""
-    words = agent.command("tls", "init", target, "--quiet")
+    words = agent.command("tls", "init", target, "--metrics", "--quiet")
     start = words.index("--") + 1 if "--" in words else 0
     traced = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"inject={call}:{what}:when={number}", *words[start:]]
     return subprocess.run([*words[:start], *traced], capture_output=True, text=True, stdin=subprocess.DEVNULL,
@@ -211,38 +215,46 @@ def test_a_full_disk_at_any_step_leaves_nothing(make_agent, folder):
 
 @pytest.mark.skipif(OS_USER is None, reason="only root can give files away")
 def test_the_printed_copies_belong_to_their_users(make_kit, folder):
-    kit = make_kit()
-    commands = "\n".join(kit.lines["copy_commands"])
-    assert "pgcoffer" in commands
-    commands = commands.replace("-o pgcoffer -g pgcoffer", f"-o {OS_USER} -g {OS_USER}")
-    for place, name in (("/etc/postgresql/tls", "server"), ("/etc/pgcoffer/tls", "client")):
-        commands = commands.replace(place, str(folder / name))
+    kit = make_kit("--metrics")
+    commands = "\n".join([*kit.lines["copy_commands"], *kit.lines["metrics_copy_commands"]])
+    places = {"postgresql": {"server.crt", "server.key", "client-ca.crt", "client-ca.crl"},
+              "pgcoffer": {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl"},
+              "pgexporter": {"metrics.crt", "metrics.key", "metrics-ca.crt"},
+              "prometheus": {"prometheus.crt", "prometheus.key", "metrics-ca.crt"}}
+    for place in places:
+        assert f"/etc/{place}/tls" in commands
+        commands = commands.replace(f"/etc/{place}/tls", str(folder / place)).replace(f"-o {place} -g {place}",
+                                                                                      f"-o {OS_USER} -g {OS_USER}")
     done = run(["sh", "-ec", commands], user="root")
     assert done.stderr == ""
-    assert {path.name for path in (folder / "server").iterdir()} == {"server.crt", "server.key", "client-ca.crt", "client-ca.crl"}
-    assert {path.name for path in (folder / "client").iterdir()} == {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl"}
-    for path in [*(folder / "server").iterdir(), *(folder / "client").iterdir()]:
-        assert path.owner() == OS_USER and path.stat().st_mode & 0o7777 == 0o600, path
+    for place, names in places.items():
+        assert {path.name for path in (folder / place).iterdir()} == names
+        for path in (folder / place).iterdir():
+            assert path.owner() == OS_USER and path.stat().st_mode & 0o7777 == 0o600, path
 
 
 def test_what_is_printed_for_people_holds_every_line(make_agent, folder):
     agent = make_agent()
-    result = agent.ok("tls", "init", folder / "a")
-    lines = agent.json("tls", "init", folder / "b")
-    for key in ("postgresql_conf", "pg_hba_conf", "sql", "pgcoffer_conf", "copy_commands", "renewal_commands"):
+    result = agent.ok("tls", "init", folder / "a", "--metrics")
+    lines = agent.json("tls", "init", folder / "b", "--metrics")
+    for key in ("postgresql_conf", "pg_hba_conf", "sql", "pgcoffer_conf", "copy_commands", "renewal_commands", *METRICS_LINES):
         for line in lines[key]:
             assert line.replace(f"{folder}/b", f"{folder}/a") in result.out.splitlines(), line
-    assert all(name in result.out for name in FILES)
+    assert all(name in result.out for name in FILES | METRICS_FILES)
     assert agent.ok("tls", "init", folder / "c", "--quiet").out == ""
+    plain = agent.ok("tls", "init", folder / "d").out
+    assert "metrics" not in plain and "rometheus" not in plain, plain
 
 
 def test_the_printed_renewal_makes_new_certificates_for_the_old_keys(make_kit):
-    kit = make_kit("--days", "30")
+    kit = make_kit("--days", "30", "--metrics")
     before = digests(kit.folder)
     shell("\n".join(kit.lines["renewal_commands"]), "/")
     after = digests(kit.folder)
-    assert {name for name in before if before[name] != after[name]} == {"server.crt", "repl.crt"}
-    for authority, purpose, leaf in (("server", "sslserver", "server"), ("client", "sslclient", "repl")):
+    assert {name for name in before if before[name] != after[name]} == {"server.crt", "repl.crt", "metrics.crt",
+                                                                               "prometheus.crt"}
+    for authority, purpose, leaf in (("server", "sslserver", "server"), ("client", "sslclient", "repl"),
+                                     ("metrics", "sslserver", "metrics"), ("metrics", "sslclient", "prometheus")):
         openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", kit.path(f"{authority}-ca.crt"), kit.path(f"{leaf}.crt"))
         public = openssl("x509", "-in", kit.path(f"{leaf}.crt"), "-noout", "-pubkey").stdout
         assert public == openssl("pkey", "-in", kit.path(f"{leaf}.key"), "-pubout").stdout
@@ -275,7 +287,8 @@ def test_the_revocation_of_the_manual_locks_the_client_out(make_kit, kind):
 
 @pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
 def test_check_complains_of_the_keys_of_the_cas_alone_and_of_nothing_once_they_are_gone(make_kit, folder, kind):
-    kit = make_kit("--key-type", kind).start()
+    """The CA of metrics has no part in this connection: its key is not told of, as tls init says."""
+    kit = make_kit("--key-type", kind, "--metrics").start()
     kit.agent.backup("primary")
 
     def complaints():
@@ -285,6 +298,104 @@ def test_check_complains_of_the_keys_of_the_cas_alone_and_of_nothing_once_they_a
     for name in ("server-ca.key", "client-ca.key"):
         kit.path(name).rename(folder / name)
     assert complaints() == []
+
+
+# ---- tls init --metrics ----
+
+
+class Endpoint:
+    """An HTTPS server that takes the files of the printed lines, and wants a client certificate."""
+
+    def __init__(self, kit):
+        files = dict(line.split(" = ") for line in kit.lines["pgexporter_conf"])
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            as_user(["openssl", "s_server", "-accept", str(self.port), "-www", "-Verify", "1", "-verify_return_error",
+                     "-cert", files["metrics_cert_file"], "-key", files["metrics_key_file"],
+                     "-CAfile", files["metrics_ca_file"], "-no-CApath", "-no-CAstore"]),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        for line in self.process.stdout:
+            if line.startswith("ACCEPT"):
+                return self
+        raise AssertionError(f"openssl s_server ended with {self.process.wait()}")
+
+    def __exit__(self, *unused):
+        self.process.terminate()
+        self.process.communicate()
+
+    def get(self, *words, host="localhost"):
+        name = "-verify_hostname" if host == "localhost" else "-verify_ip"
+        return run(["openssl", "s_client", "-connect", f"{host if ':' not in host else f'[{host}]'}:{self.port}", "-ign_eof",
+                    "-verify_return_error", name, host, "-no-CApath", "-no-CAstore", *words], check=False,
+                   input="GET / HTTP/1.0\r\n\r\n")
+
+
+def scrape_files(kit):
+    """The words for openssl s_client that say what tls_config says."""
+    files = dict(re.findall(r"^ {6}(\w+_file): '(.*)'$", "\n".join(kit.lines["prometheus_yml"]), re.M))
+    assert set(files) == {"ca_file", "cert_file", "key_file"} and all(path.startswith("/") for path in files.values()), files
+    return ["-CAfile", files["ca_file"]], ["-cert", files["cert_file"], "-key", files["key_file"]]
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_an_endpoint_and_its_reader_shake_hands_with_the_printed_files_only(make_kit, kind):
+    kit = make_kit("--key-type", kind, "--metrics")
+    trust, identity = scrape_files(kit)
+    with Endpoint(kit) as endpoint:
+        for host in ("localhost", "127.0.0.1", *(["::1"] if socket.has_ipv6 else [])):
+            done = endpoint.get(*trust, *identity, host=host)
+            assert done.returncode == 0 and "HTTP/1.0 200 ok" in done.stdout, (host, done)
+        refused = [endpoint.get(*trust),
+                   endpoint.get(*trust, "-cert", kit.path("repl.crt"), "-key", kit.path("repl.key")),
+                   endpoint.get(*trust, "-cert", kit.path("metrics.crt"), "-key", kit.path("metrics.key")),
+                   endpoint.get("-CAfile", kit.path("server-ca.crt"), *identity)]
+    for done in refused:
+        assert "200 ok" not in done.stdout and re.search("alert|verify error", done.stdout + done.stderr), done
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_openssl_takes_the_certificates_of_metrics_for_their_purpose_only(make_kit, kind):
+    kit = make_kit("--key-type", kind, "--metrics")
+
+    def verifies(authority, purpose, leaf):
+        return openssl("verify", "-x509_strict", "-purpose", purpose, "-no-CApath", "-no-CAstore", "-CAfile",
+                       kit.path(f"{authority}-ca.crt"), kit.path(leaf), check=False).returncode == 0
+
+    assert verifies("metrics", "sslserver", "metrics.crt")
+    assert verifies("metrics", "sslclient", "prometheus.crt")
+    assert not verifies("metrics", "sslclient", "metrics.crt")
+    assert not verifies("metrics", "sslserver", "prometheus.crt")
+    for authority in ("server", "client"):
+        assert not verifies(authority, "sslclient", "prometheus.crt") and not verifies(authority, "sslserver", "metrics.crt")
+    for purpose, leaf in (("sslserver", "server.crt"), ("sslclient", "repl.crt")):
+        assert not verifies("metrics", purpose, leaf)
+    names = [openssl("x509", "-in", kit.path(name), "-noout", "-ext", "subjectAltName").stdout
+             for name in ("server.crt", "metrics.crt")]
+    assert names[0] == names[1] and "DNS:localhost" in names[0], names
+    assert openssl("x509", "-in", kit.path("prometheus.crt"), "-noout", "-subject").stdout == "subject=CN = prometheus\n"
+
+
+def test_the_lines_for_prometheus_and_exporters_are_yaml(make_agent, folder):
+    yaml = pytest.importorskip("yaml")
+    place = folder / "it's # all \\ here"
+    lines = make_agent().json("tls", "init", place, "--metrics", "--host", "db1.example.com")
+    (job,) = yaml.safe_load("\n".join(["scrape_configs:", *lines["prometheus_yml"]]))["scrape_configs"]
+    assert job["scheme"] == "https" and job["static_configs"] == [{"targets": ["db1.example.com:5001"]}]
+    assert job["tls_config"] == {"ca_file": f"{place}/metrics-ca.crt", "cert_file": f"{place}/prometheus.crt",
+                                 "key_file": f"{place}/prometheus.key"}
+    assert yaml.safe_load("\n".join(lines["exporter_web_config"])) == {"tls_server_config": {
+        "cert_file": f"{place}/metrics.crt", "key_file": f"{place}/metrics.key", "client_ca_file": f"{place}/metrics-ca.crt",
+        "client_auth_type": "RequireAndVerifyClientCert"}}
+
+
+def test_a_role_with_a_name_of_the_files_of_metrics_is_refused(make_agent, folder):
+    agent = make_agent()
+    for user in ("metrics", "metrics-ca", "prometheus"):
+        result = agent.cli("tls", "init", folder / "tls", "--metrics", "--user", user)
+        assert result.code == 2 and user in result.err and not (folder / "tls").exists(), result
+    agent.ok("tls", "init", folder / "tls", "--user", "prometheus")
 
 
 # ---- tls show ----
