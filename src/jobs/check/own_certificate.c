@@ -191,8 +191,8 @@ static void look_for_authority_key(struct check_run *run)
             return;
         }
     }
-    check_pass(run, CHECK_ID_key_authority, "%u private key%s in \"%s\", none of a CA", keys, keys == 1 ? "" : "s",
-               folder);
+    check_pass(run, CHECK_ID_key_authority, "%u private key%s in \"%s\", none of a CA of this connection", keys,
+               keys == 1 ? "" : "s", folder);
 }
 
 /* ---- chain.order ---- */
