@@ -286,7 +286,8 @@ static bool look_at_receiver(struct daemon_walk *walk)
         set_fix(walk, id, "tls_mode = verify-full in section [%s], then pgcoffer reload", walk->view->server);
         return true;
     }
-    if (!json_is_object(fault) && (strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0)) {
+    bool has_begun = strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0;
+    if (!json_is_object(fault) && has_begun && find_reason(walk, CHECK_ID_NOTHING) == CHECK_ID_NOTHING) {
         set(walk, id, CHECK_WARN, "state %s since %s", state, text_or(receiver, "since", "?"));
         set_cause(walk, id, "The WAL receiver has only begun: it is not streaming yet.");
         set_fix(walk, id, "Look again in a moment: pgcoffer status %s", walk->view->server);

@@ -96,15 +96,38 @@ static enum sight look_at_folders(const struct server_files *files, const char *
     return SEEN;
 }
 
+/* We are the server's user, and cannot get there. */
+static enum sight tell_closed(const struct server_files *files, const char *setting, const char *path,
+                              struct finding *finding)
+{
+    finding_cause(
+        finding, CHECK_ID_server_restart,
+        "The server runs with what it read before, but its user %s no longer gets to the file of %s, \"%s\": a "
+        "link on the way leads into a folder that is closed to it. The next restart, and every reload, fails.",
+        files->owner_name, setting, path);
+    finding_fix(
+        finding,
+        "Copy key and certificate to a folder of %s (cp -L follows the links; with certbot a deploy hook does it "
+        "at each renewal), and correct %s in postgresql.conf on the server.",
+        files->owner_name, setting);
+    return WRONG;
+}
+
 static enum sight look_at_file(const struct server_files *files, const char *setting, const char *path,
                                struct stat *ret_about, struct finding *finding)
 {
     enum sight sight = look_at_folders(files, setting, path, finding);
+    char target[PATH_MAX];
 
+    /* A link may lead through folders of its own, as those in certbot's live/ do. */
+    if (sight == SEEN && realpath(path, target) != NULL)
+        sight = look_at_folders(files, setting, target, finding);
     if (sight != SEEN)
         return sight;
     restart_finding(files, setting, path, finding);
     if (stat(path, ret_about) != 0) {
+        if (errno == EACCES && geteuid() == files->place.owner)
+            return tell_closed(files, setting, path, finding);
         if (errno != ENOENT)
             return UNSEEN;
         finding_cause(
