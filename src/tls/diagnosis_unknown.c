@@ -168,11 +168,10 @@ static void tell_foreign(struct shown_chain *chain, bool may_be_intermediate)
                                      : "");
     tell(chain, cause);
     if (count >= BUNDLE_LEAST) {
-        finding_fix(
-            finding,
-            "Set ssl_ca_file in postgresql.conf on the server to a file that holds the certificate of \"%s\" alone "
-            "(of the root above it, if it is an intermediate), " RELOAD,
-            chain->issuer);
+        finding_fix(finding,
+                    "Let ssl_ca_file on the server be a file that holds the certificate of \"%s\" alone "
+                    "(of the root above it, if it is an intermediate), " RELOAD,
+                    chain->issuer);
         return;
     }
     finding_fix(finding,

@@ -206,11 +206,10 @@ static void warn_of_stranger(struct check_run *run, int at)
     certificate_describe(sk_X509_value(run->own, at), &text);
     certificate_describe(sk_X509_value(run->own, 0), &leaf);
     finding_seen(&finding, "number 1 is \"%s\", number %d is \"%s\"", leaf.subject, at + 1, text.subject);
-    finding_cause(
-        &finding, CHECK_ID_chain_order,
-        "In tls_cert_file \"%s\" certificate number %d, \"%s\", signed none of the others: it does not belong "
-        "there, and what should stand there is perhaps missing.",
-        path, at + 1, text.subject);
+    finding_cause(&finding, CHECK_ID_chain_order,
+                  "In tls_cert_file \"%s\" \"%s\", number %d there, signed none of the others: it does not belong "
+                  "there, and what should stand there is perhaps missing.",
+                  path, text.subject, at + 1);
     finding_fix(&finding, "Write \"%s\" anew: the client certificate, then the CA \"%s\" that signed it, and so on.",
                 path, leaf.issuer);
     check_warn(run, &finding);
