@@ -6,6 +6,7 @@ import subprocess
 
 KEYS = {
     "ec": ("EC", "ec_paramgen_curve:P-256"),
+    "p384": ("EC", "ec_paramgen_curve:P-384"),
     "rsa": ("RSA", "rsa_keygen_bits:2048"),
     "rsa1024": ("RSA", "rsa_keygen_bits:1024"),
     "ed25519": ("ED25519", None),
@@ -47,12 +48,15 @@ class Factory:
         self.made = {}
 
     def make(self, name, subject, extensions, issuer=None, names=(), begins=-1, ends=365, key="ec", digest="sha256",
-             has_identifiers=True):
+             has_identifiers=True, key_of=None):
         if name in self.made:
             return self.made[name]
         path = {ending: self.folder / f"{name}.{ending}" for ending in ("crt", "key", "csr", "cnf", "txt")}
         algorithm, option = KEYS[key]
-        openssl("genpkey", "-algorithm", algorithm, *(("-pkeyopt", option) if option else ()), "-out", path["key"])
+        if key_of is not None:  # of one that exists: renewed, or signed by another too
+            path["key"].write_text(key_of.key.read_text())
+        else:
+            openssl("genpkey", "-algorithm", algorithm, *(("-pkeyopt", option) if option else ()), "-out", path["key"])
         path["key"].chmod(0o600)
         openssl("req", "-new", "-key", path["key"], "-subj", subject, "-out", path["csr"])
         lines = [*extensions, f"subjectKeyIdentifier={'hash' if has_identifiers else 'none'}"]

@@ -159,6 +159,75 @@ def right_password_only(lab):
     lab.password().without("tls-cert-file", "tls-key-file")
 
 
+def client_chain(lab):
+    upper = lab.papers.factory.make("client-upper", "/O=Lab/CN=Lab Client Upper", CA, lab.papers.client_ca)
+    lower = lab.papers.factory.make("client-lower", "/O=Lab/CN=Lab Client Lower", CA, upper)
+    return lab.papers.issue_client("client-lowest", issuer=lower), lower, upper
+
+
+def server_chain(lab):
+    upper = lab.papers.factory.make("server-upper", "/O=Lab/CN=Lab Server Upper", CA, lab.papers.server_ca)
+    lower = lab.papers.factory.make("server-lower", "/O=Lab/CN=Lab Server Lower", CA, upper)
+    return lab.papers.issue_server("server-lowest", issuer=lower), lower, upper
+
+
+@healthy
+def right_chains_in_any_order(lab):
+    """Two intermediates out of turn, and the roots with them: OpenSSL sorts them."""
+    leaf, lower, upper = server_chain(lab)
+    lab.serve(leaf, lab.papers.server_ca, upper, lower)
+    leaf, lower, upper = client_chain(lab)
+    lab.client(leaf, lab.papers.client_ca, upper, lower)
+
+
+@healthy
+def right_cross_signed(lab):
+    """A new root that the old one, now over, signed too: the new one is known."""
+    make = lab.papers.factory.make
+    old = make("old-root", "/O=Lab/CN=Lab Old Root", CA, begins=-400, ends=-5)
+    new = make("new-root", "/O=Lab/CN=Lab New Root", CA)
+    cross = make("new-root-by-old", "/O=Lab/CN=Lab New Root", CA, old, key_of=new)
+    lab.serve(lab.papers.issue_server("server-crossed", issuer=new), cross).trust_servers_of(new)
+    lab.client(lab.papers.issue_client("client-crossed", issuer=new), cross).trust_clients_of(new)
+
+
+@healthy
+def right_renewed_ca_beside_the_expired(lab):
+    """Both CAs renewed with their keys, and what they were before still lies in the files."""
+    papers = lab.papers
+    was_server = papers.factory.make("server-ca-was", "/O=Lab/CN=Lab Server CA", CA, begins=-400, ends=-3, key_of=papers.server_ca)
+    was_client = papers.factory.make("client-ca-was", "/O=Lab/CN=Lab Client CA", CA, begins=-400, ends=-3, key_of=papers.client_ca)
+    lab.trust_servers_of(was_server, papers.server_ca).trust_clients_of(was_client, papers.client_ca)
+
+
+@healthy
+def right_key_for_tls13_only(lab):
+    """A P-384 key: with ssl_ecdh_curve as it is, TLS 1.2 refuses it and 1.3 takes it."""
+    lab.client(lab.papers.issue_client("client-p384", key="p384"))
+
+
+@healthy
+def right_key_of_old_form(lab):
+    """A key as openssl ec writes it."""
+    openssl("ec", "-in", lab.papers.client.key, "-out", lab.options["tls-key-file"])
+
+
+@healthy
+def right_files_with_other_text(lab):
+    """Text before the PEM blocks, lines of Windows, blanks at the end."""
+    for name, option, mode in (("client.crt", "tls-cert-file", 0o644), ("client.key", "tls-key-file", 0o600),
+                               ("ca.crt", "tls-ca-file", 0o644)):
+        lab.client_file(name, "subject: of the lab\r\n" + (lab.place / name).read_text().replace("\n", "\r\n") + "  \r\n", option, mode)
+
+
+@healthy
+def right_map_of_the_whole_subject(lab):
+    """clientname=DN and a map."""
+    lab.hba = [f"hostssl {database} repl all cert clientname=DN map=dn" for database in ("replication", "postgres")]
+    lab.ident = ['dn "CN=Agent 7,O=Lab" repl']
+    lab.client(lab.papers.issue_client("client-agent-7", subject="/O=Lab/CN=Agent 7"))
+
+
 # ---- our own files ----
 
 @case("file.certificate", "absent.crt\" does not exist", "correct --tls-cert-file")
@@ -347,6 +416,30 @@ def client_eku_server_only(lab):
     lab.client(lab.papers.issue_client("client-server-eku", SERVER))
 
 
+@case("identity.usage", "lacks clientAuth", "let your own CA sign it")
+def client_eku_any_only(lab):
+    """anyExtendedKeyUsage sounds like all of them: OpenSSL does not count it."""
+    lab.client(lab.papers.issue_client("client-any-eku", (*LEAF, "extendedKeyUsage=anyExtendedKeyUsage")))
+
+
+@case("chain.order", "signed none of the others: it does not belong there", 'Write "{place}/client.crt" anew', "warn")
+def stranger_in_our_chain(lab):
+    """A CA of something else behind the client certificate."""
+    lab.client(lab.papers.client, lab.papers.foreign_ca)
+
+
+@case("identity.common_name", 'is "Backup Agent" and the role is', "append map=pgcoffer")
+def client_name_that_maps_must_quote(lab):
+    """A CN of two words: pg_ident.conf wants it in quotes."""
+    lab.client(lab.papers.issue_client("client-two-words", subject="/CN=Backup Agent"))
+
+
+@case("identity.common_name", 'is "something" and the role is', "append map=pgcoffer")
+def client_role_is_the_second_name(lab):
+    """Of several CNs PostgreSQL takes the first."""
+    lab.client(lab.papers.issue_client("client-two-names", subject="/CN=something/CN=repl"))
+
+
 @case("identity.common_name", 'is "replicator" and the role is', "append map=pgcoffer")
 def client_other_name(lab):
     """Method cert and another CN than the role."""
@@ -515,6 +608,32 @@ def server_self_signed(lab):
     lab.serve(lab.papers.factory.make("server-self-signed", "/CN=localhost", SERVER, names=("DNS:localhost",)))
 
 
+@case("chain.server", "without the root above it", "Add the certificate of the root")
+def our_file_holds_an_intermediate_only(lab):
+    """tls_ca_file with the lowest CA alone, which the server sends along with the one above."""
+    leaf, lower, upper = server_chain(lab)
+    lab.serve(leaf, lower, upper).trust_servers_of(lower)
+
+
+@case("chain.server", 'was signed by "CN=Lab Server CA,O=Lab", which is not in', "if you do not know it")
+def public_cas_for_a_private_one(lab):
+    """tls_ca_file = system, and the server's CA is of our own."""
+    lab.options["tls-ca-file"] = "system"
+
+
+@case("chain.server", 'through "CN=Lab Server Lower,O=Lab"', "if you do not know it")
+def server_upper_intermediate_not_sent(lab):
+    """Only the lower of two intermediates is sent."""
+    leaf, lower, _ = server_chain(lab)
+    lab.serve(leaf, lower)
+
+
+@case("chain.sent", "it does not belong into ssl_cert_file", "Write ssl_cert_file on the server anew", "warn")
+def stranger_served(lab):
+    """A CA of something else behind the server's certificate."""
+    lab.serve(lab.papers.server, lab.papers.foreign_ca)
+
+
 @case("chain.revocation", "was revoked by its CA", "Get a new certificate and key for the server")
 def server_revoked(lab):
     """In our own list."""
@@ -668,12 +787,33 @@ def server_signed_by_ed25519_with_scram(lab):
     lab.password()
 
 
+@case("protocol.binding", "a proxy ends TLS between us, or somebody listens", "Connect to PostgreSQL itself: correct --host")
+def proxy_between(lab):
+    """A proxy with a certificate of our CA ends TLS and relays: only SCRAM's channel binding tells."""
+    meet(lab, impostors.relay(impostors.tls_context(lab.papers.issue_server("proxy")), lab.cluster.port))
+    lab.hba = list(SCRAM)
+    lab.password().without("tls-cert-file", "tls-key-file")
+
+
 # ---- pg_hba.conf ----
 
 @case("hba.replication", "the word all", "Add to pg_hba.conf")
 def no_line_for_replication(lab):
     """all does not cover replication: the well-known tutorials' mistake."""
     lab.hba = ["hostssl all all all cert"]
+
+
+@case("hba.replication", "the word all", "Add to pg_hba.conf")
+def line_for_the_quoted_word(lab):
+    """In quotes, replication is a database of that name."""
+    lab.hba = ['hostssl "replication" repl all cert']
+
+
+@case("hba.replication", "the word all", "Add to pg_hba.conf")
+def line_for_the_other_family(lab):
+    """A line for ::1, and we come from 127.0.0.1."""
+    lab.options["host"] = "127.0.0.1"
+    lab.hba = ["hostssl replication repl ::1/128 cert"]
 
 
 @case("hba.replication", "it rejects", "Put a line above it")
@@ -806,6 +946,12 @@ def password_not_given(lab):
     lab.hba = list(SCRAM_VERIFY_FULL)
 
 
+@case("replication.senders", "its max_wal_senders is 0", "wal_level = replica in postgresql.conf")
+def no_replication_at_all(lab):
+    """wal_level = minimal, which wants max_wal_senders = 0."""
+    configure_with_restart(lab, max_wal_senders="0", wal_level="minimal")
+
+
 @case("replication.password", "more days only", "Type on the server: ALTER ROLE repl PASSWORD", "warn")
 def password_ends_soon(lab):
     """VALID UNTIL next week."""
@@ -849,6 +995,39 @@ def key_mismatch_breaks_restart(lab):
     """A renewal that replaced only the key."""
     other = lab.papers.issue_server("server-half-renewed")
     lab.after = lambda: (lab.place / "server.key").write_text(other.key.read_text())
+
+
+@case("server.restart", "is gone: the server lives on", "Put the file back")
+def key_is_gone(lab):
+    """Removed from disk; the server has it in memory."""
+    lab.after = lambda: (lab.place / "server.key").unlink()
+
+
+@case("server.restart", "a link on the way leads into a folder", "cp -L follows the links", root=True)
+def link_into_a_closed_folder(lab):
+    """As in /etc/letsencrypt: live/ links into archive/, which is root's alone."""
+    def move():
+        archive = lab.place / "archive"
+        archive.mkdir()
+        for name in ("server.crt", "server.key"):
+            (lab.place / name).rename(archive / name)
+            (lab.place / name).symlink_to(archive / name)
+        archive.chmod(0o700)
+        chown_root(archive)
+    lab.after = move
+
+
+@case("server.tls_settings", "is not asked for at a reload", "Set ssl_passphrase_command_supports_reload = on", "warn")
+def passphrase_not_asked_for_at_a_reload(lab):
+    """A renewed certificate waits for the next restart."""
+    protected = lab.papers.factory.folder / "server-protected.key"
+    if not protected.exists():
+        openssl("pkey", "-in", lab.papers.server.key, "-aes256", "-passout", "pass:secret", "-out", protected)
+    lab.served["server.key"] = protected.read_text()
+    lab.settings.update(ssl_passphrase_command="echo secret", ssl_passphrase_command_supports_reload="off")
+    lab.sql("GRANT pg_read_all_settings TO repl")
+    lab.at_the_end(lambda: lab.sql("REVOKE pg_read_all_settings FROM repl"))
+    lab.after = lab.cluster.restart
 
 
 @case("server.revocation", "its CA publishes a list", "Set ssl_crl_file", "warn")
@@ -895,6 +1074,16 @@ def chown_root(path):
 def append(path, text):
     with open(path, "a") as file:
         file.write(text)
+
+
+def configure_with_restart(lab, **settings):
+    def undo():
+        lab.sql("ALTER SYSTEM RESET ALL")
+        lab.cluster.restart()
+    for name, value in settings.items():
+        lab.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+    lab.cluster.restart()
+    lab.at_the_end(undo)
 
 
 def rewrite(lab, certificate):

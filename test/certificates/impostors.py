@@ -126,6 +126,37 @@ def pretender(context, *answers):
     return answer
 
 
+def relay(context, port):
+    """A proxy that ends TLS and opens a connection of its own to PostgreSQL at that port."""
+    outwards = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    outwards.check_hostname, outwards.verify_mode = False, ssl.CERT_NONE
+
+    def pump(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+        except (OSError, ssl.SSLError):
+            pass
+        for each in (source, target):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def answer(impostor, connection):
+        impostor.hear(connection, 8)
+        connection.sendall(b"S")
+        server = socket.create_connection(("127.0.0.1", port))
+        server.sendall(struct.pack("!II", 8, 80877103))
+        server.recv(1)
+        with context.wrap_socket(connection, server_side=True) as near, outwards.wrap_socket(server) as far:
+            back = threading.Thread(target=pump, args=(far, near), daemon=True)
+            back.start()
+            pump(near, far)
+            back.join(10)
+    return answer
+
+
 ASK_CLEARTEXT = message(b"R", struct.pack("!I", 3))
 ADMIT = (message(b"R", struct.pack("!I", 0)) + message(b"S", b"server_version\x0015.7\x00") + message(b"K", b"\0" * 8)
          + message(b"Z", b"I"))
