@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "certificates"))
 import cases  # noqa: E402
 import impostors  # noqa: E402
 from authority import Papers  # noqa: E402
+from harness.scratch import wait_for  # noqa: E402
 from lab import PASSWORD, Lab  # noqa: E402
 
 REFUSED_BY_LIBPQ_WITHOUT_REASON = (
@@ -50,7 +51,7 @@ def test_a_failed_backup_names_the_fault_libpq_keeps_to_itself(name, lab, make_a
     cause = case.cause[1:]  # within a sentence it begins with a small letter
     assert cause in result.err and case.fix in result.err, result
     assert cause in agent.log_text(), agent.log_text()
-    fault = agent.receiver("primary")["error"]
+    fault = wait_for(lambda: agent.receiver("primary")["error"], "the receiver has tried too")
     assert cause in fault["message"] and fault["check"] == case.check, fault
 
 
