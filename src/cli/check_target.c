@@ -56,7 +56,6 @@ static bool set(struct settings *settings, const char *option, const char *text,
 static bool check_whole(const struct settings *settings, struct error *err)
 {
     bool is_socket = settings->host[0] == '/' || settings->host[0] == '@';
-    bool has_certificate = settings->tls_cert_file[0] != '\0', has_key = settings->tls_key_file[0] != '\0';
 
     if (settings->host[0] == '\0' && settings->hostaddr[0] == '\0') {
         error_set(err, ERROR_USAGE, "no host was given");
@@ -70,11 +69,7 @@ static bool check_whole(const struct settings *settings, struct error *err)
         error_set(err, ERROR_USAGE, "--host %s is a Unix socket, which has no TLS", settings->host);
         return error_hint(err, "Give the host name that stands in the server's certificate.");
     }
-    if (has_certificate == has_key)
-        return true;
-    error_set(err, ERROR_USAGE, "--tls-%s-file is given without --tls-%s-file", has_certificate ? "cert" : "key",
-              has_certificate ? "key" : "cert");
-    return error_hint(err, "A client certificate needs both.");
+    return true; /* a certificate without its key is a fault to tell, not a wrong usage */
 }
 
 bool check_target_read(const struct invocation *invocation, struct server_config *server, struct error *err)

@@ -7,7 +7,7 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
-#define BAD_CHECKSUMS     "XX001"
+#define BAD_CHECKSUMS "XX001"
 
 static const char what[] = "could not read the base backup";
 static const char starting[] = "could not start the base backup";

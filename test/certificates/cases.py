@@ -334,6 +334,12 @@ def ca_not_given(lab):
     lab.without("tls-ca-file")
 
 
+@case("protocol.mode", "of use with its key only", "Set both or none: --tls-key-file")
+def key_not_given(lab):
+    """A certificate without its key."""
+    lab.without("tls-key-file")
+
+
 @case("file.crl", "absent.crl\" does not exist", "correct --tls-crl-file")
 def crl_missing(lab):
     """libpq then goes on without any look at revocations."""

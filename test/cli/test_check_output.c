@@ -242,8 +242,6 @@ START_TEST(options_no_setting_would_take_are_refused)
     expect_refused(INVOCATION("--host", "a"), "no user was given");
     expect_refused(INVOCATION("--host", "/run/postgresql", "--user", "u"),
                    "--host /run/postgresql is a Unix socket, which has no TLS");
-    expect_refused(INVOCATION("--host", "a", "--user", "u", "--tls-key-file", "/k"),
-                   "--tls-key-file is given without --tls-cert-file");
 }
 END_TEST
 
