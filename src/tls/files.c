@@ -1,8 +1,10 @@
 #include "pgcoffer/tls/files.h"
 
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
+#include "pgcoffer/base/file.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 #include "tls/files_internal.h"
@@ -54,6 +56,55 @@ static bool has_mode_fault(const struct server_config *server, struct finding *r
 
 /* ---- certificates and their dates ---- */
 
+/* How a file begins: enough to see what somebody put there instead. Text, whatever its bytes. */
+#define HEAD_SIZE 8192
+static void read_head(const char *path, char ret_head[HEAD_SIZE], bool *ret_is_der)
+{
+    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t size = fd < 0 ? -1 : read(fd, ret_head, HEAD_SIZE - 1);
+    const unsigned char *bytes = (const unsigned char *)ret_head;
+
+    if (size < 0)
+        size = 0;
+    ret_head[size] = '\0';
+    X509 *certificate SCOPED(scoped_certificate) = size == 0 ? NULL : d2i_X509(NULL, &bytes, size);
+    *ret_is_der = certificate != NULL;
+    ERR_clear_error();
+}
+
+static void tell_no_certificate(const struct configured_file *file, const struct error *err,
+                                struct finding *ret_finding)
+{
+    char head[HEAD_SIZE];
+    bool is_der = false;
+
+    read_head(file->path, head, &is_der);
+    finding_seen(ret_finding, "%s", err->message);
+    if (is_der) {
+        finding_cause(ret_finding, file->check, "%s \"%s\" holds a certificate in DER form; PEM is read.",
+                      file->setting, file->path);
+        finding_fix(ret_finding, "Convert it: openssl x509 -inform DER -in \"%s\" -out \"%s.pem\"; and name that file.",
+                    file->path, file->path);
+    } else if (strstr(head, "CERTIFICATE REQUEST-----") != NULL) {
+        finding_cause(ret_finding, file->check,
+                      "%s \"%s\" holds a request for a certificate, not the certificate the CA makes of it.",
+                      file->setting, file->path);
+        finding_fix(ret_finding, "Let the CA sign the request, and put what it gives into \"%s\".", file->path);
+    } else if (strstr(head, "PRIVATE KEY-----") != NULL && strstr(head, "-----BEGIN CERTIFICATE-----") == NULL) {
+        finding_cause(ret_finding, file->check, "%s \"%s\" holds a private key where a certificate belongs.",
+                      file->setting, file->path);
+        finding_fix(ret_finding, "Put the certificate there; perhaps two files, or two settings, were exchanged.");
+    } else if (strstr(head, "-----BEGIN CERTIFICATE-----") != NULL) {
+        finding_cause(ret_finding, file->check, "%s \"%s\" holds a damaged certificate.", file->setting, file->path);
+        finding_fix(ret_finding, "Copy it to \"%s\" again, whole, from -----BEGIN to -----END CERTIFICATE-----.",
+                    file->path);
+    } else {
+        finding_cause(ret_finding, file->check, "%s \"%s\" %s.", file->setting, file->path,
+                      head[0] == '\0' ? "is empty" : "holds no certificate in PEM form");
+        finding_fix(ret_finding, "Replace \"%s\" by a PEM file, a text with -----BEGIN CERTIFICATE-----.", file->path);
+    }
+}
+
 static bool has_certificate_fault(const struct configured_file *file, struct finding *ret_finding)
 {
     STACK_OF(X509) * certificates SCOPED(scoped_certificates) = NULL;
@@ -63,13 +114,7 @@ static bool has_certificate_fault(const struct configured_file *file, struct fin
         return true;
     if (certificate_read_all(file->path, &certificates, &err))
         return false;
-    finding_seen(ret_finding, "%s", err.message);
-    finding_cause(ret_finding, file->check, "%s \"%s\" holds no certificate in PEM form, or a damaged one.",
-                  file->setting, file->path);
-    finding_fix(ret_finding,
-                "Replace it by a PEM file, a text with -----BEGIN CERTIFICATE-----; one in DER form is converted by: "
-                "openssl x509 -inform DER -in FILE -out \"%s\".",
-                file->path);
+    tell_no_certificate(file, &err, ret_finding);
     return true;
 }
 

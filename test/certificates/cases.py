@@ -257,10 +257,37 @@ def certificate_in_closed_folder(lab):
     lab.options["tls-cert-file"] = target
 
 
-@case("file.certificate", 'client.crt" holds no certificate in PEM', 'openssl x509 -inform DER -in FILE -out "{place}/client.crt"')
+@case("file.certificate", 'client.crt" holds no certificate in PEM', 'Replace "{place}/client.crt" by a PEM file')
 def certificate_garbage(lab):
     """No PEM at all, for instance a page of an error."""
     lab.client_file("client.crt", "<html>404</html>\n", "tls-cert-file")
+
+
+@case("file.certificate", "in DER form", 'openssl x509 -inform DER -in "{place}/client.crt"')
+def certificate_in_der(lab):
+    """Some CAs hand out DER."""
+    binary = lab.papers.factory.folder / "client.der"
+    openssl("x509", "-in", lab.papers.client.certificate, "-outform", "DER", "-out", binary)
+    lab.options["tls-cert-file"].write_bytes(binary.read_bytes())
+
+
+@case("file.certificate", "a request for a certificate", "Let the CA sign the request")
+def certificate_is_a_request(lab):
+    """What was sent to the CA instead of what came back."""
+    lab.client_file("client.crt", (lab.papers.factory.folder / "client.csr").read_text(), "tls-cert-file")
+
+
+@case("file.certificate", "a private key where a certificate belongs", "were exchanged")
+def certificate_and_key_exchanged(lab):
+    """The two settings, the wrong way round."""
+    certificate, key = lab.options["tls-cert-file"], lab.options["tls-key-file"]
+    lab.options.update({"tls-cert-file": key, "tls-key-file": certificate})
+
+
+@case("file.certificate", "holds a damaged certificate", "Copy it to")
+def certificate_cut_off(lab):
+    """A copy that ended early."""
+    lab.client_file("client.crt", lab.papers.client.pem[:300], "tls-cert-file")
 
 
 @case("file.key", "absent.key\" does not exist", "Put the file there, or correct --tls-key-file")
@@ -322,7 +349,7 @@ def ca_unreadable(lab):
     chown_root(lab.options["tls-ca-file"])
 
 
-@case("file.ca", 'ca.crt" holds no certificate in PEM', 'openssl x509 -inform DER -in FILE -out "{place}/ca.crt"')
+@case("file.ca", 'ca.crt" holds no certificate in PEM', 'Replace "{place}/ca.crt" by a PEM file')
 def ca_garbage(lab):
     """A CA file without a certificate."""
     lab.client_file("ca.crt", "nothing\n", "tls-ca-file")
