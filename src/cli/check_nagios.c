@@ -15,11 +15,12 @@ static const struct {
     enum check_id check;
     const char *label;
     const char *unit;
+    bool is_floor; /* less is worse: its limits are written "21:", as the plugins' guidelines have it */
 } numbers[] = {
-    {CHECK_ID_expiry_client, "days_client", ""}, {CHECK_ID_expiry_server, "days_server", ""},
-    {CHECK_ID_expiry_ca, "days_ca", ""},         {CHECK_ID_expiry_crl, "days_crl", ""},
-    {CHECK_ID_receiver_lag, "lag_bytes", "B"},   {CHECK_ID_backup_newest, "backup_age", "s"},
-    {CHECK_ID_repository_room, "room", "B"},
+    {CHECK_ID_expiry_client, "days_client", "", true}, {CHECK_ID_expiry_server, "days_server", "", true},
+    {CHECK_ID_expiry_ca, "days_ca", "", true},         {CHECK_ID_expiry_crl, "days_crl", "", true},
+    {CHECK_ID_receiver_lag, "lag_bytes", "B", false},  {CHECK_ID_backup_newest, "backup_age", "s", false},
+    {CHECK_ID_repository_room, "room", "B", true},
 };
 
 static void append_text(FILE *line, const char *text)
@@ -112,11 +113,11 @@ static void append_label(FILE *line, const struct check_report *report, const st
     fputs(label, line);
 }
 
-static void append_limit(FILE *line, int64_t limit)
+static void append_limit(FILE *line, int64_t limit, bool is_floor)
 {
     fputc(';', line);
     if (limit >= 0)
-        fprintf(line, "%" PRId64, limit);
+        fprintf(line, "%" PRId64 "%s", limit, is_floor ? ":" : "");
 }
 
 static void append_numbers(FILE *line, const struct check_report *report, const struct check_page *page)
@@ -130,8 +131,8 @@ static void append_numbers(FILE *line, const struct check_report *report, const 
             continue;
         append_label(line, report, page, numbers[i].label);
         fprintf(line, "=%" PRId64 "%s", json_number_or(measure, "value", 0), numbers[i].unit);
-        append_limit(line, json_number_or(measure, "warn", -1));
-        append_limit(line, json_number_or(measure, "critical", -1));
+        append_limit(line, json_number_or(measure, "warn", -1), numbers[i].is_floor);
+        append_limit(line, json_number_or(measure, "critical", -1), numbers[i].is_floor);
     }
     for (enum check_state state = CHECK_PASS; state <= CHECK_SKIP; state++) {
         append_label(line, report, page, labels[state]);

@@ -56,7 +56,7 @@ START_TEST(a_healthy_server_is_one_line_with_its_numbers)
     add(page, CHECK_ID_receiver_lag, CHECK_PASS, "", 0);
     add(page, CHECK_ID_hba_plaintext, CHECK_SKIP, "", -1);
     expect_nagios(&report, 0,
-                  "PGCOFFER OK - primary: 2 checks passed | days_client=85;21;3 lag_bytes=0B;21; passed=2 warnings=0 "
+                  "PGCOFFER OK - primary: 2 checks passed | days_client=85;21:;3: lag_bytes=0B;21; passed=2 warnings=0 "
                   "failed=0 skipped=1");
 }
 END_TEST
@@ -69,11 +69,11 @@ START_TEST(the_worst_fault_is_named_first_and_nothing_breaks_the_line)
     add(page, CHECK_ID_expiry_client, CHECK_WARN, "It ends in 5 days.", 5);
     expect_nagios(&report, 1,
                   "PGCOFFER WARNING - primary: expiry.client: It ends in 5 days (1 warning, 0 checks passed) | "
-                  "days_client=5;21;3 passed=0 warnings=1 failed=0 skipped=0");
+                  "days_client=5;21:;3: passed=0 warnings=1 failed=0 skipped=0");
     add(page, CHECK_ID_server_connect, CHECK_FAIL, "refused | by\nthe wall", -1);
     expect_nagios(&report, 2,
                   "PGCOFFER CRITICAL - primary: server.connect: refused / by?the wall (1 failed, 1 warning, 0 checks "
-                  "passed) | days_client=5;21;3 passed=0 warnings=1 failed=1 skipped=0");
+                  "passed) | days_client=5;21:;3: passed=0 warnings=1 failed=1 skipped=0");
 }
 END_TEST
 

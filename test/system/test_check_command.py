@@ -176,19 +176,19 @@ def test_the_nagios_line_has_numbers_and_follows_the_days(agent):
     word, line = nagios(agent, "primary")
     assert word == "OK" and re.match(r"PGCOFFER OK - primary: \d+ checks passed \| ", line), line
     numbers = dict(part.split("=") for part in line.split(" | ")[1].split())
-    assert re.fullmatch(r"36[345];21;3", numbers["days_client"]) and re.fullmatch(r"36[345];21;3", numbers["days_server"]), line
+    assert re.fullmatch(r"36[345];21:;3:", numbers["days_client"]) and re.fullmatch(r"36[345];21:;3:", numbers["days_server"]), line
     assert int(numbers["days_ca"].split(";")[0]) > 3000
     assert re.match(r"\d+B;", numbers["lag_bytes"]) and re.match(r"\d+s;691200;", numbers["backup_age"])
     assert numbers["failed"] == numbers["warnings"] == "0" and int(numbers["passed"]) > 30
     word, line = nagios(agent, "primary", "--warn-days", "400")
-    assert word == "WARNING" and "expiry." in line and "days_client=36" in line and ";400;3" in line, line
+    assert word == "WARNING" and "expiry." in line and "days_client=36" in line and ";400:;3:" in line, line
     assert nagios(agent, "primary", "--warn-days", "500", "--critical-days", "400")[0] == "CRITICAL"
     agent.servers["primary"]["expiry_warn_days"] = 400
     agent.write_configuration()
     agent.ok("reload")
     agent.wait_streaming("primary")
     word, line = nagios(agent, "primary")
-    assert word == "WARNING" and ";400;3" in line, line
+    assert word == "WARNING" and ";400:;3:" in line, line
 
 
 def test_without_a_backup_there_is_a_warning_with_the_command(agent):
