@@ -79,7 +79,6 @@ def test_list_has_every_check_with_a_sentence_and_needs_nothing(make_agent):
     (("--host", "localhost"), "--user repl"), (("--user", "repl"), "--host"),
     (("--host", "localhost", "--user", "repl", "--port", "99999"), "--port"),
     (("--host", "localhost", "--user", "repl", "--tls-mode", "prefer"), "verify-full"),
-    (("--host", "localhost", "--user", "repl", "--tls-cert-file", "/x"), "--tls-key-file"),
     (("--direct",), "--direct"), (("a", "b"), "[SERVER]"), (("nosuch",), "nosuch"), (("--tls-cert",), "tls-cert"),
 ])
 def test_wrong_usage_is_told_with_what_would_be_right(make_agent, cluster, words, said):
