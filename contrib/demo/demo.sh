@@ -31,11 +31,12 @@ port=$((20000 + $$ % 20000))
 restored_port=$((port + 1))
 if [ "$(id -u)" = 0 ]; then
     owner=postgres
-    as() { setpriv --reuid=postgres --regid=postgres --init-groups -- "$@"; }
+    become=(setpriv --reuid=postgres --regid=postgres --init-groups --)
 else
     owner="$(id -un)"
-    as() { "$@"; }
+    become=()
 fi
+as() { "${become[@]}" "$@"; }
 daemon=
 
 finish() {
@@ -116,7 +117,8 @@ END
 cat "$work/pgcoffer.conf"
 install -m 755 "$project/build/release/bin/pgcoffer" "$project/build/release/bin/pgcofferd" "$work/"
 pgcoffer() { as "$work/pgcoffer" -c "$work/pgcoffer.conf" "$@"; }
-as "$work/pgcofferd" -c "$work/pgcoffer.conf" </dev/null >"$work/pgcofferd.log" 2>&1 &
+# Not by as(): a shell would stand between, and a kill would end only that.
+"${become[@]}" "$work/pgcofferd" -c "$work/pgcoffer.conf" </dev/null >"$work/pgcofferd.log" 2>&1 &
 daemon=$!
 await() { # what, seconds, command
     local what="$1" tries=$(($2 * 20))
