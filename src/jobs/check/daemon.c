@@ -13,6 +13,9 @@
  */
 #define LAG_TO_WARN_OF ((uint64_t)256 << 20)
 
+/* Of the shortest text of a result. */
+#define TEXT_SIZE 1024
+
 struct daemon_walk {
     const struct check_daemon_view *view;
     const struct check_states *before;
@@ -20,46 +23,29 @@ struct daemon_walk {
     const json_t *server;                     /* its row in the answer; NULL: the daemon does not know it */
 };
 
-static void PRINTF_LIKE(4, 5)
-    set(struct daemon_walk *walk, enum check_id id, enum check_state state, const char *seen, ...)
+/* A text of a result: seen, cause or fix. */
+static void PRINTF_LIKE(2, 3) fill(char text[TEXT_SIZE], const char *format, ...)
 {
-    struct check_result *result = &walk->results[id];
-    va_list args;
-
-    *result = (struct check_result){.id = id, .state = state};
-    va_start(args, seen);
-    vsnprintf(result->seen, sizeof result->seen, seen, args);
-    va_end(args);
-    text_make_printable(result->seen);
-}
-
-static void PRINTF_LIKE(3, 4) set_cause(struct daemon_walk *walk, enum check_id id, const char *format, ...)
-{
-    struct check_result *result = &walk->results[id];
     va_list args;
 
     va_start(args, format);
-    vsnprintf(result->cause, sizeof result->cause, format, args);
+    vsnprintf(text, TEXT_SIZE, format, args);
     va_end(args);
-    text_make_printable(result->cause);
+    text_make_printable(text);
 }
 
-static void PRINTF_LIKE(3, 4) set_fix(struct daemon_walk *walk, enum check_id id, const char *format, ...)
+/* Begins it anew. */
+static struct check_result *begin(struct daemon_walk *walk, enum check_id id, enum check_state state)
 {
-    struct check_result *result = &walk->results[id];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(result->fix, sizeof result->fix, format, args);
-    va_end(args);
-    text_make_printable(result->fix);
+    walk->results[id] = (struct check_result){.id = id, .state = state};
+    return &walk->results[id];
 }
 
 static void skip_rest(struct daemon_walk *walk, enum check_id first, const char *reason)
 {
     for (enum check_id id = first; id < CHECK_COUNT; id++)
         if (check_rows[id].level == CHECK_LEVEL_DAEMON && !walk->before->is_told[id])
-            set(walk, id, CHECK_SKIP, "%s", reason);
+            fill(begin(walk, id, CHECK_SKIP)->seen, "%s", reason);
 }
 
 static const char *text_or(const json_t *object, const char *key, const char *otherwise)
@@ -90,17 +76,18 @@ static bool look_at_daemon(struct daemon_walk *walk)
     const enum check_id id = CHECK_ID_daemon_running;
 
     if (view->status != NULL) {
-        set(walk, id, CHECK_PASS, "pgcofferd %s, pid %" PRId64 ", since %s, at %s",
-            text_or(view->status, "version", "?"), json_number_or(view->status, "pid", 0),
-            text_or(view->status, "started_at", "?"), view->socket_path);
+        fill(begin(walk, id, CHECK_PASS)->seen, "pgcofferd %s, pid %" PRId64 ", since %s, at %s",
+             text_or(view->status, "version", "?"), json_number_or(view->status, "pid", 0),
+             text_or(view->status, "started_at", "?"), view->socket_path);
         return true;
     }
-    set(walk, id, CHECK_WARN, "%s", view->why);
-    set_cause(walk, id, "No daemon answers at \"%s\": nothing receives the WAL of \"%s\", and no backup can be taken.",
-              view->socket_path, view->server);
-    set_fix(walk, id,
-            "systemctl start pgcofferd (its log: journalctl -u pgcofferd); one with another socket is named by "
-            "--socket PATH");
+    fill(begin(walk, id, CHECK_WARN)->seen, "%s", view->why);
+    fill(walk->results[id].cause,
+         "No daemon answers at \"%s\": nothing receives the WAL of \"%s\", and no backup can be taken.",
+         view->socket_path, view->server);
+    fill(walk->results[id].fix,
+         "systemctl start pgcofferd (its log: journalctl -u pgcofferd); one with another socket is named by "
+         "--socket PATH");
     return false;
 }
 
@@ -110,28 +97,20 @@ static bool look_at_configuration(struct daemon_walk *walk)
 
     if (walk->server == NULL) {
         const char *file = text_or(walk->view->status, "config", "its configuration");
-        set(walk, id, CHECK_FAIL, "the daemon has no [%s]; its configuration is %s", walk->view->server, file);
-        set_cause(walk, id,
-                  "The daemon does not know the server \"%s\": the section was written after it read its "
-                  "configuration, or stands in a file it does not read.",
-                  walk->view->server);
-        set_fix(walk, id, "pgcoffer reload, if [%s] stands in %s or in conf.d beside it; otherwise put it there first",
-                walk->view->server, file);
+        fill(begin(walk, id, CHECK_FAIL)->seen, "the daemon has no [%s]; its configuration is %s", walk->view->server,
+             file);
+        fill(walk->results[id].cause,
+             "The daemon does not know the server \"%s\": the section was written after it read its "
+             "configuration, or stands in a file it does not read.",
+             walk->view->server);
+        fill(walk->results[id].fix,
+             "pgcoffer reload, if [%s] stands in %s or in conf.d beside it; otherwise put it there first",
+             walk->view->server, file);
         return false;
     }
     if (!walk->before->is_told[id])
-        set(walk, id, CHECK_PASS, "the daemon has a section [%s]", walk->view->server);
+        fill(begin(walk, id, CHECK_PASS)->seen, "the daemon has a section [%s]", walk->view->server);
     return true;
-}
-
-static void PRINTF_LIKE(2, 3) fill(char text[1024], const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(text, 1024, format, args);
-    va_end(args);
-    text_make_printable(text);
 }
 
 static void tell_wrong_file(const struct error *failure, struct check_result *result)
@@ -140,8 +119,7 @@ static void tell_wrong_file(const struct error *failure, struct check_result *re
     fill(result->seen, "%s", failure->message);
     fill(result->cause,
          "The configuration file has an error since the daemon read it: the daemon goes on with what it read then, "
-         "takes "
-         "no reload, and would not start again. %s",
+         "takes no reload, and would not start again. %s",
          failure->message);
     fill(result->fix, "%s Then: pgcoffer reload",
          failure->hint[0] != '\0' ? failure->hint : "Correct the line; \"pgcoffer config check\" reads it again.");
@@ -221,24 +199,25 @@ static void tell_fault(struct daemon_walk *walk, const char *state, const json_t
         named = CHECK_ID_NOTHING;
     enum check_id reason = find_reason(walk, named);
     if (reason != CHECK_ID_NOTHING) {
-        set(walk, id, CHECK_SKIP, "not looked at: %s failed (the receiver is in state %s)", check_rows[reason].name,
-            state);
+        fill(begin(walk, id, CHECK_SKIP)->seen, "not looked at: %s failed (the receiver is in state %s)",
+             check_rows[reason].name, state);
         return;
     }
     bool is_mended =
         named != CHECK_ID_NOTHING && walk->before->is_told[named] && walk->before->state[named] != CHECK_SKIP;
-    set(walk, id, is_mended ? CHECK_WARN : CHECK_FAIL, "state %s; %s", state, message);
+    fill(begin(walk, id, is_mended ? CHECK_WARN : CHECK_FAIL)->seen, "state %s; %s", state, message);
     if (is_mended) {
-        set_cause(walk, id, "The WAL receiver's last attempt failed (%s), and %s finds nothing wrong now.", message,
-                  check_rows[named].name);
-        set_fix(walk, id, "Wait: the receiver tries again by itself. pgcoffer status %s shows it.", walk->view->server);
+        fill(walk->results[id].cause, "The WAL receiver's last attempt failed (%s), and %s finds nothing wrong now.",
+             message, check_rows[named].name);
+        fill(walk->results[id].fix, "Wait: the receiver tries again by itself. pgcoffer status %s shows it.",
+             walk->view->server);
         return;
     }
-    set_cause(walk, id, "The WAL receiver does not stream: %s", message);
+    fill(walk->results[id].cause, "The WAL receiver does not stream: %s", message);
     if (!text_is_empty(hint))
-        set_fix(walk, id, "%s", hint);
+        fill(walk->results[id].fix, "%s", hint);
     else
-        set_fix(walk, id, "pgcoffer status %s, and journalctl -u pgcofferd", walk->view->server);
+        fill(walk->results[id].fix, "pgcoffer status %s, and journalctl -u pgcofferd", walk->view->server);
 }
 
 /* It streams, and yet something is to be done: renewed files that cannot be used, say. */
@@ -251,11 +230,9 @@ static void look_at_warning(struct daemon_walk *walk, const json_t *warning)
     if (check_find(text_or(warning, "check", ""), &named) && walk->before->is_told[named] &&
         (walk->before->state[named] == CHECK_FAIL || walk->before->state[named] == CHECK_WARN))
         return; /* told there */
-    char seen[sizeof walk->results[id].seen];
-    snprintf(seen, sizeof seen, "%s", walk->results[id].seen);
-    set(walk, id, CHECK_WARN, "%s", seen);
-    set_cause(walk, id, "The WAL receiver streams, but warns: %s", message);
-    set_fix(walk, id, "%s", text_or(warning, "hint", "See pgcoffer status and journalctl -u pgcofferd."));
+    walk->results[id].state = CHECK_WARN;
+    fill(walk->results[id].cause, "The WAL receiver streams, but warns: %s", message);
+    fill(walk->results[id].fix, "%s", text_or(warning, "hint", "See pgcoffer status and journalctl -u pgcofferd."));
 }
 
 static bool look_at_receiver(struct daemon_walk *walk)
@@ -267,8 +244,8 @@ static bool look_at_receiver(struct daemon_walk *walk)
     const char *version = text_or(receiver, "tls_version", "");
 
     if (strcmp(state, "streaming") == 0 && version[0] != '\0') {
-        set(walk, id, CHECK_PASS, "streaming since %s over %s, %s", text_or(receiver, "since", "?"), version,
-            text_or(receiver, "tls_cipher", "?"));
+        fill(begin(walk, id, CHECK_PASS)->seen, "streaming since %s over %s, %s", text_or(receiver, "since", "?"),
+             version, text_or(receiver, "tls_cipher", "?"));
         if (json_is_object(json_object_get(receiver, "warning")))
             look_at_warning(walk, json_object_get(receiver, "warning"));
         return true;
@@ -276,21 +253,22 @@ static bool look_at_receiver(struct daemon_walk *walk)
     if (strcmp(state, "streaming") == 0) {
         enum check_id reason = find_reason(walk, CHECK_ID_protocol_mode);
         if (reason != CHECK_ID_NOTHING) {
-            set(walk, id, CHECK_SKIP, "not looked at: %s failed (it streams without TLS)", check_rows[reason].name);
+            fill(begin(walk, id, CHECK_SKIP)->seen, "not looked at: %s failed (it streams without TLS)",
+                 check_rows[reason].name);
             return true;
         }
-        set(walk, id, CHECK_FAIL, "streaming since %s without TLS", text_or(receiver, "since", "?"));
-        set_cause(walk, id,
-                  "The WAL receiver streams in clear text: everything the database writes can be read on the "
-                  "way.");
-        set_fix(walk, id, "tls_mode = verify-full in section [%s], then pgcoffer reload", walk->view->server);
+        fill(begin(walk, id, CHECK_FAIL)->seen, "streaming since %s without TLS", text_or(receiver, "since", "?"));
+        fill(walk->results[id].cause,
+             "The WAL receiver streams in clear text: everything the database writes can be read on the "
+             "way.");
+        fill(walk->results[id].fix, "tls_mode = verify-full in section [%s], then pgcoffer reload", walk->view->server);
         return true;
     }
     bool has_begun = strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0;
     if (!json_is_object(fault) && has_begun && find_reason(walk, CHECK_ID_NOTHING) == CHECK_ID_NOTHING) {
-        set(walk, id, CHECK_WARN, "state %s since %s", state, text_or(receiver, "since", "?"));
-        set_cause(walk, id, "The WAL receiver has only begun: it is not streaming yet.");
-        set_fix(walk, id, "Look again in a moment: pgcoffer status %s", walk->view->server);
+        fill(begin(walk, id, CHECK_WARN)->seen, "state %s since %s", state, text_or(receiver, "since", "?"));
+        fill(walk->results[id].cause, "The WAL receiver has only begun: it is not streaming yet.");
+        fill(walk->results[id].fix, "Look again in a moment: pgcoffer status %s", walk->view->server);
         return false;
     }
     tell_fault(walk, state, fault);
@@ -307,26 +285,27 @@ static void look_at_lag(struct daemon_walk *walk)
 
     if (!wal_position_parse(text_or(receiver, "server_position", ""), &theirs, &ignored) ||
         !wal_position_parse(text_or(receiver, "flushed", ""), &ours, &ignored)) {
-        set(walk, id, CHECK_SKIP, "the receiver has not told its position yet");
+        fill(begin(walk, id, CHECK_SKIP)->seen, "the receiver has not told its position yet");
         return;
     }
     uint64_t lag = theirs.value > ours.value ? theirs.value - ours.value : 0;
     text_format_bytes(lag, text);
     text_format_bytes(LAG_TO_WARN_OF, most);
-    set(walk, id, lag > LAG_TO_WARN_OF ? CHECK_WARN : CHECK_PASS, "%s behind, durable up to %s on timeline %" PRId64,
-        text, text_or(receiver, "flushed", "?"), json_number_or(receiver, "timeline", 0));
+    fill(begin(walk, id, lag > LAG_TO_WARN_OF ? CHECK_WARN : CHECK_PASS)->seen,
+         "%s behind, durable up to %s on timeline %" PRId64, text, text_or(receiver, "flushed", "?"),
+         json_number_or(receiver, "timeline", 0));
     walk->results[id].measure =
         (struct check_measure){.unit = "bytes", .value = (int64_t)lag, .warn = LAG_TO_WARN_OF, .critical = -1};
     if (lag <= LAG_TO_WARN_OF)
         return;
-    set_cause(walk, id,
-              "The WAL receiver is %s behind the server, more than %s: this much is lost if the server is "
-              "lost now.",
-              text, most);
-    set_fix(walk, id,
-            "pgcoffer status %s shows whether it catches up; if not, the network or the disk of the repository "
-            "is slower than the server writes",
-            walk->view->server);
+    fill(walk->results[id].cause,
+         "The WAL receiver is %s behind the server, more than %s: this much is lost if the server is "
+         "lost now.",
+         text, most);
+    fill(walk->results[id].fix,
+         "pgcoffer status %s shows whether it catches up; if not, the network or the disk of the repository "
+         "is slower than the server writes",
+         walk->view->server);
 }
 
 static void look(struct daemon_walk *walk)
