@@ -1,4 +1,3 @@
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -10,6 +9,7 @@
 #include "cli/tls_kit_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/tls/probe.h"
 
 /* tls init: a development PKI, and the lines that use it. */
 
@@ -32,13 +32,6 @@ static void names_done(struct names *names)
         free(names->list[i]);
 }
 
-static bool is_address(const char *text)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-
-    return inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1;
-}
-
 static bool is_host_name(const char *text)
 {
     size_t size = strlen(text);
@@ -51,7 +44,7 @@ static bool is_host_name(const char *text)
 
 static bool add_name(struct names *names, const char *text, struct error *err)
 {
-    if (!is_address(text) && !is_host_name(text)) {
+    if (!tls_host_is_address(text) && !is_host_name(text)) {
         error_set(err, ERROR_USAGE, "--host: \"%s\" is neither a host name nor an address", text);
         return error_hint(err, "Write names and addresses separated by commas: --host db1.example.com,192.0.2.10");
     }

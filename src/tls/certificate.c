@@ -8,7 +8,7 @@
 
 #include "pgcoffer/base/text.h"
 
-#define SECONDS_PER_DAY 86400
+#define DAY_MICROSECONDS INT64_C(86400000000)
 
 static void scoped_bio(BIO **bio)
 {
@@ -97,13 +97,20 @@ static void describe_fingerprint(const X509 *certificate, char *ret_text, size_t
     }
 }
 
-static struct timestamp timestamp_of(const ASN1_TIME *time)
+struct timestamp certificate_time(const ASN1_TIME *time)
 {
     struct tm parts;
 
-    if (!ASN1_TIME_to_tm(time, &parts))
+    if (time == NULL || !ASN1_TIME_to_tm(time, &parts))
         return (struct timestamp){0};
     return (struct timestamp){.microseconds = (int64_t)timegm(&parts) * 1000000};
+}
+
+long certificate_days_left(struct timestamp end)
+{
+    int64_t left = end.microseconds - clock_now().microseconds;
+
+    return (long)(left / DAY_MICROSECONDS) - (left < 0);
 }
 
 void certificate_describe(X509 *certificate, struct certificate_text *ret_text)
@@ -113,15 +120,10 @@ void certificate_describe(X509 *certificate, struct certificate_text *ret_text)
     describe_common_name(certificate, ret_text->common_name, sizeof ret_text->common_name);
     describe_names(certificate, ret_text->names, sizeof ret_text->names);
     describe_fingerprint(certificate, ret_text->fingerprint, sizeof ret_text->fingerprint);
-    ret_text->not_before = timestamp_of(X509_get0_notBefore(certificate));
-    ret_text->not_after = timestamp_of(X509_get0_notAfter(certificate));
+    ret_text->not_before = certificate_time(X509_get0_notBefore(certificate));
+    ret_text->not_after = certificate_time(X509_get0_notAfter(certificate));
     timestamp_format(ret_text->not_after, ret_text->not_after_text);
-
-    int64_t seconds_left = (ret_text->not_after.microseconds - clock_now().microseconds) / 1000000;
-    ret_text->days_left = (long)(seconds_left / SECONDS_PER_DAY);
-    /* Expired an hour ago is -1, not 0. */
-    if (seconds_left < 0)
-        ret_text->days_left--;
+    ret_text->days_left = certificate_days_left(ret_text->not_after);
 }
 
 void certificate_phrase(X509 *certificate, char ret_phrase[CERTIFICATE_PHRASE_SIZE])
@@ -145,6 +147,35 @@ bool certificate_is_current(X509 *certificate)
 {
     return X509_cmp_current_time(X509_get0_notBefore(certificate)) < 0 &&
            X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+}
+
+bool certificate_is_self_issued(X509 *certificate)
+{
+    return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+}
+
+bool certificate_stands_in(STACK_OF(X509) * certificates, X509 *certificate)
+{
+    for (int i = 0; i < sk_X509_num(certificates); i++)
+        if (X509_cmp(sk_X509_value(certificates, i), certificate) == 0)
+            return true;
+    return false;
+}
+
+X509 *certificate_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
+{
+    for (int i = 0; i < sk_X509_num(certificates); i++)
+        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
+            return sk_X509_value(certificates, i);
+    return NULL;
+}
+
+bool certificate_name_stands_in(STACK_OF(X509_NAME) * names, const X509_NAME *name)
+{
+    for (int i = 0; i < sk_X509_NAME_num(names); i++)
+        if (X509_NAME_cmp(sk_X509_NAME_value(names, i), name) == 0)
+            return true;
+    return false;
 }
 
 bool certificate_allows_usage(X509 *certificate, int nid)
@@ -202,6 +233,16 @@ bool certificate_read(const char *path, X509 **ret_certificate, struct error *er
         return false;
     *ret_certificate = sk_X509_shift(certificates);
     return true;
+}
+
+int certificate_refuse_passphrase(char *buffer, int size, int is_for_writing, void *was_asked)
+{
+    (void)is_for_writing;
+    if (size > 0)
+        buffer[0] = '\0';
+    if (was_asked != NULL)
+        *(bool *)was_asked = true;
+    return 0;
 }
 
 void certificate_openssl_words(char *ret_words, size_t size)

@@ -1,14 +1,13 @@
-#include <openssl/objects.h>
 #include <openssl/x509v3.h>
 
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/files.h"
+#include "pgcoffer/tls/strength.h"
 #include "tls/diagnosis_internal.h"
 
-#define LEAST_SECURITY_BITS 112
-#define SECONDS_PER_DAY     INT64_C(86400)
-#define RELOAD              "then SELECT pg_reload_conf();"
+#define SECONDS_PER_DAY INT64_C(86400)
+#define RELOAD          "then SELECT pg_reload_conf();"
 
 static X509 *find_expired(const struct refusal *refusal)
 {
@@ -44,43 +43,20 @@ static void explain_expired(struct refusal *refusal)
     finding_fix(finding, "Renew the client certificate and replace the file; no restart is needed.");
 }
 
-/* OpenSSL's security level judges the key of each, and the signature of each but a root. */
-static bool is_weak(X509 *certificate, char *ret_words, size_t size)
-{
-    EVP_PKEY *key = X509_get0_pubkey(certificate);
-    int digest = NID_undef, bits = 0;
-
-    if (key != NULL && EVP_PKEY_get_security_bits(key) < LEAST_SECURITY_BITS) {
-        snprintf(ret_words, size, "its key has only %d bits", EVP_PKEY_get_bits(key));
-        return true;
-    }
-    if (diagnosis_is_self_issued(certificate) || !X509_get_signature_info(certificate, &digest, NULL, &bits, NULL) ||
-        bits < 0 || bits >= LEAST_SECURITY_BITS)
-        return false;
-    snprintf(ret_words, size, "it is signed with %s",
-             digest == NID_sha1    ? "SHA-1"
-             : digest == NID_undef ? "a weak digest"
-                                   : OBJ_nid2ln(digest));
-    return true;
-}
-
 bool diagnosis_explain_weak(struct refusal *refusal, const char *verb)
 {
     struct finding *finding = refusal->diagnosis->finding;
     char words[128], subject[256];
+    int weak = strength_find_weak(refusal->ours, words, sizeof words);
 
-    for (int i = 0; i < sk_X509_num(refusal->ours); i++) {
-        X509 *certificate = sk_X509_value(refusal->ours, i);
-        if (!is_weak(certificate, words, sizeof words))
-            continue;
-        certificate_name_format(X509_get_subject_name(certificate), subject, sizeof subject);
-        finding_cause(finding, CHECK_ID_key_strength, "%s %s: \"%s\" is too weak for today's OpenSSL, %s.", verb,
-                      refusal->who, subject, words);
-        finding_fix(finding, "Get a certificate for a new key (openssl genpkey -algorithm EC -pkeyopt "
-                             "ec_paramgen_curve:P-256), signed with SHA-256 (openssl x509 -req -sha256 ...).");
-        return true;
-    }
-    return false;
+    if (weak < 0)
+        return false;
+    certificate_name_format(X509_get_subject_name(sk_X509_value(refusal->ours, weak)), subject, sizeof subject);
+    finding_cause(finding, CHECK_ID_key_strength, "%s %s: \"%s\" is too weak for today's OpenSSL, it has %s.", verb,
+                  refusal->who, subject, words);
+    finding_fix(finding, "Get a certificate for a new key (openssl genpkey -algorithm EC -pkeyopt "
+                         "ec_paramgen_curve:P-256), signed with SHA-256 (openssl x509 -req -sha256 ...).");
+    return true;
 }
 
 static void explain_bad(struct refusal *refusal)

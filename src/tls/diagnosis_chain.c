@@ -18,14 +18,6 @@ struct chain_fault {
     char who[640];                /* "The server's certificate" or which CA of its chain */
 };
 
-static bool stands_in(STACK_OF(X509) * certificates, X509 *certificate)
-{
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (X509_cmp(sk_X509_value(certificates, i), certificate) == 0)
-            return true;
-    return false;
-}
-
 /* ---- dates ---- */
 
 static void tell_early(struct chain_fault *fault, enum check_id check)
@@ -62,8 +54,8 @@ static void tell_expired(struct chain_fault *fault, enum check_id check)
 
 static void explain_dates(struct chain_fault *fault, bool has_expired)
 {
-    bool is_own = fault->depth > 0 && stands_in(fault->trusted, fault->culprit) &&
-                  !stands_in(fault->diagnosis->probe->chain, fault->culprit);
+    bool is_own = fault->depth > 0 && certificate_stands_in(fault->trusted, fault->culprit) &&
+                  !certificate_stands_in(fault->diagnosis->probe->chain, fault->culprit);
     enum check_id check = is_own ? CHECK_ID_expiry_ca : CHECK_ID_expiry_server;
 
     if (has_expired)
@@ -193,7 +185,8 @@ static void explain_error(struct chain_fault *fault, int error)
         return;
     case X509_V_ERR_INVALID_CA:
     case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
-        diagnosis_tell_no_authority(fault->diagnosis, fault->culprit, stands_in(fault->trusted, fault->culprit));
+        diagnosis_tell_no_authority(fault->diagnosis, fault->culprit,
+                                    certificate_stands_in(fault->trusted, fault->culprit));
         return;
     case X509_V_ERR_EE_KEY_TOO_SMALL:
     case X509_V_ERR_CA_KEY_TOO_SMALL:
@@ -243,7 +236,7 @@ void diagnosis_explain_name(struct diagnosis *diagnosis)
     struct finding *finding = diagnosis->finding;
     struct certificate_text text;
     char phrase[CERTIFICATE_PHRASE_SIZE], names[600], setting[TLS_SETTING_NAME_SIZE];
-    bool is_address = strspn(host, "0123456789.") == strlen(host) || strchr(host, ':') != NULL;
+    bool is_address = tls_host_is_address(host);
 
     certificate_describe(leaf, &text);
     certificate_phrase(leaf, phrase);

@@ -4,9 +4,6 @@
 #include "pgcoffer/tls/finding.h"
 #include "pgcoffer/tls/probe.h"
 
-/* A list of one's own CAs is short; a bundle of public ones has far more. */
-#define BUNDLE_LEAST 30
-
 /* What is known while a failure is explained. */
 struct diagnosis {
     const struct server_config *server;
@@ -68,9 +65,6 @@ enum kinship {
 enum kinship diagnosis_find_kinship(X509 *below, bool is_alone, STACK_OF(X509_NAME) * known, STACK_OF(X509) * at_hand);
 
 /* ---- words ---- */
-X509 *diagnosis_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name);
-bool diagnosis_has_name(STACK_OF(X509_NAME) * names, const X509_NAME *name);
-bool diagnosis_is_self_issued(X509 *certificate); /* subject and issuer are the same name */
 /* The subjects of certificates; the names stay theirs. Freed with sk_X509_NAME_free(). */
 STACK_OF(X509_NAME) * diagnosis_subjects(STACK_OF(X509) * certificates);
 /* The first few, quoted; `nothing` for an empty list. */

@@ -23,14 +23,6 @@ static bool has_signed(X509 *issuer, X509 *subject)
     return X509_verify(subject, X509_get0_pubkey(issuer)) == 1;
 }
 
-static bool is_trusted(const struct lost_way *way, X509 *certificate)
-{
-    for (int i = 0; i < sk_X509_num(way->trusted); i++)
-        if (X509_cmp(sk_X509_value(way->trusted, i), certificate) == 0)
-            return true;
-    return false;
-}
-
 /* As OpenSSL looks for it: one that may not is passed over, as if it had never been sent. */
 static bool may_sign(X509 *certificate)
 {
@@ -62,7 +54,7 @@ static X509 *find_top(const struct lost_way *way)
     X509 *top = way->leaf;
 
     for (int step = 0; step < sk_X509_num(way->sent); step++) {
-        X509 *next = diagnosis_find_subject(way->sent, X509_get_issuer_name(top));
+        X509 *next = certificate_find_subject(way->sent, X509_get_issuer_name(top));
         if (next == NULL || next == top || !has_signed(next, top))
             break;
         top = next;
@@ -200,13 +192,13 @@ static void tell_other_authority(const struct lost_way *way, bool may_be_interme
     struct finding *finding = way->diagnosis->finding;
     const struct server_config *server = way->diagnosis->server;
     const char *host = tls_host_name(server);
-    X509 *end = diagnosis_is_self_issued(way->top) ? way->top : NULL;
+    X509 *end = certificate_is_self_issued(way->top) ? way->top : NULL;
     const char *authority = end != NULL ? way->top_name : way->issuer_name;
     char setting[TLS_SETTING_NAME_SIZE], through[300] = "", put[CONFIG_TEXT_SIZE + 128];
 
     if (way->top != way->leaf && end == NULL)
         snprintf(through, sizeof through, ", through \"%s\",", way->top_name);
-    if (sk_X509_num(way->trusted) >= BUNDLE_LEAST) /* not ours to add to: the distribution writes it anew */
+    if (sk_X509_num(way->trusted) > TLS_MOST_OWN_AUTHORITIES) /* not ours to add to: the distribution writes it anew */
         snprintf(put, sizeof put, "write its certificate into a file of its own and set %s to that",
                  tls_setting_name(server, "tls_ca_file", setting));
     else
@@ -254,8 +246,8 @@ static X509 *find_trusted_below(const struct lost_way *way)
     X509 *at = way->leaf;
 
     for (int step = 0; at != NULL && at != way->top && step < sk_X509_num(way->sent); step++) {
-        at = diagnosis_find_subject(way->sent, X509_get_issuer_name(at));
-        if (at != NULL && is_trusted(way, at) && !diagnosis_is_self_issued(at))
+        at = certificate_find_subject(way->sent, X509_get_issuer_name(at));
+        if (at != NULL && certificate_stands_in(way->trusted, at) && !certificate_is_self_issued(at))
             return at;
     }
     return NULL;
@@ -264,8 +256,8 @@ static X509 *find_trusted_below(const struct lost_way *way)
 static void tell(const struct lost_way *way)
 {
     X509_NAME *issuer = X509_get_issuer_name(way->top);
-    X509 *same_name = diagnosis_find_subject(way->trusted, issuer);
-    bool is_end = diagnosis_is_self_issued(way->top);
+    X509 *same_name = certificate_find_subject(way->trusted, issuer);
+    bool is_end = certificate_is_self_issued(way->top);
     bool is_leaf = way->top == way->leaf;
 
     if (!is_leaf && !may_sign(way->top))
@@ -277,17 +269,17 @@ static void tell(const struct lost_way *way)
         tell_twin(way);
     else if (is_leaf && is_end && same_name == NULL)
         tell_self_signed(way);
-    else if (is_leaf && !is_end && is_trusted(way, way->leaf) && same_name == NULL)
+    else if (is_leaf && !is_end && certificate_stands_in(way->trusted, way->leaf) && same_name == NULL)
         tell_leaf_as_root(way);
-    else if (is_trusted(way, way->top) && !is_end)
+    else if (certificate_stands_in(way->trusted, way->top) && !is_end)
         tell_intermediate_without_root(way, way->top, way->top);
     else if (same_name != NULL && !has_signed(same_name, way->top))
         tell_other_key(way, same_name);
-    else if (same_name != NULL && !diagnosis_is_self_issued(same_name))
+    else if (same_name != NULL && !certificate_is_self_issued(same_name))
         tell_intermediate_without_root(way, same_name, same_name);
     else if (same_name != NULL)
         tell_odd_root(way, same_name);
-    else if (!is_end && diagnosis_find_subject(way->sent, issuer) != NULL)
+    else if (!is_end && certificate_find_subject(way->sent, issuer) != NULL)
         tell_broken_chain(way);
     else if (is_end)
         tell_other_authority(way, false);

@@ -8,27 +8,6 @@
 
 #define MOST_LISTED 4
 
-X509 *diagnosis_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
-            return sk_X509_value(certificates, i);
-    return NULL;
-}
-
-bool diagnosis_has_name(STACK_OF(X509_NAME) * names, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_NAME_num(names); i++)
-        if (X509_NAME_cmp(sk_X509_NAME_value(names, i), name) == 0)
-            return true;
-    return false;
-}
-
-bool diagnosis_is_self_issued(X509 *certificate)
-{
-    return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
-}
-
 STACK_OF(X509_NAME) * diagnosis_subjects(STACK_OF(X509) * certificates)
 {
     STACK_OF(X509_NAME) *names = sk_X509_NAME_new_null();
@@ -63,7 +42,7 @@ static bool has_known_grandparent(X509 *below, STACK_OF(X509_NAME) * known, bool
         if (name->type != GEN_DIRNAME)
             continue;
         *ret_is_root = X509_NAME_cmp(name->d.directoryName, X509_get_issuer_name(below)) == 0;
-        return !*ret_is_root && diagnosis_has_name(known, name->d.directoryName);
+        return !*ret_is_root && certificate_name_stands_in(known, name->d.directoryName);
     }
     return false;
 }
@@ -105,10 +84,11 @@ enum kinship diagnosis_find_kinship(X509 *below, bool is_alone, STACK_OF(X509_NA
                                                    "sub",          "subca",        "signing", "inter",  NULL};
     static const char *const of_roots[] = {"root", "rootca", NULL};
     const X509_NAME *issuer = X509_get_issuer_name(below);
-    X509 *found = diagnosis_find_subject(at_hand, issuer);
+    X509 *found = certificate_find_subject(at_hand, issuer);
     bool is_root = false;
 
-    if (found != NULL && !diagnosis_is_self_issued(found) && diagnosis_has_name(known, X509_get_issuer_name(found)))
+    if (found != NULL && !certificate_is_self_issued(found) &&
+        certificate_name_stands_in(known, X509_get_issuer_name(found)))
         return KINSHIP_INTERMEDIATE;
     if (has_known_grandparent(below, known, &is_root))
         return KINSHIP_INTERMEDIATE;

@@ -1,6 +1,7 @@
 #include <openssl/x509v3.h>
 
 #include "pgcoffer/tls/certificate.h"
+#include "pgcoffer/tls/files.h"
 #include "tls/diagnosis_internal.h"
 
 #define RELOAD "then SELECT pg_reload_conf();"
@@ -24,13 +25,13 @@ static void follow(struct shown_chain *chain)
 
     chain->top = chain->leaf;
     for (int step = 0; step < most; step++) {
-        if (chain->top == chain->leaf || !diagnosis_is_self_issued(chain->top))
+        if (chain->top == chain->leaf || !certificate_is_self_issued(chain->top))
             sk_X509_push(chain->path, chain->top);
-        if (diagnosis_is_self_issued(chain->top))
+        if (certificate_is_self_issued(chain->top))
             break;
-        X509 *next = diagnosis_find_subject(refusal->ours, X509_get_issuer_name(chain->top));
+        X509 *next = certificate_find_subject(refusal->ours, X509_get_issuer_name(chain->top));
         if (next == NULL && is_alone)
-            next = diagnosis_find_subject(refusal->trusted, X509_get_issuer_name(chain->top));
+            next = certificate_find_subject(refusal->trusted, X509_get_issuer_name(chain->top));
         if (next == NULL)
             break;
         chain->top = next;
@@ -41,7 +42,7 @@ static void follow(struct shown_chain *chain)
 static bool is_issuer_on_path_accepted(const struct shown_chain *chain)
 {
     for (int i = 0; i < sk_X509_num(chain->path); i++)
-        if (diagnosis_has_name(chain->accepted, X509_get_issuer_name(sk_X509_value(chain->path, i))))
+        if (certificate_name_stands_in(chain->accepted, X509_get_issuer_name(sk_X509_value(chain->path, i))))
             return true;
     return false;
 }
@@ -71,7 +72,7 @@ static void tell_other_key(struct shown_chain *chain)
 
 static void tell_missing_list(struct shown_chain *chain)
 {
-    bool is_known_as_root = diagnosis_is_self_issued(chain->top);
+    bool is_known_as_root = certificate_is_self_issued(chain->top);
 
     finding_cause(chain->diagnosis->finding, CHECK_ID_identity_revocation,
                   "The server refused %s as of an unknown CA, although it does know \"%s\": in its ssl_crl_file the "
@@ -131,8 +132,8 @@ static bool accepts_servers_only(const struct shown_chain *chain)
 
     for (int i = 0; i < count; i++) {
         const X509_NAME *name = sk_X509_NAME_value(chain->accepted, i);
-        if (diagnosis_find_subject(chain->refusal->trusted, name) == NULL &&
-            diagnosis_find_subject(chain->diagnosis->probe->chain, name) == NULL)
+        if (certificate_find_subject(chain->refusal->trusted, name) == NULL &&
+            certificate_find_subject(chain->diagnosis->probe->chain, name) == NULL)
             return false;
     }
     return count > 0;
@@ -157,7 +158,7 @@ static void tell_foreign(struct shown_chain *chain, bool may_be_intermediate)
             chain->issuer);
         return;
     }
-    if (count >= BUNDLE_LEAST)
+    if (count > TLS_MOST_OWN_AUTHORITIES)
         snprintf(cause, sizeof cause,
                  "its ssl_ca_file is a bundle of %d CAs, and it does not know CA \"%s\", which is not among them",
                  count, chain->issuer);
@@ -167,7 +168,7 @@ static void tell_foreign(struct shown_chain *chain, bool may_be_intermediate)
                  may_be_intermediate ? "; or this is an intermediate of those, which belongs into tls_cert_file too"
                                      : "");
     tell(chain, cause);
-    if (count >= BUNDLE_LEAST) {
+    if (count > TLS_MOST_OWN_AUTHORITIES) {
         finding_fix(finding,
                     "Let ssl_ca_file on the server be a file that holds the certificate of \"%s\" alone "
                     "(of the root above it, if it is an intermediate), " RELOAD,
@@ -186,7 +187,7 @@ static X509 *find_no_authority(const struct refusal *refusal)
 {
     for (int i = 1; i < sk_X509_num(refusal->ours); i++) {
         X509 *certificate = sk_X509_value(refusal->ours, i);
-        if (diagnosis_find_subject(refusal->ours, X509_get_subject_name(certificate)) == certificate &&
+        if (certificate_find_subject(refusal->ours, X509_get_subject_name(certificate)) == certificate &&
             (X509_check_ca(certificate) == 0 || (X509_get_key_usage(certificate) & KU_KEY_CERT_SIGN) == 0))
             return certificate;
     }
@@ -212,10 +213,10 @@ static void tell_no_authority(struct shown_chain *chain, X509 *certificate)
 static bool has_other_key(const struct shown_chain *chain)
 {
     X509_NAME *name = X509_get_issuer_name(chain->top);
-    X509 *issuer = diagnosis_find_subject(chain->refusal->ours, name);
+    X509 *issuer = certificate_find_subject(chain->refusal->ours, name);
 
     if (issuer == NULL)
-        issuer = diagnosis_find_subject(chain->refusal->trusted, name);
+        issuer = certificate_find_subject(chain->refusal->trusted, name);
     return issuer != NULL && X509_verify(chain->top, X509_get0_pubkey(issuer)) != 1;
 }
 
@@ -242,11 +243,11 @@ static void explain(struct shown_chain *chain)
 
     if (no_authority != NULL)
         tell_no_authority(chain, no_authority);
-    else if (chain->top == chain->leaf && diagnosis_is_self_issued(chain->leaf))
+    else if (chain->top == chain->leaf && certificate_is_self_issued(chain->leaf))
         tell_self_signed(chain);
     else if (sk_X509_NAME_num(chain->accepted) <= 0)
         tell_foreign(chain, true);
-    else if (diagnosis_has_name(chain->accepted, X509_get_issuer_name(chain->top)))
+    else if (certificate_name_stands_in(chain->accepted, X509_get_issuer_name(chain->top)))
         tell_known(chain);
     else if (is_issuer_on_path_accepted(chain))
         tell_missing_root(chain);

@@ -9,11 +9,9 @@
 #include "pgcoffer/tls/certificate.h"
 #include "tls/files_internal.h"
 
-#define SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
-
 const char *tls_files_ca_path(const struct settings *settings)
 {
-    return strcmp(settings->tls_ca_file, "system") == 0 ? SYSTEM_BUNDLE : settings->tls_ca_file;
+    return strcmp(settings->tls_ca_file, "system") == 0 ? TLS_SYSTEM_BUNDLE : settings->tls_ca_file;
 }
 
 /* ---- protocol.mode: which files are configured ---- */

@@ -34,11 +34,11 @@ bool files_list_fault(const struct configured_file *file, struct finding *ret_fi
 
 static void format_date(const ASN1_TIME *time, char ret_text[TIMESTAMP_TEXT_SIZE])
 {
-    struct tm parts;
+    struct timestamp date = certificate_time(time);
 
     snprintf(ret_text, TIMESTAMP_TEXT_SIZE, "?");
-    if (time != NULL && ASN1_TIME_to_tm(time, &parts))
-        timestamp_format((struct timestamp){.microseconds = (int64_t)timegm(&parts) * 1000000}, ret_text);
+    if (date.microseconds != 0)
+        timestamp_format(date, ret_text);
 }
 
 static bool has_date_fault(const struct configured_file *file, const X509_CRL *list, struct finding *ret_finding)

@@ -11,16 +11,6 @@ static void scoped_bio(BIO **bio)
     BIO_free(*bio);
 }
 
-/* Never asks a terminal: a daemon has none. Notes that a passphrase was wanted. */
-static int refuse_passphrase(char *buffer, int size, int is_for_writing, void *was_asked)
-{
-    (void)is_for_writing;
-    if (size > 0)
-        buffer[0] = '\0';
-    *(bool *)was_asked = true;
-    return 0;
-}
-
 /* NULL with OpenSSL's words when there is none to be read. */
 static EVP_PKEY *read_key(const char *path, bool *ret_is_encrypted, char *ret_words, size_t size)
 {
@@ -30,7 +20,7 @@ static EVP_PKEY *read_key(const char *path, bool *ret_is_encrypted, char *ret_wo
 
     *ret_is_encrypted = false;
     if (bio != NULL)
-        key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, ret_is_encrypted);
+        key = PEM_read_bio_PrivateKey(bio, NULL, certificate_refuse_passphrase, ret_is_encrypted);
     if (bio != NULL && key == NULL && !*ret_is_encrypted && BIO_reset(bio) == 0)
         key = d2i_PrivateKey_bio(bio, NULL);
     if (key == NULL)

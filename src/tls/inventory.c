@@ -13,9 +13,6 @@
 #include "pgcoffer/tls/probe.h"
 #include "tls/files_internal.h"
 
-#define SECONDS_PER_DAY  INT64_C(86400)
-#define MOST_OF_ONES_OWN 16 /* CA certificates in a file; more is a bundle */
-
 const char *inventory_kind_word(enum inventory_kind kind)
 {
     static const char *const words[] = {
@@ -127,21 +124,11 @@ static void take_authorities(const struct server_config *server, const STACK_OF(
     int count = sk_X509_num(certificates);
     for (int i = 0; i < count; i++) {
         X509 *authority = sk_X509_value(certificates, i);
-        if (count <= MOST_OF_ONES_OWN || is_part_of(authority, served))
+        if (count <= TLS_MOST_OWN_AUTHORITIES || is_part_of(authority, served))
             add_certificate(inventory, INVENTORY_AUTHORITY, file.path, authority, &server->settings);
         else
             inventory->left_out_count++;
     }
-}
-
-static bool set_time(const ASN1_TIME *time, struct timestamp *ret_time)
-{
-    struct tm parts;
-
-    if (time == NULL || !ASN1_TIME_to_tm(time, &parts))
-        return false;
-    *ret_time = (struct timestamp){.microseconds = (int64_t)timegm(&parts) * 1000000};
-    return true;
 }
 
 static void add_list(struct inventory *inventory, const char *path, X509_CRL *list, const struct settings *settings)
@@ -152,11 +139,11 @@ static void add_list(struct inventory *inventory, const char *path, X509_CRL *li
     certificate_name_format(X509_CRL_get_issuer(list), text->issuer, sizeof text->issuer);
     int revoked = sk_X509_REVOKED_num(X509_CRL_get_REVOKED(list));
     entry->revoked_count = revoked > 0 ? revoked : 0;
-    set_time(X509_CRL_get0_lastUpdate(list), &text->not_before);
-    entry->is_endless = !set_time(X509_CRL_get0_nextUpdate(list), &text->not_after);
+    text->not_before = certificate_time(X509_CRL_get0_lastUpdate(list));
+    text->not_after = certificate_time(X509_CRL_get0_nextUpdate(list));
+    entry->is_endless = text->not_after.microseconds == 0;
     if (!entry->is_endless) {
-        int64_t seconds = (text->not_after.microseconds - clock_now().microseconds) / 1000000;
-        text->days_left = (long)(seconds / SECONDS_PER_DAY) - (seconds < 0); /* an hour too late is -1 */
+        text->days_left = certificate_days_left(text->not_after);
         timestamp_format(text->not_after, text->not_after_text);
     }
     entry->state = judge(entry, settings);
@@ -196,12 +183,12 @@ static void take_lists(const struct server_config *server, struct inventory *inv
 
 /* ---- what the server serves ---- */
 
-static void describe_place(const struct settings *settings, char *ret_place, size_t size)
+static void describe_place(const struct server_config *server, char *ret_place, size_t size)
 {
-    const char *host = text_is_empty(settings->host) ? settings->hostaddr : settings->host;
+    const char *host = tls_host_name(server);
     bool has_colon = strchr(host, ':') != NULL;
 
-    snprintf(ret_place, size, "%s%s%s:%ld", has_colon ? "[" : "", host, has_colon ? "]" : "", settings->port);
+    snprintf(ret_place, size, "%s%s%s:%ld", has_colon ? "[" : "", host, has_colon ? "]" : "", server->settings.port);
 }
 
 static void explain_absence(const struct server_config *server, const char *place, const struct tls_probe *probe,
@@ -256,7 +243,7 @@ static void add_served(const struct server_config *server, const struct tls_prob
 {
     char place[sizeof inventory->entries->place];
 
-    describe_place(&server->settings, place, sizeof place);
+    describe_place(server, place, sizeof place);
     if (sk_X509_num(probe->chain) <= 0)
         explain_absence(server, place, probe, &add_entry(inventory, INVENTORY_SERVED, place)->fault);
     for (int i = 0; i < sk_X509_num(probe->chain); i++)

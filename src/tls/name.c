@@ -12,7 +12,7 @@ struct wanted_name {
     int address_size; /* 0: a name */
 };
 
-bool probe_is_address(const char *host)
+bool tls_host_is_address(const char *host)
 {
     struct in6_addr binary;
 

@@ -247,7 +247,7 @@ static SSL *new_ssl(const struct tls_probe_request *request, SSL_CTX *context, s
     SSL_set_verify(ssl, SSL_get_verify_mode(ssl), note_verdict);
     SSL_set_info_callback(ssl, note_alert);
     SSL_set_cert_cb(ssl, note_certificate_request, probe);
-    if (!text_is_empty(host) && !probe_is_address(host))
+    if (!text_is_empty(host) && !tls_host_is_address(host))
         SSL_set_tlsext_host_name(ssl, host);
     return ssl;
 }

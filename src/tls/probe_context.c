@@ -10,15 +10,6 @@ static void scoped_context(SSL_CTX **context)
     SSL_CTX_free(*context);
 }
 
-static int refuse_passphrase(char *buffer, int size, int is_for_writing, void *context)
-{
-    (void)is_for_writing;
-    (void)context;
-    if (size > 0)
-        buffer[0] = '\0';
-    return 0;
-}
-
 /* As libpq does it: a CA file switches verification on, a CRL file the check of the whole chain. */
 static bool load_trust(SSL_CTX *context, const struct settings *settings)
 {
@@ -52,7 +43,7 @@ static bool load_certificate(SSL_CTX *context, const struct tls_probe_request *r
                (request->chain == NULL || SSL_CTX_set1_chain(context, request->chain) == 1);
     if (text_is_empty(certificate))
         return true;
-    SSL_CTX_set_default_passwd_cb(context, refuse_passphrase);
+    SSL_CTX_set_default_passwd_cb(context, certificate_refuse_passphrase);
     if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1)
         return false;
     /* As libpq: what is no PEM may be DER. If it is neither, the first fault is the one that is told. */

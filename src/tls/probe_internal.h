@@ -37,6 +37,4 @@ bool probe_socket_ask_for_tls(struct probe_channel *channel, struct tls_probe *p
 /* What the request says of trust, certificate, versions and ciphers, as libpq would have it; `words` on failure. */
 bool probe_context_new(const struct tls_probe_request *request, SSL_CTX **ret_context, char *ret_words, size_t size);
 
-bool probe_is_address(const char *host);
-
 #endif

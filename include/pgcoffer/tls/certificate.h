@@ -24,7 +24,15 @@ void certificate_name_format(const X509_NAME *name, char *ret_text, size_t size)
 /* `subject "CN=repl", issuer "CN=Lab CA", valid from ... until ... (12 days left)`: one phrase for messages. */
 #define CERTIFICATE_PHRASE_SIZE 768
 void certificate_phrase(X509 *certificate, char ret_phrase[CERTIFICATE_PHRASE_SIZE]);
-bool certificate_is_current(X509 *certificate); /* now is within its dates */
+bool certificate_is_current(X509 *certificate);           /* now is within its dates */
+struct timestamp certificate_time(const ASN1_TIME *time); /* 0 for NULL and what is no time */
+/* Whole days; expired an hour ago is -1. */
+long certificate_days_left(struct timestamp end);
+bool certificate_is_self_issued(X509 *certificate); /* subject and issuer are the same name */
+/* In a list: the very certificate, the first with that subject (NULL: none), the name. */
+bool certificate_stands_in(STACK_OF(X509) * certificates, X509 *certificate);
+X509 *certificate_find_subject(STACK_OF(X509) * certificates, const X509_NAME *name);
+bool certificate_name_stands_in(STACK_OF(X509_NAME) * names, const X509_NAME *name);
 /* Has the key usage `nid` (NID_client_auth, NID_server_auth), or no list of usages at all? */
 bool certificate_allows_usage(X509 *certificate, int nid);
 
@@ -32,6 +40,9 @@ bool certificate_allows_usage(X509 *certificate, int nid);
 bool certificate_read(const char *path, X509 **ret_certificate, struct error *err) NODISCARD;
 /* All of them, in the file's order, at least one; freed with sk_X509_pop_free(). */
 bool certificate_read_all(const char *path, STACK_OF(X509) * *ret_certificates, struct error *err) NODISCARD;
+/* For OpenSSL, where it reads a private key: never asks a terminal, a daemon has none. `was_asked` is a bool, or NULL.
+ */
+int certificate_refuse_passphrase(char *buffer, int size, int is_for_writing, void *was_asked);
 /* OpenSSL's oldest queued error in words, also for system errors; empties the queue. */
 void certificate_openssl_words(char *ret_words, size_t size);
 

@@ -22,6 +22,9 @@ bool tls_files_check(const struct server_config *server, struct error *err) NODI
  */
 bool tls_files_fault(const struct server_config *server, enum check_id check, struct finding *ret_finding);
 
+#define TLS_SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
+/* More CAs in one file are a bundle, and nobody's own. */
+#define TLS_MOST_OWN_AUTHORITIES 16
 /* tls_ca_file, or the distribution's bundle for "system". */
 const char *tls_files_ca_path(const struct settings *settings);
 

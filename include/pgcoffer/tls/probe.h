@@ -72,6 +72,7 @@ struct tls_probe {
     bool is_unprepared;             /* broken before the handshake: our own files or ciphers do not serve, `words` */
 };
 
+bool tls_host_is_address(const char *host); /* and no name */
 /* Does the certificate carry the name or address as libpq's verify-full would have it? */
 bool tls_name_matches(X509 *certificate, const char *host);
 

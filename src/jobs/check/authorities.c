@@ -54,11 +54,6 @@ bool check_is_authority(X509 *certificate)
     return X509_check_ca(certificate) != 0;
 }
 
-static bool is_self_issued(X509 *certificate)
-{
-    return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
-}
-
 bool check_ends_with_authority(struct check_run *run, X509 *certificate)
 {
     struct certificate_text text, authority_text;
@@ -117,7 +112,7 @@ static void look_at_dates(struct check_run *run)
 static bool is_bundle(const struct check_run *run)
 {
     return strcmp(run->server->settings.tls_ca_file, "system") == 0 ||
-           sk_X509_num(run->trusted) > CHECK_MOST_AUTHORITIES || check_holds_public(run->trusted);
+           sk_X509_num(run->trusted) > TLS_MOST_OWN_AUTHORITIES || check_holds_public(run->trusted);
 }
 
 static void warn_of_bundle(struct check_run *run)
@@ -141,7 +136,7 @@ static void look_at_kind(struct check_run *run)
 
     for (int i = 0; i < sk_X509_num(run->trusted); i++)
         has_authority = has_authority || check_is_authority(sk_X509_value(run->trusted, i)) ||
-                        is_self_issued(sk_X509_value(run->trusted, i));
+                        certificate_is_self_issued(sk_X509_value(run->trusted, i));
     if (config_tls_mode(&run->server->settings) != TLS_VERIFY_FULL && is_bundle(run))
         warn_of_bundle(run);
     else if (has_authority) /* one without may be just what the handshake fails for: it tells */
@@ -157,22 +152,6 @@ void check_authorities(struct check_run *run)
 
 /* ---- with the server's certificates ---- */
 
-static bool is_trusted(const struct check_run *run, X509 *certificate)
-{
-    for (int i = 0; i < sk_X509_num(run->trusted); i++)
-        if (X509_cmp(sk_X509_value(run->trusted, i), certificate) == 0)
-            return true;
-    return false;
-}
-
-static bool has_name(STACK_OF(X509_NAME) * names, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_NAME_num(names); i++)
-        if (X509_NAME_cmp(sk_X509_NAME_value(names, i), name) == 0)
-            return true;
-    return false;
-}
-
 /* Pinning the server's own certificate is fine as long as nobody takes it for a CA of clients. */
 static void look_at_pinned(struct check_run *run, X509 *leaf)
 {
@@ -181,8 +160,8 @@ static void look_at_pinned(struct check_run *run, X509 *leaf)
     X509 *own = sk_X509_value(run->own, 0);
     bool signs_clients = own != NULL && check_has_signed(leaf, own);
 
-    if (!is_trusted(run, leaf) || !check_is_authority(leaf) ||
-        !(signs_clients || has_name(run->bare.accepted, X509_get_subject_name(leaf))))
+    if (!certificate_stands_in(run->trusted, leaf) || !check_is_authority(leaf) ||
+        !(signs_clients || certificate_name_stands_in(run->bare.accepted, X509_get_subject_name(leaf))))
         return;
     certificate_describe(leaf, &text);
     finding_seen(&finding, "\"%s\", fingerprint %s, is served, lies in tls_ca_file%s", text.subject, text.fingerprint,

@@ -5,21 +5,13 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/diagnosis.h"
+#include "pgcoffer/tls/files.h"
 
-#define FEW_AUTHORITIES  10
 #define ALERT_UNKNOWN_CA 48
 
 static bool has_certificate(const struct check_run *run)
 {
     return !text_is_empty(run->server->settings.tls_cert_file);
-}
-
-static bool has_name(STACK_OF(X509_NAME) * names, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_NAME_num(names); i++)
-        if (X509_NAME_cmp(sk_X509_NAME_value(names, i), name) == 0)
-            return true;
-    return false;
 }
 
 /* ---- identity.requested ---- */
@@ -84,10 +76,10 @@ static bool signs_logins(const struct check_run *run)
 
     if (leaf == NULL || !check_is_authority(leaf))
         return false;
-    if (has_name(run->bare.accepted, X509_get_subject_name(leaf)))
+    if (certificate_name_stands_in(run->bare.accepted, X509_get_subject_name(leaf)))
         return true;
     for (int i = 0; i < sk_X509_num(run->bare.chain); i++)
-        if (has_name(run->bare.accepted, X509_get_issuer_name(sk_X509_value(run->bare.chain, i))))
+        if (certificate_name_stands_in(run->bare.accepted, X509_get_issuer_name(sk_X509_value(run->bare.chain, i))))
             return true;
     return false;
 }
@@ -121,7 +113,7 @@ static void judge_authorities(struct check_run *run)
     if (count > 0)
         public_count = check_count_public(run->bare.accepted);
     bool is_told = check_is_set(run, CHECK_ID_chain_ca) && run->results[CHECK_ID_chain_ca].state == CHECK_WARN;
-    if (public_count > 0 || count > FEW_AUTHORITIES) {
+    if (public_count > 0 || count > TLS_MOST_OWN_AUTHORITIES) {
         warn_of_many(run, count, public_count);
     } else if (!is_told && signs_logins(run)) {
         warn_of_signing_leaf(run);
@@ -199,7 +191,7 @@ static bool is_unknown(const struct check_run *run)
     int most = sk_X509_num(run->own) + sk_X509_num(run->trusted);
 
     for (int step = 0; at != NULL && step <= most; step++) {
-        if (has_name(run->bare.accepted, X509_get_issuer_name(at)))
+        if (certificate_name_stands_in(run->bare.accepted, X509_get_issuer_name(at)))
             return false;
         X509 *next = check_find_issuer(run->own, at);
         /* OpenSSL completes a lone certificate from the CA file. */

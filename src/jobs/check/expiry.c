@@ -95,21 +95,3 @@ void check_expiry(struct check_run *run, enum check_id id, STACK_OF(X509) * cert
         snprintf(span.what, sizeof span.what, "the CA \"%s\" in the chain of %s", worst.subject, what);
     check_validity(run, id, &span, fix);
 }
-
-struct timestamp check_time(const ASN1_TIME *time)
-{
-    struct tm parts;
-
-    if (time == NULL || !ASN1_TIME_to_tm(time, &parts))
-        return (struct timestamp){0};
-    return (struct timestamp){.microseconds = (int64_t)timegm(&parts) * 1000000};
-}
-
-long check_days_left(struct timestamp end)
-{
-    int64_t microseconds_per_day = INT64_C(86400000000);
-    int64_t left = end.microseconds - clock_now().microseconds;
-
-    /* Expired an hour ago is -1, not 0. */
-    return (long)(left / microseconds_per_day) - (left < 0);
-}

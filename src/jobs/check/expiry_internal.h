@@ -14,7 +14,4 @@ struct check_span {
 /* Passes, warns or fails `id` by the days of the options. */
 void check_validity(struct check_run *run, enum check_id id, const struct check_span *span, const char *fix);
 
-struct timestamp check_time(const ASN1_TIME *time); /* 0 for NULL */
-long check_days_left(struct timestamp end);
-
 #endif

@@ -119,13 +119,13 @@ static void look_at_list_dates(struct check_run *run)
     char fix[CONFIG_TEXT_SIZE + 256];
 
     for (X509_CRL *list; bio != NULL && (list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL)) != NULL;) {
-        struct timestamp end = check_time(X509_CRL_get0_nextUpdate(list));
+        struct timestamp end = certificate_time(X509_CRL_get0_nextUpdate(list));
         char issuer[256];
         if (end.microseconds != 0 && (!has_span || end.microseconds < span.not_after.microseconds)) {
             certificate_name_format(X509_CRL_get_issuer(list), issuer, sizeof issuer);
             snprintf(span.what, sizeof span.what, "the revocation list of CA \"%s\" in tls_crl_file \"%.400s\"", issuer,
                      path);
-            span.not_before = check_time(X509_CRL_get0_lastUpdate(list));
+            span.not_before = certificate_time(X509_CRL_get0_lastUpdate(list));
             span.not_after = end;
             has_span = true;
         }
@@ -136,7 +136,7 @@ static void look_at_list_dates(struct check_run *run)
         check_pass(run, CHECK_ID_expiry_crl, "the lists in \"%s\" name no date of the next one", path);
         return;
     }
-    span.days_left = check_days_left(span.not_after);
+    span.days_left = certificate_days_left(span.not_after);
     snprintf(fix, sizeof fix,
              "Fetch or make the CA's next list and replace the file, for instance: openssl ca -gencrl -out \"%s\".",
              path);

@@ -27,8 +27,6 @@ int check_find_stranger(STACK_OF(X509) * chain);
 bool check_is_authority(X509 *certificate);
 /* Is its issuer about to end, and this one not before it? Then it is the CA's fault. */
 bool check_ends_with_authority(struct check_run *run, X509 *certificate);
-/* Many, or the distribution's: nobody's own. */
-#define CHECK_MOST_AUTHORITIES 20
 
 /* ---- public_authorities.c: the CAs of the distribution's bundle, but for those this machine's owner added to it ----
  */

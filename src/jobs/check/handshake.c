@@ -3,10 +3,10 @@
 
 #include "jobs/check/files_internal.h"
 #include "jobs/check/handshake_internal.h"
-#include "jobs/check/strength_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/diagnosis.h"
+#include "pgcoffer/tls/strength.h"
 
 #define ALERT_CERTIFICATE_REQUIRED 116
 #define PUT_ON_SERVER              "put it into ssl_cert_file on the server, then SELECT pg_reload_conf();"
@@ -258,8 +258,7 @@ static void judge_name(struct check_run *run, const struct certificate_text *tex
 static void judge_alternative(struct check_run *run, X509 *leaf, const struct certificate_text *text)
 {
     struct finding finding = {0};
-    bool is_address =
-        strspn(check_host(run), "0123456789.") == strlen(check_host(run)) || strchr(check_host(run), ':') != NULL;
+    bool is_address = tls_host_is_address(check_host(run));
 
     if (has_alternative(leaf)) {
         check_pass(run, CHECK_ID_name_alternative, "%s", text->names);
@@ -284,10 +283,10 @@ static void judge_key(struct check_run *run)
     struct certificate_text text;
     struct finding finding = {0};
     char words[160];
-    int weak = check_find_weak(run->bare.chain, words, sizeof words);
+    int weak = strength_find_weak(run->bare.chain, words, sizeof words);
 
     if (weak < 0) {
-        check_describe_strength(sk_X509_value(run->bare.chain, 0), words, sizeof words);
+        strength_describe(sk_X509_value(run->bare.chain, 0), words, sizeof words);
         check_pass(run, CHECK_ID_key_server, "%s", words);
         return;
     }

@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 
 #include "jobs/check/files_internal.h"
-#include "jobs/check/strength_internal.h"
 #include "pgcoffer/base/buffer.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
+#include "pgcoffer/tls/strength.h"
 
 #define MOST_KEY_BYTES ((size_t)64 * 1024)
 #define MOST_ENTRIES   512
@@ -41,10 +41,10 @@ static void look_at_strength(struct check_run *run)
 {
     struct finding finding = {0};
     char words[160];
-    int weak = check_find_weak(run->own, words, sizeof words);
+    int weak = strength_find_weak(run->own, words, sizeof words);
 
     if (weak < 0) {
-        check_describe_strength(sk_X509_value(run->own, 0), words, sizeof words);
+        strength_describe(sk_X509_value(run->own, 0), words, sizeof words);
         check_pass(run, CHECK_ID_key_strength, "%s", words);
         return;
     }
@@ -55,7 +55,7 @@ static void look_at_strength(struct check_run *run)
                   "The %s \"%s\" in tls_cert_file \"%s\" has %s, which OpenSSL 3 does not take (security level 2).",
                   weak == 0 ? "client certificate" : "intermediate", text.subject, run->server->settings.tls_cert_file,
                   words);
-    if (check_has_weak_key(sk_X509_value(run->own, weak)))
+    if (strength_has_weak_key(sk_X509_value(run->own, weak)))
         finding_fix(&finding,
                     "Make a new key, openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out NEW.key, have "
                     "a certificate issued for it, and replace both files.");
@@ -66,15 +66,6 @@ static void look_at_strength(struct check_run *run)
 }
 
 /* ---- key.authority ---- */
-
-static int refuse_passphrase(char *buffer, int size, int is_for_writing, void *context)
-{
-    (void)is_for_writing;
-    (void)context;
-    if (size > 0)
-        buffer[0] = '\0';
-    return 0;
-}
 
 /* NULL for all that is no readable private key; nothing is asked for and nothing is told. */
 static EVP_PKEY *read_private_key(const char *path)
@@ -89,7 +80,7 @@ static EVP_PKEY *read_private_key(const char *path)
         return NULL;
     BIO *bio SCOPED(scoped_bio) = BIO_new_mem_buf(bytes.bytes, (int)bytes.used);
     if (bio != NULL)
-        key = PEM_read_bio_PrivateKey(bio, NULL, refuse_passphrase, NULL);
+        key = PEM_read_bio_PrivateKey(bio, NULL, certificate_refuse_passphrase, NULL);
     explicit_bzero(bytes.bytes, bytes.used);
     ERR_clear_error();
     return key;

@@ -1,5 +1,4 @@
 #include <fts.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "jobs/check/files_internal.h"
@@ -31,12 +30,10 @@ static void scoped_tree(FTS **tree)
 
 static struct bundle read_bundle(void)
 {
-    struct settings settings = {0};
     struct bundle bundle = {0};
     struct error ignored;
 
-    snprintf(settings.tls_ca_file, sizeof settings.tls_ca_file, "system");
-    if (!certificate_read_all(tls_files_ca_path(&settings), &bundle.all, &ignored))
+    if (!certificate_read_all(TLS_SYSTEM_BUNDLE, &bundle.all, &ignored))
         bundle.all = NULL;
     return bundle;
 }
@@ -64,24 +61,16 @@ static void read_own_folder(STACK_OF(X509) * own)
             read_own_file(entry->fts_accpath, own);
 }
 
-static bool has_subject(STACK_OF(X509) * certificates, const X509_NAME *name)
-{
-    for (int i = 0; i < sk_X509_num(certificates); i++)
-        if (X509_NAME_cmp(X509_get_subject_name(sk_X509_value(certificates, i)), name) == 0)
-            return true;
-    return false;
-}
-
 static bool is_public(struct bundle *bundle, const X509_NAME *name)
 {
-    if (!has_subject(bundle->all, name))
+    if (certificate_find_subject(bundle->all, name) == NULL)
         return false;
     if (bundle->own == NULL) {
         bundle->own = sk_X509_new_null();
         if (bundle->own != NULL)
             read_own_folder(bundle->own);
     }
-    return !has_subject(bundle->own, name);
+    return certificate_find_subject(bundle->own, name) == NULL;
 }
 
 bool check_holds_public(STACK_OF(X509) * certificates)

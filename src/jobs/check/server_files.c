@@ -176,15 +176,6 @@ static enum sight look_at_key(const struct server_files *files, struct finding *
     return WRONG;
 }
 
-static int refuse_passphrase(char *buffer, int size, int is_for_writing, void *context)
-{
-    (void)is_for_writing;
-    *(bool *)context = true;
-    if (size > 0)
-        buffer[0] = '\0';
-    return -1;
-}
-
 /* UNSEEN also for a key with a passphrase. */
 static enum sight look_at_pair(const struct server_files *files, struct finding *finding)
 {
@@ -195,7 +186,7 @@ static enum sight look_at_pair(const struct server_files *files, struct finding 
 
     if (file == NULL)
         return UNSEEN;
-    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, refuse_passphrase, &has_passphrase);
+    EVP_PKEY *key = PEM_read_PrivateKey(file, NULL, certificate_refuse_passphrase, &has_passphrase);
     fclose(file);
     restart_finding(files, "ssl_key_file", files->key, finding);
     if (!certificate_read(files->certificate, &certificate, &err)) {
@@ -246,10 +237,8 @@ static void tell_restart(struct server_files *files)
         sight = WRONG;
     if (sight != WRONG && look_at_extra(files, "ssl_crl_file", &finding) == WRONG)
         sight = WRONG;
-    if (sight == SEEN) {
-        enum sight pair = look_at_pair(files, &finding);
-        sight = pair == UNSEEN ? UNSEEN : pair;
-    }
+    if (sight == SEEN)
+        sight = look_at_pair(files, &finding);
     if (sight == WRONG)
         check_fail(run, &finding);
     else if (sight == UNSEEN)

@@ -1,13 +1,13 @@
+#include "pgcoffer/tls/strength.h"
+
 #include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 
-#include "jobs/check/strength_internal.h"
-
 #define LEAST_SECURITY_BITS 112
 
-bool check_has_weak_key(X509 *certificate)
+bool strength_has_weak_key(X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);
 
@@ -72,12 +72,12 @@ static const char *name_digest(int digest)
     }
 }
 
-int check_find_weak(STACK_OF(X509) * certificates, char *ret_words, size_t size)
+int strength_find_weak(STACK_OF(X509) * certificates, char *ret_words, size_t size)
 {
     for (int i = 0; i < sk_X509_num(certificates); i++) {
         X509 *certificate = sk_X509_value(certificates, i);
         int digest = NID_undef;
-        if (check_has_weak_key(certificate)) {
+        if (strength_has_weak_key(certificate)) {
             snprintf(ret_words, size, "%s of %d bits", name_key(certificate), count_bits(certificate));
             return i;
         }
@@ -89,7 +89,7 @@ int check_find_weak(STACK_OF(X509) * certificates, char *ret_words, size_t size)
     return -1;
 }
 
-void check_describe_strength(X509 *certificate, char *ret_words, size_t size)
+void strength_describe(X509 *certificate, char *ret_words, size_t size)
 {
     const char *signature = OBJ_nid2ln(X509_get_signature_nid(certificate));
 
