@@ -22,10 +22,6 @@ static void keep_field(char code, const char *text, struct startup_answer *answe
         keep(text, answer->sqlstate, sizeof answer->sqlstate);
     else if (code == 'M')
         keep(text, answer->message, sizeof answer->message);
-    else if (code == 'D')
-        keep(text, answer->detail, sizeof answer->detail);
-    else if (code == 'H')
-        keep(text, answer->hint, sizeof answer->hint);
 }
 
 bool error_response_read(const uint8_t *bytes, size_t size, struct startup_answer *answer)

@@ -78,7 +78,7 @@ void startup_probe(const struct startup_request *request, struct startup_answer 
     struct tls_probe_request tls = request->tls;
     struct error err;
 
-    if (startup_message_build(request->user, request->database, request->protocol_minor, &packet, &err)) {
+    if (startup_message_build(request->user, request->database, &packet, &err)) {
         tls.converse = converse;
         tls.context = &conversation;
         tls_probe_run(&tls, &answer.probe);

@@ -31,13 +31,12 @@ static bool add_parameter(struct buffer *packet, const char *name, const char *v
     return buffer_append(packet, name, strlen(name) + 1, err) && buffer_append(packet, value, strlen(value) + 1, err);
 }
 
-bool startup_message_build(const char *user, const char *database, int protocol_minor, struct buffer *packet,
-                           struct error *err)
+bool startup_message_build(const char *user, const char *database, struct buffer *packet, struct error *err)
 {
     uint8_t header[8] = {0};
 
     packet->limit = PACKET_MOST;
-    write_number(UINT32_C(3) << 16 | ((uint32_t)protocol_minor & 0xffff), header + 4);
+    write_number(UINT32_C(3) << 16, header + 4);
     bool is_built = buffer_append(packet, header, sizeof header, err) && add_parameter(packet, "user", user, err) &&
                     (database == NULL ? add_parameter(packet, "replication", "true", err)
                                       : add_parameter(packet, "database", database, err)) &&
@@ -146,7 +145,6 @@ static bool take_negotiation(const uint8_t *bytes, size_t size, struct startup_a
     if (version >> 16 != 0 && version >> 16 != 3)
         return startup_message_reject(answer, "a NegotiateProtocolVersion of another protocol");
     answer->has_negotiated = true;
-    answer->negotiated_minor = (int)(version & 0xffff);
     return true;
 }
 

@@ -11,8 +11,7 @@
 #define STARTUP_MOST_BYTES ((size_t)64 * 1024)
 
 /* StartupMessage with user, database (NULL: replication=true) and application_name. Fails when it gets too long. */
-bool startup_message_build(const char *user, const char *database, int protocol_minor, struct buffer *packet,
-                           struct error *err) NODISCARD;
+bool startup_message_build(const char *user, const char *database, struct buffer *packet, struct error *err) NODISCARD;
 
 #define STARTUP_TERMINATE_SIZE 5
 extern const uint8_t startup_message_terminate[STARTUP_TERMINATE_SIZE];

@@ -49,7 +49,7 @@ START_TEST(the_packet_names_user_replication_and_program)
     struct buffer packet SCOPED(buffer_done) = {0};
     struct error err;
 
-    ck_assert(startup_message_build("repl", NULL, 0, &packet, &err));
+    ck_assert(startup_message_build("repl", NULL, &packet, &err));
     ck_assert_uint_eq(packet.used, 8 + 10 + 17 + 32 + 1);
     ck_assert_mem_eq(packet.bytes,
                      "\0\0\0\x44\0\3\0\0user\0repl\0replication\0true\0application_name\0pgcoffer check\0\0",
@@ -62,8 +62,8 @@ START_TEST(a_database_takes_the_place_of_replication)
     struct buffer packet SCOPED(buffer_done) = {0};
     struct error err;
 
-    ck_assert(startup_message_build("repl", "postgres", 2, &packet, &err));
-    ck_assert_mem_eq(packet.bytes, "\0\0\0\x45\0\3\0\2user\0repl\0database\0postgres\0application_name\0", 45);
+    ck_assert(startup_message_build("repl", "postgres", &packet, &err));
+    ck_assert_mem_eq(packet.bytes, "\0\0\0\x45\0\3\0\0user\0repl\0database\0postgres\0application_name\0", 45);
 }
 END_TEST
 
@@ -75,7 +75,7 @@ START_TEST(a_packet_that_no_server_takes_is_not_built)
 
     memset(user, 'u', sizeof user);
     user[sizeof user - 1] = '\0';
-    ck_assert(!startup_message_build(user, NULL, 0, &packet, &err));
+    ck_assert(!startup_message_build(user, NULL, &packet, &err));
     ck_assert_ptr_nonnull(strstr(err.message, "startup packet"));
 }
 END_TEST
@@ -125,8 +125,6 @@ START_TEST(an_error_keeps_its_fields)
     ck_assert_str_eq(answer.severity, "FATAL");
     ck_assert_str_eq(answer.sqlstate, "28000");
     ck_assert_str_eq(answer.message, "no entry");
-    ck_assert_str_eq(answer.detail, "line 3");
-    ck_assert_str_eq(answer.hint, "type it");
 }
 END_TEST
 
@@ -167,10 +165,9 @@ START_TEST(a_server_may_say_which_version_it_speaks_first)
                                               "R\0\0\0\x08\0\0\0\0"));
     ck_assert_int_eq(answer.kind, STARTUP_ADMITTED);
     ck_assert(answer.has_negotiated);
-    ck_assert_int_eq(answer.negotiated_minor, 2);
     answer = read_in_one_of((size_t)_i, BYTES("v\0\0\0\x0c\0\0\0\1\0\0\0\0" ERROR_28000));
     ck_assert_int_eq(answer.kind, STARTUP_REFUSED);
-    ck_assert_int_eq(answer.negotiated_minor, 1);
+    ck_assert(answer.has_negotiated);
 }
 END_TEST
 

@@ -25,7 +25,6 @@ struct startup_request {
     struct tls_probe_request tls; /* converse and context are set here; is_plain, address, certificate by the caller */
     const char *user;
     const char *database; /* NULL: physical replication */
-    int protocol_minor;   /* 0: 3.0 */
 };
 
 #define STARTUP_TEXT_SIZE 1024
@@ -36,9 +35,8 @@ struct startup_answer {
     bool has_scram, has_scram_plus;
     char sqlstate[6];
     char severity[16];
-    char message[STARTUP_TEXT_SIZE], detail[STARTUP_TEXT_SIZE], hint[STARTUP_TEXT_SIZE]; /* printable */
-    bool has_negotiated; /* NegotiateProtocolVersion came first */
-    int negotiated_minor;
+    char message[STARTUP_TEXT_SIZE]; /* printable */
+    bool has_negotiated;             /* NegotiateProtocolVersion came first */
     char words[256];
 };
 

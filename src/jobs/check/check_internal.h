@@ -43,7 +43,6 @@ struct check_run {
     struct pg_connection *connection; /* replication */
     struct pg_identity identity;
     struct pg_connection *database; /* SQL; NULL where the role may not */
-    char database_words[512];       /* why not */
 };
 
 /* ---- results.c ---- */

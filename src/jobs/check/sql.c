@@ -36,6 +36,7 @@ static bool open_database(struct check_run *run)
 {
     struct error err = {0};
     struct answer_facts facts;
+    char reason[512];
 
     check_patience_renew(run->watch, 0);
     if (pg_connect_sql(run->server, DATABASE, APPLICATION_NAME, check_patience_fd(run->watch), &run->database, &err))
@@ -44,15 +45,15 @@ static bool open_database(struct check_run *run)
         return false;
     answer_facts_gather(run, run->answer.probe.address, &facts);
     if (strstr(err.message, "pg_hba.conf") == NULL && strstr(err.detail, "pg_hba.conf") == NULL)
-        snprintf(run->database_words, sizeof run->database_words, "%.500s", err.message);
+        snprintf(reason, sizeof reason, "%.500s", err.message);
     else
-        snprintf(run->database_words, sizeof run->database_words,
+        snprintf(reason, sizeof reason,
                  "the role may not open database \"" DATABASE
                  "\"; a line of pg_hba.conf would allow it: hostssl " DATABASE " %s %s %s",
                  facts.role, facts.client, strstr(facts.line, "scram") != NULL ? strstr(facts.line, "scram") : "cert");
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
         if (check_rows[id].level == CHECK_LEVEL_SQL)
-            check_skip(run, id, "%s", run->database_words);
+            check_skip(run, id, "%s", reason);
     return false;
 }
 
