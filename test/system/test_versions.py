@@ -1,30 +1,76 @@
-"""The main job on other PostgreSQL versions."""
+"""The main paths on every PostgreSQL version: 13 and 18 in the short run, the others in the long one."""
 
 import pytest
 
+from harness.agent import lsn_number
 from harness.restored import restore, start_restored
 from harness.scratch import make_folder, wait_for
 
 
-@pytest.mark.parametrize("version", [13, 18, *(pytest.param(version, marks=pytest.mark.long) for version in (14, 15, 16, 17))])
-def test_backup_stream_and_restore(version, make_cluster, make_agent, folder, pki):
+SHORT, LONG = (13, 18), (14, 15, 16, 17)
+
+
+@pytest.fixture
+def start_copy(folder, pki):
+    """start_copy(target, version, ...) starts PostgreSQL there and stops it at the end of the test."""
+    started = []
+
+    def start(target, version, **options):
+        started.append(start_restored(folder / f"started-{target.name}", pki, target, version=version, **options))
+        return started[-1]
+
+    yield start
+    for copy in started:
+        copy.close()
+
+
+def add_rows(cluster, first, last):
+    cluster.sql("INSERT INTO rows SELECT generate_series(%s, %s)", first, last)
+    return cluster.sql("SELECT pg_current_wal_lsn()::text")
+
+
+def take_over(cluster, standby, replayed):
+    """The standby is promoted and gets the primary's address, as a failover by host name does."""
+    wait_for(lambda: lsn_number(standby.sql("SELECT pg_last_wal_replay_lsn()::text")) >= lsn_number(replayed), "replayed")
+    cluster.stop()
+    standby.stop()
+    with open(standby.data / "postgresql.auto.conf", "a") as file:
+        file.write("primary_conninfo = ''\n")
+    standby.port = cluster.port
+    standby.start()
+    standby.promote()
+    standby.wait_until_promoted()
+
+
+@pytest.mark.parametrize("version", [*SHORT, *(pytest.param(version, marks=pytest.mark.long) for version in LONG)])
+def test_the_main_paths(version, make_cluster, make_agent, folder, start_copy):
+    """Backup, stream, tablespaces, a standby of the archive, its promotion, both timelines restored."""
     cluster = make_cluster(version=version).start().create_role()
     space = make_folder(folder / "space")
     cluster.sql(f"CREATE TABLESPACE aside LOCATION '{space}'")
     cluster.sql("CREATE TABLE rows TABLESPACE aside AS SELECT generate_series(1, 5000) AS n")
     agent = make_agent().add_server("primary", cluster).start()
     agent.wait_streaming("primary")
-    backup = agent.backup("primary")
-    assert backup["state"] == "complete"
-    cluster.sql("INSERT INTO rows SELECT generate_series(5001, 7000)")
-    agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_lsn()::text"))
-    cluster.stop()
+    assert agent.backup("primary")["state"] == "complete"
+    add_rows(cluster, 5001, 6000)
+    moment = cluster.sql("SELECT clock_timestamp()::text")
+
+    restore(agent, folder / "standby", "--standby", "--tablespace-map", f"{space}={folder / 'space-of-standby'}")
+    standby = start_copy(folder / "standby", version, promoted=False)
+    take_over(cluster, standby, add_rows(cluster, 6001, 7000))
+    end = add_rows(standby, 7001, 8000)
+    wait_for(lambda: agent.receiver("primary").get("timeline") == 2, "the receiver follows to timeline 2")
+    agent.wait_flushed("primary", end)
+    standby.stop()
     agent.ok("verify", "primary")
-    restore(agent, folder / "target", "--tablespace-map", f"{space}={folder / 'moved'}")
-    copy = start_restored(folder / "restored", pki, folder / "target", version=version)
-    try:
-        assert copy.sql("SELECT count(*) FROM rows") == 7000
-    finally:
+
+    for name, words, rows in (("newest", (), 8000),
+                              ("moment", ("--target-time", moment, "--target-action", "promote"), 6000)):
+        moved = folder / f"space-of-{name}"
+        restore(agent, folder / name, *words, "--tablespace-map", f"{space}={moved}")
+        copy = start_copy(folder / name, version)
+        assert copy.sql("SELECT count(*) FROM rows") == rows, name
+        assert copy.sql("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'aside'") == str(moved)
         copy.close()
 
 
