@@ -196,7 +196,7 @@ START_TEST(a_set_that_was_proved_ends_the_stream_and_goes_on_with_its_connection
     connect_with("BB");
     ck_assert(!certificates.is_renewed);
     ck_assert_uint_eq(told("the client certificate was renewed: fingerprint AA -> BB, subject \"CN=repl\""), 1);
-    ck_assert(!report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] == NULL);
 }
 END_TEST
 
@@ -238,8 +238,8 @@ START_TEST(a_broken_set_is_warned_of_once_and_tried_again)
     result.verdict = ASIDE_BROKEN;
     error_set(&result.failure, ERROR_TLS, "it holds no certificate");
     turn();
-    ck_assert(report.has_warning);
-    ck_assert_str_eq(report.warning.message,
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] != NULL);
+    ck_assert_str_eq(report.warnings[RECEIVE_WARNING_CERTIFICATES]->message,
                      "the stream goes on without the changed tls_cert_file: it holds no certificate");
     ck_assert_int_gt(certificates.try_at, clock_monotonic() + CERTIFICATES_TRIED_AGAIN_AFTER / 2);
     for (int again = 0; again < 3; again++) {
@@ -257,7 +257,7 @@ START_TEST(a_broken_set_is_warned_of_once_and_tried_again)
     change("repl.key", "one");
     result.verdict = ASIDE_SAME;
     turn();
-    ck_assert(!report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] == NULL);
     ck_assert_uint_eq(told("the TLS files are good again"), 1);
     ck_assert_int_eq(certificates.try_at, INT64_MAX);
 }
@@ -271,10 +271,10 @@ START_TEST(a_connection_ends_the_warning)
     result.verdict = ASIDE_BROKEN;
     error_set(&result.failure, ERROR_TLS, "expired");
     turn();
-    ck_assert(report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] != NULL);
     write_file("repl.crt", "three");
     connect_with("CC");
-    ck_assert(!report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] == NULL);
     turn();
     ck_assert_uint_eq(told("fingerprint AA -> CC"), 1);
 }
@@ -288,7 +288,7 @@ START_TEST(a_server_that_cannot_be_asked_is_asked_again_and_nothing_is_said)
     result.verdict = ASIDE_UNDECIDED;
     error_set(&result.failure, ERROR_SERVER, "nobody there");
     turn();
-    ck_assert(!report.has_warning && !certificates.is_renewed);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] == NULL && !certificates.is_renewed);
     ck_assert_int_le(certificates.try_at, clock_monotonic() + CERTIFICATES_ASKED_AGAIN_AFTER);
     ck_assert_uint_eq(told("nobody there"), 0);
 }
@@ -367,18 +367,18 @@ START_TEST(a_server_that_would_refuse_is_warned_of_until_it_does_not)
     for (int again = 0; again < 3; again++) {
         receive_certificates_look_now(&certificates);
         turn();
-        ck_assert(report.has_warning);
+        ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] != NULL);
     }
     ck_assert_uint_eq(told("a new connection would fail: the chain is of another CA"), 1);
     ck_assert_int_le(certificates.look_at, clock_monotonic() + CERTIFICATES_TRIED_AGAIN_AFTER);
     result.is_refused = result.is_answered = false; /* not reached: nothing new is known */
     receive_certificates_look_now(&certificates);
     turn();
-    ck_assert(report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] != NULL);
     result.is_answered = true;
     receive_certificates_look_now(&certificates);
     turn();
-    ck_assert(!report.has_warning);
+    ck_assert(report.warnings[RECEIVE_WARNING_CERTIFICATES] == NULL);
     ck_assert_uint_eq(told("a new connection to the server is possible again"), 1);
 }
 END_TEST

@@ -145,7 +145,7 @@ START_TEST(certificates_and_a_warning_stand_beside_the_state)
     receive_report_session(&report, &session);
     receive_report_served(&report, &renewed);
     error_set(&warning, ERROR_TLS, "the key does not belong to the certificate");
-    receive_report_warning(&report, &warning);
+    receive_report_warning(&report, RECEIVE_WARNING_CERTIFICATES, &warning);
     receive_report_state(&report, RECEIVE_STREAMING, NULL);
     json_t *event SCOPED(scoped_json) = next_event();
     data = json_object_get(event, "data");
@@ -158,7 +158,7 @@ START_TEST(certificates_and_a_warning_stand_beside_the_state)
     assert_text(json_object_get(data, "warning"), "message", "the key does not belong to the certificate");
     ck_assert(json_is_null(json_object_get(data, "error")));
 
-    receive_report_warning(&report, NULL);
+    receive_report_warning(&report, RECEIVE_WARNING_CERTIFICATES, NULL);
     ck_assert(report.is_changed);
     json_t *after SCOPED(scoped_json) = receive_report_to_json(&report);
     ck_assert(json_is_null(json_object_get(json_object_get(after, "data"), "warning")));

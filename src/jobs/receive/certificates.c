@@ -38,7 +38,8 @@ static void update_warning(struct receive_certificates *certificates)
 {
     const struct error *warning = certificates->is_refused ? &certificates->refused : NULL;
 
-    receive_report_warning(certificates->report, certificates->is_broken ? &certificates->broken : warning);
+    receive_report_warning(certificates->report, RECEIVE_WARNING_CERTIFICATES,
+                           certificates->is_broken ? &certificates->broken : warning);
 }
 
 /* Told once in the log, until it is another one or was mended in between. */

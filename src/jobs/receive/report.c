@@ -1,9 +1,11 @@
 #include "jobs/receive/report_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "jobs/events_internal.h"
+#include "pgcoffer/base/memory.h"
 
 static const char *state_word(enum receive_state state)
 {
@@ -29,6 +31,14 @@ static json_t *fault_to_json(bool is_there, const struct error *fault)
     json_t *object = control_error_to_json(fault);
     json_object_del(object, "event");
     return object;
+}
+
+static json_t *first_warning(const struct receive_report *report)
+{
+    for (enum receive_warning source = 0; source < RECEIVE_WARNING_COUNT; source++)
+        if (report->warnings[source] != NULL)
+            return fault_to_json(true, report->warnings[source]);
+    return json_null();
 }
 
 static json_t *certificate_to_json(const struct pg_certificate *certificate)
@@ -57,7 +67,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "certificate", certificate_to_json(&report->certificate));
     json_object_set_new(data, "server_certificate", certificate_to_json(&report->server_certificate));
     json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
-    json_object_set_new(data, "warning", fault_to_json(report->has_warning, &report->warning));
+    json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "system_id", json_string(report->system.text));
     json_object_set_new(data, "last_backup",
                         report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
@@ -72,6 +82,8 @@ void receive_report_done(struct receive_report *report)
 {
     json_decref(report->last_backup);
     report->last_backup = NULL;
+    for (enum receive_warning source = 0; source < RECEIVE_WARNING_COUNT; source++)
+        free(TAKE(report->warnings[source]));
 }
 
 /* A supervisor that is gone shows itself by the end of the channel; there is nobody to tell here. */
@@ -131,13 +143,19 @@ void receive_report_served(struct receive_report *report, const struct pg_certif
     report->is_changed = true;
 }
 
-void receive_report_warning(struct receive_report *report, const struct error *warning)
+void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning)
 {
-    if (warning == NULL && !report->has_warning)
+    struct error **place = &report->warnings[source];
+
+    if (warning == NULL && *place == NULL)
         return;
-    report->has_warning = warning != NULL;
-    if (warning != NULL)
-        report->warning = *warning;
+    if (warning == NULL) {
+        free(TAKE(*place));
+    } else {
+        if (*place == NULL)
+            *place = memory_new(sizeof **place);
+        **place = *warning;
+    }
     report->is_changed = true;
 }
 

@@ -20,6 +20,13 @@ enum receive_state {
     RECEIVE_ALARM,   /* a fault that a retry cannot mend; tried again all the same */
 };
 
+/* Whoever warns has a place of its own; `warning` of the report is the first one that is taken. */
+enum receive_warning {
+    RECEIVE_WARNING_CERTIFICATES,
+    RECEIVE_WARNING_SYNC,
+    RECEIVE_WARNING_COUNT,
+};
+
 struct receive_report {
     struct control_stream *channel; /* borrowed */
     enum receive_state state;
@@ -30,12 +37,11 @@ struct receive_report {
     const char *slot;                 /* borrowed */
     unsigned reconnects;
     char tls_version[16], tls_cipher[64];
-    struct pg_certificate certificate;        /* ours, of the session */
-    struct pg_certificate server_certificate; /* as it was served last */
-    bool has_warning;                         /* the stream goes on, and yet something is to be done */
-    struct error warning;
-    struct system_id system; /* "" until it is known */
-    json_t *last_backup;     /* owned; NULL: none */
+    struct pg_certificate certificate;             /* ours, of the session */
+    struct pg_certificate server_certificate;      /* as it was served last */
+    struct error *warnings[RECEIVE_WARNING_COUNT]; /* owned: the stream goes on, and yet something is to be done */
+    struct system_id system;                       /* "" until it is known */
+    json_t *last_backup;                           /* owned; NULL: none */
     bool has_error;
     struct error error;
     int64_t error_kept_until; /* monotonic: a gap stays visible for a while after streaming goes on */
@@ -51,7 +57,7 @@ void receive_report_keep_error(struct receive_report *report, const struct error
 void receive_report_session(struct receive_report *report, const struct pg_session *session);
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
 /* NULL: there is nothing to warn of. */
-void receive_report_warning(struct receive_report *report, const struct error *warning);
+void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);
