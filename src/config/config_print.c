@@ -107,6 +107,8 @@ static void print_row(FILE *out, const struct setting *setting)
     print_comment(out, comment);
     if (setting->type == TYPE_NUMBER)
         fprintf(out, "# from %llu to %llu\n", (unsigned long long)setting->least, (unsigned long long)setting->most);
+    if (setting->type == TYPE_SIZE)
+        fprintf(out, "# a whole number with kB, MB, GB or TB, or 0\n");
     if (setting->type == TYPE_CHOICE)
         fprintf(out, "# one of: %s\n", setting->choices);
     if (setting->default_text[0] == '\0')

@@ -1,6 +1,8 @@
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/settings_internal.h"
 #include "pgcoffer/base/text.h"
@@ -100,4 +102,59 @@ bool setting_shapes_read_list(const struct setting *setting, const char *text, c
     list[used] = '\0';
     memcpy(ret_list, list, used + 1);
     return true;
+}
+
+static const struct {
+    const char *word;
+    unsigned shift;
+} size_units[] = {{"TB", 40}, {"GB", 30}, {"MB", 20}, {"kB", 10}};
+#define SIZE_UNIT_COUNT (sizeof size_units / sizeof size_units[0])
+
+static bool read_size(const char *text, uint64_t *ret_bytes)
+{
+    size_t digits = strspn(text, "0123456789");
+    const char *word = text + digits + strspn(text + digits, " \t");
+    char number_text[24];
+    uint64_t number = 0;
+
+    if (digits == 0 || digits >= sizeof number_text)
+        return false;
+    snprintf(number_text, sizeof number_text, "%.*s", (int)digits, text);
+    if (!text_parse_unsigned(number_text, INT64_MAX, &number))
+        return false;
+    if (word[0] == '\0' && number == 0) {
+        *ret_bytes = 0;
+        return true;
+    }
+    for (size_t i = 0; i < SIZE_UNIT_COUNT; i++) {
+        if (strcasecmp(word, size_units[i].word) != 0)
+            continue;
+        *ret_bytes = number << size_units[i].shift;
+        return number <= (uint64_t)INT64_MAX >> size_units[i].shift;
+    }
+    return false;
+}
+
+bool setting_shapes_read_size(const struct setting *setting, const char *text, uint64_t *ret_bytes, struct error *err)
+{
+    uint64_t bytes = 0;
+
+    if (read_size(text, &bytes)) {
+        *ret_bytes = bytes;
+        return true;
+    }
+    error_set(err, ERROR_CONFIG, "\"%s\" is no value for %s", text, setting->name);
+    return error_hint(err, "Give a whole number with its unit, kB, MB, GB or TB, such as %s, or 0.",
+                      setting->default_text);
+}
+
+void setting_shapes_size_text(uint64_t bytes, char ret_text[CONFIG_TEXT_SIZE])
+{
+    for (size_t i = 0; i < SIZE_UNIT_COUNT; i++) {
+        if (bytes == 0 || bytes % (UINT64_C(1) << size_units[i].shift) != 0)
+            continue;
+        snprintf(ret_text, CONFIG_TEXT_SIZE, "%" PRIu64 "%s", bytes >> size_units[i].shift, size_units[i].word);
+        return;
+    }
+    snprintf(ret_text, CONFIG_TEXT_SIZE, "0"); /* no other number of bytes can be written */
 }

@@ -19,12 +19,15 @@ const struct setting settings_table[SETTING_COUNT] = {
     {#name, TYPE_BOOLEAN, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, "", help},
 #define LIST(name, scope, when, default_text, sample, help)                                                            \
     {#name, TYPE_LIST, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, sample, help},
+#define SIZE(name, scope, when, default_text, help)                                                                    \
+    {#name, TYPE_SIZE, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, "", help},
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef SIZE
 };
 
 #undef PLACE
@@ -128,6 +131,16 @@ static bool read_boolean(const struct setting *setting, const char *text, void *
     return error_hint(err, "Write %s = yes or %s = no.", setting->name, setting->name);
 }
 
+static bool read_size(const struct setting *setting, const char *text, void *place, struct error *err)
+{
+    uint64_t bytes = 0;
+
+    if (!setting_shapes_read_size(setting, text, &bytes, err))
+        return false;
+    memcpy(place, &bytes, sizeof bytes);
+    return true;
+}
+
 static bool is_one_of(const char *text, const char *choices)
 {
     size_t size = strlen(text);
@@ -166,6 +179,8 @@ bool settings_assign(struct settings *settings, const struct setting *setting, c
         return read_boolean(setting, text, place, err);
     case TYPE_LIST:
         return setting_shapes_read_list(setting, text, place, err);
+    case TYPE_SIZE:
+        return read_size(setting, text, place, err);
     case TYPE_TEXT:
     case TYPE_CHOICE:
         return read_text(setting, text, place, err);
@@ -189,12 +204,17 @@ void settings_value_text(const struct settings *settings, const struct setting *
                          char ret_text[CONFIG_TEXT_SIZE])
 {
     const void *place = (const char *)settings + setting->offset;
+    uint64_t bytes;
     long number;
 
     switch (setting->type) {
     case TYPE_NUMBER:
         memcpy(&number, place, sizeof number);
         snprintf(ret_text, CONFIG_TEXT_SIZE, "%ld", number);
+        return;
+    case TYPE_SIZE:
+        memcpy(&bytes, place, sizeof bytes);
+        setting_shapes_size_text(bytes, ret_text);
         return;
     case TYPE_BOOLEAN:
         snprintf(ret_text, CONFIG_TEXT_SIZE, "%s", *(const bool *)place ? "yes" : "no");

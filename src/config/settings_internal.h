@@ -7,7 +7,7 @@
 #include "pgcoffer/config/config.h"
 
 /* settings.def as a table: what one row says, and the two directions between a value and its text. */
-enum setting_type { TYPE_TEXT, TYPE_NUMBER, TYPE_CHOICE, TYPE_BOOLEAN, TYPE_LIST };
+enum setting_type { TYPE_TEXT, TYPE_NUMBER, TYPE_CHOICE, TYPE_BOOLEAN, TYPE_LIST, TYPE_SIZE };
 
 /* One number a row; the rows of settings_table stand in this order. */
 enum setting_id {
@@ -16,12 +16,14 @@ enum setting_id {
 #define CHOICE(name, scope, when, default_text, choices, help)       SETTING_##name,
 #define BOOLEAN(name, scope, when, default_text, help)               SETTING_##name,
 #define LIST(name, scope, when, default_text, sample, help)          SETTING_##name,
+#define SIZE(name, scope, when, default_text, help)                  SETTING_##name,
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef SIZE
     SETTING_COUNT
 };
 
@@ -61,5 +63,10 @@ bool setting_shapes_check(const struct setting *setting, const char *text, struc
 /* "a , @b" becomes "a,@b". */
 bool setting_shapes_read_list(const struct setting *setting, const char *text, char ret_list[CONFIG_TEXT_SIZE],
                               struct error *err) NODISCARD;
+/* "256MB" and its like; PostgreSQL's units, in upper or lower case. */
+bool setting_shapes_read_size(const struct setting *setting, const char *text, uint64_t *ret_bytes,
+                              struct error *err) NODISCARD;
+/* With the largest unit that leaves no rest. */
+void setting_shapes_size_text(uint64_t bytes, char ret_text[CONFIG_TEXT_SIZE]);
 
 #endif

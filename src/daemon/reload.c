@@ -42,12 +42,14 @@ static void keep_what_needs_a_restart(struct settings *settings, const struct se
 #define CHOICE(name, scope, when, default_text, choices, help)       KEEP_##when(name)
 #define BOOLEAN(name, scope, when, default_text, help)               KEEP_##when(name)
 #define LIST(name, scope, when, default_text, sample, help)          KEEP_##when(name)
+#define SIZE(name, scope, when, default_text, help)                  KEEP_##when(name)
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef SIZE
 }
 
 static bool load(const struct supervisor *supervisor, struct config **ret_config, char ret_notice[256],

@@ -18,11 +18,13 @@ bool wish_is_same(const struct settings *left, const struct settings *right)
     is_same = is_same && is_same_text(left->name, right->name);
 #define BOOLEAN(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
 #define LIST(name, scope, when, default_text, sample, help)
+#define SIZE(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef SIZE
     return is_same;
 }

@@ -71,6 +71,34 @@ START_TEST(a_server_overrides_the_daemon_and_inherits_the_rest)
 }
 END_TEST
 
+START_TEST(sizes_have_units_and_are_printed_with_the_largest_that_fits)
+{
+    static const struct {
+        const char *written;
+        uint64_t bytes;
+        const char *printed;
+    } cases[] = {
+        {"0", 0, "0"},
+        {"0 GB", 0, "0"},
+        {"1kB", 1024, "1kB"},
+        {"7 MB", 7 << 20, "7MB"},
+        {"2048mb", UINT64_C(2) << 30, "2GB"},
+        {"1500MB", UINT64_C(1500) << 20, "1500MB"},
+        {"8388607 TB", UINT64_C(8388607) << 40, "8388607TB"},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char *text SCOPED(scoped_free) = memory_text(GOOD "wal_reserve = %s\n", cases[i].written);
+        struct config *config SCOPED(scoped_config) = parse(text);
+        char *again SCOPED(scoped_free) = config_to_text(config);
+        char *line SCOPED(scoped_free) = memory_text("\nwal_reserve = \"%s\"\n", cases[i].printed);
+        ck_assert_uint_eq(config->servers[0].settings.wal_reserve, cases[i].bytes);
+        ck_assert_uint_eq(config->settings.wal_reserve, UINT64_C(256) << 20);
+        ck_assert_msg(strstr(again, line) != NULL, "%s", again);
+    }
+}
+END_TEST
+
 START_TEST(misspelt_and_misplaced_keys_are_told_the_right_ones)
 {
     assert_refuses("[primary]\ntls_cret_file=/x\n", "c:2: there is no setting \"tls_cret_file\"",
@@ -112,6 +140,14 @@ START_TEST(bad_values_are_told_good_ones)
                    "Give a whole number from 1 to 65535; the default is 5432.");
     assert_refuses("[p]\nconnect_timeout = 1\n", "c:2: \"1\" is no value for connect_timeout",
                    "Give a whole number from 2 to 600; the default is 10.");
+    assert_refuses("[p]\nwal_reserve = 5\n", "c:2: \"5\" is no value for wal_reserve",
+                   "Give a whole number with its unit, kB, MB, GB or TB, such as 256MB, or 0.");
+    assert_refuses("[p]\nwal_reserve = -1GB\n", "c:2: \"-1GB\" is no value for wal_reserve",
+                   "Give a whole number with its unit, kB, MB, GB or TB, such as 256MB, or 0.");
+    assert_refuses("[p]\nwal_reserve = 8388608 TB\n", "c:2: \"8388608 TB\" is no value for wal_reserve",
+                   "Give a whole number with its unit, kB, MB, GB or TB, such as 256MB, or 0.");
+    assert_refuses("[p]\nwal_reserve = GB\n", "c:2: \"GB\" is no value for wal_reserve",
+                   "Give a whole number with its unit, kB, MB, GB or TB, such as 256MB, or 0.");
     assert_refuses("[p]\ncreate_slot = maybe\n", "c:2: \"maybe\" is no value for create_slot",
                    "Write create_slot = yes or create_slot = no.");
     assert_refuses("[p]\ntls_mode = verify\n", "c:2: \"verify\" is no value for tls_mode",
@@ -284,6 +320,7 @@ int main(void)
     tcase_add_test(tests, the_server_section_of_the_tutorials_is_enough);
     tcase_add_test(tests, an_empty_configuration_has_no_servers);
     tcase_add_test(tests, a_server_overrides_the_daemon_and_inherits_the_rest);
+    tcase_add_test(tests, sizes_have_units_and_are_printed_with_the_largest_that_fits);
     tcase_add_test(tests, misspelt_and_misplaced_keys_are_told_the_right_ones);
     tcase_add_test(tests, what_is_given_twice_is_named_with_both_places);
     tcase_add_test(tests, bad_values_are_told_good_ones);

@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_CONFIG_CONFIG_H
 #define PGCOFFER_CONFIG_CONFIG_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "pgcoffer/base/error.h"
@@ -29,12 +30,14 @@ struct settings {
 #define CHOICE(name, scope, when, default_text, choices, help)       char name[32];
 #define BOOLEAN(name, scope, when, default_text, help)               bool name;
 #define LIST(name, scope, when, default_text, sample, help)          char name[CONFIG_TEXT_SIZE];
+#define SIZE(name, scope, when, default_text, help)                  uint64_t name;
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef SIZE
 };
 
 /* tls_mode as a closed enum; order is from strongest to weakest. */
