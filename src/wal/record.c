@@ -22,7 +22,6 @@ enum {
 
 /* Records of the WAL itself: catalog/pg_control.h. */
 enum {
-    MANAGER_OF_WAL = 0,
     INFO_KIND_MASK = 0xF0,
     KIND_SWITCH = 0x40,
     KIND_OVERWRITE = 0xD0,
@@ -54,12 +53,16 @@ struct wal_record_reader *wal_record_reader_new(const struct history *history, s
     reader->visit = visit;
     reader->context = context;
     reader->start = reader->position = first_segment_number * segment_size.bytes;
+    reader->kept = (struct buffer)BUFFER_WITH_LIMIT(WAL_RECORD_KEPT_MOST);
     reader->page_size = WAL_PAGE_SIZE_LEAST; /* until the first page tells it */
     return reader;
 }
 
 void wal_record_reader_free(struct wal_record_reader *reader)
 {
+    if (reader == NULL)
+        return;
+    buffer_done(&reader->kept);
     free(reader);
 }
 
@@ -130,7 +133,8 @@ static bool check_total(struct wal_record_reader *reader, struct error *err)
 
 static bool is_wal_record(const struct wal_record_reader *reader, uint8_t kind)
 {
-    return reader->header[RESOURCE_MANAGER_AT] == MANAGER_OF_WAL && (reader->header[INFO_AT] & INFO_KIND_MASK) == kind;
+    return reader->header[RESOURCE_MANAGER_AT] == WAL_MANAGER_OF_WAL &&
+           (reader->header[INFO_AT] & INFO_KIND_MASK) == kind;
 }
 
 static bool check_record_header(const struct wal_record_reader *reader, struct error *err)
@@ -164,6 +168,10 @@ static bool visit_record(const struct wal_record_reader *reader, struct error *e
         .data_size = size,
     };
 
+    if (reader->is_kept) {
+        record.data = reader->kept.bytes;
+        record.data_held = (uint32_t)reader->kept.used;
+    }
     return reader->visit == NULL || reader->visit(reader->context, &record, err);
 }
 
@@ -198,7 +206,17 @@ static bool feed_record_header(struct wal_record_reader *reader, const uint8_t *
         return false;
     if (reader->place != WAL_RECORD || reader->header_held < WAL_RECORD_HEADER)
         return true;
+    reader->is_kept = reader->header[RESOURCE_MANAGER_AT] == WAL_MANAGER_OF_TRANSACTIONS &&
+                      reader->total - WAL_RECORD_HEADER > WAL_RECORD_DATA_MOST;
+    reader->kept.used = 0;
     return check_record_header(reader, err) && (reader->total > WAL_RECORD_HEADER || end_record(reader, err));
+}
+
+static bool keep(struct wal_record_reader *reader, const uint8_t *bytes, uint32_t size, struct error *err)
+{
+    size_t room = reader->kept.limit - reader->kept.used;
+
+    return !reader->is_kept || buffer_append(&reader->kept, bytes, size < room ? size : room, err);
 }
 
 static bool feed_record_data(struct wal_record_reader *reader, const uint8_t *bytes, size_t size, size_t *ret_used,
@@ -213,6 +231,8 @@ static bool feed_record_data(struct wal_record_reader *reader, const uint8_t *by
         uint32_t room = WAL_RECORD_DATA_MOST - reader->data_got;
         memcpy(reader->data + reader->data_got, bytes, used < room ? used : room);
     }
+    if (!keep(reader, bytes, used, err))
+        return false;
     reader->data_got += used;
     return used < left || end_record(reader, err);
 }

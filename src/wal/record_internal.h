@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "pgcoffer/base/buffer.h"
 #include "pgcoffer/wal/record.h"
 
 /* What the reader of records, its check of page headers and its check of a record's parts share. */
@@ -53,6 +54,8 @@ struct wal_record_reader {
     uint32_t data_got; /* of total - WAL_RECORD_HEADER */
     uint32_t checksum; /* of those */
     uint8_t data[WAL_RECORD_DATA_MOST];
+    bool is_kept;       /* all of the data goes into `kept`, too */
+    struct buffer kept; /* keeps its memory from one record to the next */
 
     uint64_t previous_start; /* of the last whole record */
     bool has_previous;

@@ -72,18 +72,20 @@ static bool take_block(struct parts *parts)
     return true;
 }
 
-enum wal_layout wal_record_check_layout(const uint8_t *data, uint32_t held, uint32_t size, uint16_t page_magic,
-                                        bool is_big_endian)
+/* *ret_main is the length told of the main data, 0 when it is not told. */
+static enum wal_layout walk(struct parts parts, uint32_t size, uint64_t *ret_main)
 {
-    struct parts parts = {.data = data, .held = held, .is_big_endian = is_big_endian, .page_magic = page_magic};
     bool is_last = false;
+
+    *ret_main = 0;
 
     for (int next_block = 0; !is_last && parts.at + parts.told < size;) {
         uint8_t id = *take(&parts, 1);
         if (parts.is_short)
             return WAL_LAYOUT_UNKNOWN;
         if (id == MAIN_DATA_SHORT || id == MAIN_DATA_LONG) {
-            parts.told += id == MAIN_DATA_SHORT ? *take(&parts, 1) : wal_read_32(take(&parts, 4), is_big_endian);
+            *ret_main = id == MAIN_DATA_SHORT ? *take(&parts, 1) : wal_read_32(take(&parts, 4), parts.is_big_endian);
+            parts.told += *ret_main;
             is_last = true;
         } else if (id == ORIGIN || id == TOP_TRANSACTION) {
             skip(&parts, id == ORIGIN ? 2 : 4);
@@ -98,4 +100,32 @@ enum wal_layout wal_record_check_layout(const uint8_t *data, uint32_t held, uint
             return WAL_LAYOUT_UNKNOWN;
     }
     return parts.at + parts.told == size ? WAL_LAYOUT_FITS : WAL_LAYOUT_BROKEN;
+}
+
+enum wal_layout wal_record_check_layout(const uint8_t *data, uint32_t held, uint32_t size, uint16_t page_magic,
+                                        bool is_big_endian)
+{
+    const struct parts parts = {.data = data, .held = held, .is_big_endian = is_big_endian, .page_magic = page_magic};
+    uint64_t main_size;
+
+    return walk(parts, size, &main_size);
+}
+
+bool wal_record_main_data(const struct wal_record *record, struct wal_main_data *ret_data)
+{
+    const struct parts parts = {.data = record->data,
+                                .held = record->data_held,
+                                .is_big_endian = record->is_big_endian,
+                                .page_magic = record->page_magic};
+    uint64_t size;
+
+    if (walk(parts, record->data_size, &size) != WAL_LAYOUT_FITS)
+        return false;
+    uint32_t offset = record->data_size - (uint32_t)size; /* it is the last part */
+    *ret_data = (struct wal_main_data){.size = (uint32_t)size};
+    if (offset < record->data_held) {
+        ret_data->bytes = record->data + offset;
+        ret_data->held = record->data_held - offset;
+    }
+    return true;
 }

@@ -16,6 +16,8 @@
  * crash of the server, which no recovery reads.
  */
 #define WAL_RECORD_DATA_MOST 8192
+/* Of a transaction's end: one that dropped 100 000 tables has several megabytes. */
+#define WAL_RECORD_KEPT_MOST (UINT32_C(16) << 20)
 
 struct wal_record {
     struct wal_position position;
@@ -25,9 +27,21 @@ struct wal_record {
     bool is_big_endian;  /* numbers in `data` are in the byte order of the server */
     uint16_t page_magic; /* tells the version: 0xD106, 0xD10D, 0xD110, 0xD113, 0xD116, 0xD118 are 13 to 18 */
     const uint8_t *data; /* what follows the record's header; valid during the call */
-    uint32_t data_held;  /* that many bytes of it are there: all, but at most WAL_RECORD_DATA_MOST */
+    /* That many bytes of it are there: all, but at most WAL_RECORD_DATA_MOST, of records of the transaction manager
+     * WAL_RECORD_KEPT_MOST. */
+    uint32_t data_held;
     uint32_t data_size;
 };
+
+enum { WAL_MANAGER_OF_WAL = 0, WAL_MANAGER_OF_TRANSACTIONS = 1 };
+
+/* The main data of a record, what its kind defines; `held` bytes of `size` are there. False: its parts do not add up.
+ */
+struct wal_main_data {
+    const uint8_t *bytes;
+    uint32_t held, size;
+};
+bool wal_record_main_data(const struct wal_record *record, struct wal_main_data *ret_data);
 
 /* Called for each record whose checksum is right. False, with *err filled, ends the reading. */
 typedef bool wal_record_visit(void *context, const struct wal_record *record, struct error *err);
