@@ -29,6 +29,7 @@ PARSERS = {
     "manifest": ["src/pg/manifest.c"],
     "negotiate": ["src/pg/startup_message.c"],
     "startup_answer": ["src/tls/answer.c"],
+    "sync_names": ["src/pg/sync_names.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
     "wal_message": ["src/pg/copy_message.c"],
     "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],
