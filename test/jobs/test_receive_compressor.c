@@ -1,6 +1,8 @@
+#include <dlfcn.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <zstd.h>
 
 #include "repo/repository.h"
 
@@ -28,6 +30,20 @@ int clock_gettime(clockid_t clock, struct timespec *ret_time)
     return result;
 }
 
+static int levels[64];
+static size_t level_count;
+
+size_t ZSTD_CCtx_setParameter(ZSTD_CCtx *context, ZSTD_cParameter parameter, int value)
+{
+    static size_t (*real)(ZSTD_CCtx *, ZSTD_cParameter, int);
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "ZSTD_CCtx_setParameter");
+    if (parameter == ZSTD_c_compressionLevel && level_count < 64)
+        levels[level_count++] = value;
+    return real(context, parameter, value);
+}
+
 static struct receive_compressor *compressor;
 
 static void compressor_make(void)
@@ -36,6 +52,7 @@ static void compressor_make(void)
 
     is_disk_full = false;
     seconds_passed = 0;
+    level_count = 0;
     repository_make();
     MUST(receive_compressor_new(&archive, 3, &compressor, &err));
 }
@@ -72,6 +89,21 @@ START_TEST(finished_segments_are_compressed_one_after_the_other)
     for (uint64_t number = 3; number < 9; number++)
         assert_holds(1, number, WAL_FILE_COMPRESSED);
     ck_assert_int_eq(receive_compressor_due(compressor), INT64_MAX);
+}
+END_TEST
+
+START_TEST(a_receiver_that_catches_up_compresses_in_haste_until_it_has_caught_up)
+{
+    struct error err;
+
+    for (uint64_t number = 3; number < 10; number++) {
+        hold_segment(1, number);
+        receive_compressor_add(compressor, segment_of(1, number));
+    }
+    ck_assert_int_eq(work_off(&err), 0);
+    ck_assert_uint_eq(level_count, 7);
+    ck_assert_int_eq(levels[0], 1);
+    ck_assert_int_eq(levels[6], 3);
 }
 END_TEST
 
@@ -163,6 +195,7 @@ int main(void)
 
     tcase_add_checked_fixture(tests, compressor_make, compressor_remove);
     tcase_add_test(tests, finished_segments_are_compressed_one_after_the_other);
+    tcase_add_test(tests, a_receiver_that_catches_up_compresses_in_haste_until_it_has_caught_up);
     tcase_add_test(tests, a_segment_added_twice_is_no_failure);
     tcase_add_test(tests, many_segments_may_wait);
     tcase_add_test(tests, a_full_disk_leaves_the_segment_raw_and_is_tried_again_later);

@@ -10,6 +10,18 @@
 #define RETRY_MICROSECONDS INT64_C(10000000)
 /* Segments that wait, in memory; beyond that they are found again by listing the archive. */
 #define MOST_WAITING 65536
+/*
+ * With so many waiting, the receiver is catching up and the fastest level is taken: on WAL it is two to three times
+ * as fast as level 3 and leaves about the same size, and raw segments take their room only until they are compressed.
+ */
+#define BACKLOG        4
+#define LEVEL_OF_HASTE 1
+
+/* The pool's one task. */
+struct compression {
+    struct wal_segment segment;
+    int level;
+};
 
 struct receive_compressor {
     struct wal_archive archive;
@@ -17,19 +29,19 @@ struct receive_compressor {
     struct pool *pool;
     struct wal_segment *waiting; /* a ring */
     size_t room, first, count;
-    struct wal_segment at_hand; /* the pool's one task */
-    bool is_overrun;            /* some were left out of `waiting` */
-    int64_t retry_at;           /* 0: not waiting for a retry */
-    bool is_stuck;              /* the last try failed, and was told */
+    struct compression at_hand;
+    bool is_overrun;  /* some were left out of `waiting` */
+    int64_t retry_at; /* 0: not waiting for a retry */
+    bool is_stuck;    /* the last try failed, and was told */
 };
 
 static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
 {
     const struct receive_compressor *compressor = shared;
-    const struct wal_segment *segment = task;
+    const struct compression *compression = task;
 
     (void)worker;
-    return wal_archive_compress(&compressor->archive, *segment, compressor->level, err);
+    return wal_archive_compress(&compressor->archive, compression->segment, compression->level, err);
 }
 
 static const struct pool_ops compress_ops = {.work = compress_segment};
@@ -110,8 +122,15 @@ static bool take_done(struct receive_compressor *compressor, struct error *err)
     /* Room may come back; what is damaged will not mend, and verify names it. */
     if (err->kind != ERROR_STORAGE || err->errnum == ENOENT)
         return false;
-    receive_compressor_add(compressor, compressor->at_hand);
+    receive_compressor_add(compressor, compressor->at_hand.segment);
     return put_off(compressor);
+}
+
+static int level_now(const struct receive_compressor *compressor)
+{
+    bool is_hasty = compressor->count >= BACKLOG && compressor->level > LEVEL_OF_HASTE;
+
+    return is_hasty ? LEVEL_OF_HASTE : compressor->level;
 }
 
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)
@@ -125,7 +144,8 @@ bool receive_compressor_turn(struct receive_compressor *compressor, struct error
         ok = find_left_out(compressor, err);
     if (compressor->count == 0)
         return ok;
-    compressor->at_hand = compressor->waiting[compressor->first];
+    compressor->at_hand =
+        (struct compression){.segment = compressor->waiting[compressor->first], .level = level_now(compressor)};
     compressor->first = (compressor->first + 1) % compressor->room;
     compressor->count--;
     pool_submit(compressor->pool, &compressor->at_hand);
