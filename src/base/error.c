@@ -59,6 +59,28 @@ bool error_set_kind_errno(struct error *err, enum error_kind kind, const char *f
     return false;
 }
 
+/* What the end of the message cut off is no part of the cause. */
+static void mark_cause(struct error *err, size_t at, size_t size)
+{
+    size_t length = strlen(err->message);
+
+    if (at >= length || size == 0) {
+        err->cause_at = err->cause_size = 0;
+        return;
+    }
+    err->cause_at = (unsigned)at;
+    err->cause_size = (unsigned)(size < length - at ? size : length - at);
+}
+
+bool error_set_cause(struct error *err, enum error_kind kind, const char *before, const char *cause, const char *behind)
+{
+    size_t at = strlen(before), size = strlen(cause); /* now: they may point into *err */
+
+    error_set(err, kind, "%s%s%s", before, cause, behind);
+    mark_cause(err, at, size);
+    return false;
+}
+
 bool error_wrap(struct error *err, const char *format, ...)
 {
     char context[512];
@@ -72,6 +94,7 @@ bool error_wrap(struct error *err, const char *format, ...)
     memcpy(inner, err->message, sizeof inner);
     int used = snprintf(err->message, sizeof err->message, "%s: ", context);
     snprintf(err->message + used, sizeof err->message - (size_t)used, "%s", inner);
+    mark_cause(err, err->cause_at + (size_t)used, err->cause_size);
     return false;
 }
 

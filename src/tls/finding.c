@@ -7,8 +7,8 @@
 
 #include "pgcoffer/base/text.h"
 
-#define BEFORE_SERVER "could not connect to server"
-#define BEFORE_WORDS  " (libpq: "
+#define BEFORE_WORDS " (libpq: "
+#define BEHIND_WORDS ")"
 
 #define WORD_FILES     "files"
 #define WORD_NETWORK   "network"
@@ -112,7 +112,7 @@ bool finding_to_plain_error(const struct finding *finding, enum error_kind kind,
     char clause[sizeof finding->cause];
 
     make_clause(finding->cause, clause, sizeof clause);
-    error_set(err, kind, "%s", clause);
+    error_set_cause(err, kind, "", clause, "");
     error_detail(err, "%s", finding->seen);
     error_hint(err, "%s", finding->fix);
     return error_check(err, check_rows[finding->check].name);
@@ -123,12 +123,16 @@ bool finding_to_error(const struct finding *finding, const struct server_config 
 {
     bool has_words = !text_is_empty(libpq_words);
     char clause[sizeof finding->cause], name[sizeof server->name + 4] = "";
+    char before[sizeof err->message], behind[sizeof err->message] = "";
 
     make_clause(finding->cause, clause, sizeof clause);
     if (server->name[0] != '\0')
         snprintf(name, sizeof name, " \"%s\"", server->name);
-    error_set(err, kind, BEFORE_SERVER "%s (%s port %ld): %s%s%s%s", name, tls_host_name(server), server->settings.port,
-              clause, has_words ? BEFORE_WORDS : "", has_words ? libpq_words : "", has_words ? ")" : "");
+    snprintf(before, sizeof before, "could not connect to server%s (%s port %ld): ", name, tls_host_name(server),
+             server->settings.port);
+    if (has_words)
+        snprintf(behind, sizeof behind, BEFORE_WORDS "%s" BEHIND_WORDS, libpq_words);
+    error_set_cause(err, kind, before, clause, behind);
     text_make_printable(err->message);
     /* The words stand in the message already. */
     if (!has_words || strncmp(finding->seen, libpq_words, sizeof finding->seen - 1) != 0)
@@ -137,34 +141,32 @@ bool finding_to_error(const struct finding *finding, const struct server_config 
     return error_check(err, check_rows[finding->check].name);
 }
 
-/* Without the bracket that ends the message, unless the message was cut. */
-static int words_length(const char *words)
+/* libpq's words, as they stand behind the cause; the bracket that ends them is missing where the message was cut. */
+static void take_words(const char *behind, struct finding *finding)
 {
+    if (!text_starts_with(behind, BEFORE_WORDS))
+        return;
+    const char *words = behind + strlen(BEFORE_WORDS);
     size_t length = strlen(words);
-
-    return (int)(length > 0 && words[length - 1] == ')' ? length - 1 : length);
+    if (text_ends_with(words, BEHIND_WORDS))
+        length -= strlen(BEHIND_WORDS);
+    finding_seen(finding, "%.*s", (int)length, words);
 }
 
 bool finding_from_error(const struct error *err, struct finding *ret_finding)
 {
-    const char *clause = err->message, *server = strstr(err->message, BEFORE_SERVER);
+    bool is_marked = err->cause_size > 0;
+    const char *clause = is_marked ? err->message + err->cause_at : err->message;
+    size_t length = is_marked ? err->cause_size : strlen(clause);
     struct finding finding = {0};
 
     if (!check_find(err->check, &finding.check))
         return false;
-    if (server != NULL) {
-        const char *after_port = strstr(server, "): "), *after_name = strstr(server, ": ");
-        bool has_port = after_port != NULL && after_port < after_name;
-        if (after_name != NULL)
-            clause = has_port ? after_port + strlen("): ") : after_name + strlen(": ");
-    }
-    const char *words = strstr(clause, BEFORE_WORDS);
-    make_sentence(clause, words == NULL ? strlen(clause) : (size_t)(words - clause), finding.cause,
-                  sizeof finding.cause);
+    make_sentence(clause, length, finding.cause, sizeof finding.cause);
     if (err->detail[0] != '\0')
         finding_seen(&finding, "%s", err->detail);
-    else if (words != NULL)
-        finding_seen(&finding, "%.*s", words_length(words + strlen(BEFORE_WORDS)), words + strlen(BEFORE_WORDS));
+    else
+        take_words(clause + length, &finding);
     finding_fix(&finding, "%s", err->hint);
     *ret_finding = finding;
     return true;

@@ -81,6 +81,85 @@ START_TEST(texts_that_are_too_long_are_cut_and_terminated)
 }
 END_TEST
 
+START_TEST(a_cause_stays_marked_however_often_it_is_wrapped)
+{
+    static const struct {
+        const char *before, *cause, *behind;
+    } rows[] = {{"", "it is late", ""},
+                {"could not connect: ", "it is late", ""},
+                {"", "it is late", " (said: no)"},
+                {"could not: it: ", "a: b", ": c"}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct error err;
+        char whole[128];
+        snprintf(whole, sizeof whole, "%s%s%s", rows[i].before, rows[i].cause, rows[i].behind);
+        ck_assert(!error_set_cause(&err, ERROR_TLS, rows[i].before, rows[i].cause, rows[i].behind));
+        ck_assert_int_eq(err.kind, ERROR_TLS);
+        ck_assert_str_eq(err.message, whole);
+        for (int wrapped = 0; wrapped < 3; wrapped++) {
+            ck_assert_uint_eq(err.cause_size, strlen(rows[i].cause));
+            ck_assert_mem_eq(err.message + err.cause_at, rows[i].cause, err.cause_size);
+            ck_assert_str_eq(err.message + err.cause_at + err.cause_size, rows[i].behind);
+            error_wrap(&err, "server %d", wrapped);
+        }
+    }
+}
+END_TEST
+
+START_TEST(an_error_that_names_no_cause_has_none_marked)
+{
+    struct error err;
+
+    error_set_cause(&err, ERROR_TLS, "before: ", "cause", "");
+    error_set(&err, ERROR_TLS, "again after %s", err.message);
+    ck_assert_uint_eq(err.cause_size, 0);
+    error_wrap(&err, "context");
+    ck_assert_uint_eq(err.cause_at, 0);
+    ck_assert_uint_eq(err.cause_size, 0);
+    error_set_cause(&err, ERROR_TLS, "before: ", "", " behind");
+    ck_assert_str_eq(err.message, "before:  behind");
+    ck_assert_uint_eq(err.cause_size, 0);
+}
+END_TEST
+
+START_TEST(a_cause_may_come_out_of_the_error_that_takes_it)
+{
+    struct error err;
+
+    error_set(&err, ERROR_TLS, "it is late");
+    error_hint(&err, "later");
+    error_set_cause(&err, ERROR_TLS, "before: ", err.message, err.hint);
+    ck_assert_str_eq(err.message, "before: it is latelater");
+    ck_assert_uint_eq(err.cause_at, 8);
+    ck_assert_uint_eq(err.cause_size, 10);
+}
+END_TEST
+
+START_TEST(a_mark_never_goes_beyond_the_message)
+{
+    static const size_t sizes[] = {1, 7, 2039, 2040, 2041, 2047, 2048, 4096};
+    struct error err;
+    char text[5000];
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        memset(text, 'x', sizes[i]);
+        text[sizes[i]] = '\0';
+        error_set_cause(&err, ERROR_TLS, "before: ", text, " behind");
+        for (int wrapped = 0; wrapped < 8; wrapped++) {
+            size_t length = strlen(err.message);
+            ck_assert_uint_le(err.cause_at + err.cause_size, length);
+            ck_assert_uint_le(err.cause_size, sizes[i]);
+            ck_assert_uint_ge(strspn(err.message + err.cause_at, "x"), err.cause_size);
+            error_wrap(&err, "%0400d", wrapped);
+        }
+        ck_assert_uint_eq(err.cause_size, 0); /* pushed out */
+        error_set_cause(&err, ERROR_TLS, text, "cause", "");
+        ck_assert_uint_eq(err.cause_size, sizes[i] <= 2042 ? 5 : sizes[i] < 2047 ? 2047 - sizes[i] : 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("error");
@@ -89,5 +168,9 @@ int main(void)
     tcase_add_test(tests, context_goes_before_the_message_and_the_cause_stays);
     tcase_add_test(tests, a_new_failure_forgets_detail_hint_and_check_of_the_old_one);
     tcase_add_test(tests, texts_that_are_too_long_are_cut_and_terminated);
+    tcase_add_test(tests, a_cause_stays_marked_however_often_it_is_wrapped);
+    tcase_add_test(tests, an_error_that_names_no_cause_has_none_marked);
+    tcase_add_test(tests, a_cause_may_come_out_of_the_error_that_takes_it);
+    tcase_add_test(tests, a_mark_never_goes_beyond_the_message);
     return suite_run("error", tests);
 }

@@ -141,7 +141,8 @@ START_TEST(an_error_goes_to_the_check_it_names)
 {
     struct error err = {0};
 
-    error_set(&err, ERROR_TLS, "could not connect to server \"primary\" (db1 port 5432): the key is open (libpq: no)");
+    error_set_cause(&err, ERROR_TLS, "could not connect to server \"primary\" (db1 port 5432): ", "the key is open",
+                    " (libpq: no)");
     error_detail(&err, "mode 0644");
     error_hint(&err, "Type: chmod 0600 it.");
     error_check(&err, "key.mode");

@@ -77,6 +77,8 @@ START_TEST(a_finding_survives_the_way_through_an_error)
         {"SCRAM is not bound.", ": SCRAM is not bound"},
         {"tls_ca_file \"x\" is wrong.", ": tls_ca_file \"x\" is wrong"},
         {"\"CN=x\" is no CA.", ": \"CN=x\" is no CA"},
+        {"It said: could not connect to server \"x\" (db2 port 1): no (libpq: y).",
+         ": it said: could not connect to server \"x\" (db2 port 1): no (libpq: y)"},
     };
 
     for (size_t i = 0; i < sizeof causes / sizeof *causes * 2; i++) {

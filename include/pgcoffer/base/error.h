@@ -26,11 +26,12 @@ enum error_kind {
 
 struct error {
     enum error_kind kind;
-    int errnum;         /* errno at the time, or 0 */
-    char message[2048]; /* "could not open \"base.tar.zst\": No such file or directory" */
-    char detail[1024];  /* what was seen: a certificate, the server's own words; may be empty */
-    char hint[1024];    /* what the operator could try next; may be empty */
-    char check[32];     /* the name of the check that tells this fault ("expiry.server"), or "" */
+    int errnum;                    /* errno at the time, or 0 */
+    char message[2048];            /* "could not open \"base.tar.zst\": No such file or directory" */
+    char detail[1024];             /* what was seen: a certificate, the server's own words; may be empty */
+    char hint[1024];               /* what the operator could try next; may be empty */
+    char check[32];                /* the name of the check that tells this fault ("expiry.server"), or "" */
+    unsigned cause_at, cause_size; /* where in the message the cause stands; size 0: it is not marked */
 };
 
 /* All of these return false, so a failing path is one line long. */
@@ -38,7 +39,10 @@ bool error_set(struct error *err, enum error_kind kind, const char *format, ...)
 /* Appends ": strerror(errno)" and keeps errno; the kind is STORAGE. */
 bool error_set_errno(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 bool error_set_kind_errno(struct error *err, enum error_kind kind, const char *format, ...) PRINTF_LIKE(3, 4);
-/* Puts "context: " before the message. */
+/* The message is `before`, `cause` and `behind`, one after the other; the cause is marked. */
+bool error_set_cause(struct error *err, enum error_kind kind, const char *before, const char *cause,
+                     const char *behind);
+/* Puts "context: " before the message; a marked cause stays marked, as far as it still fits. */
 bool error_wrap(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 bool error_detail(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 bool error_hint(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);

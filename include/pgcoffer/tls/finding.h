@@ -59,8 +59,8 @@ void finding_fix(struct finding *finding, const char *format, ...) PRINTF_LIKE(2
 /*
  * The finding as the error of a failed connection: message `could not connect to server "primary" (db1 port 5432): the
  * cause (libpq: its words)`, detail what was seen if it is more than these words, hint the fix, and its check.
- * `libpq_words` may be "". Always returns false. finding_from_error() takes such an error apart again, or one whose
- * message is the cause alone; false when it names no check.
+ * `libpq_words` may be "". Always returns false. finding_from_error() takes such an error apart again by the
+ * marked cause, or one without a mark, whose whole message is the cause; false when it names no check.
  */
 bool finding_to_error(const struct finding *finding, const struct server_config *server, enum error_kind kind,
                       const char *libpq_words, struct error *err);
