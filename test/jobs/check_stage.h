@@ -1,13 +1,10 @@
 #ifndef PGCOFFER_TEST_JOBS_CHECK_STAGE_H
 #define PGCOFFER_TEST_JOBS_CHECK_STAGE_H
 
-#include <arpa/inet.h>
 #include <openssl/ssl.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "jobs/check_scene.h"
+#include "support/imitation.h"
 
 /* A child that speaks the first steps of PostgreSQL's protocol: SSLRequest, one byte of answer, TLS. */
 static struct stage {
@@ -29,10 +26,7 @@ static inline void stage_make(void)
 
 static inline void stage_end(void)
 {
-    if (stage.child > 0) {
-        kill(stage.child, SIGKILL);
-        waitpid(stage.child, NULL, 0);
-    }
+    imitation_stop(&stage.child);
     pki_done(&scene.root);
 }
 
@@ -83,24 +77,17 @@ static inline SSL_CTX *make_context(void)
     return context;
 }
 
+static inline void serve(int listener)
+{
+    SSL_CTX *context = make_context();
+
+    for (;;)
+        serve_one(context, accept(listener, NULL, NULL));
+}
+
 static inline void start_server(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(listener, 8), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    scene.config.settings.port = ntohs(address.sin_port);
-    stage.child = fork();
-    if (stage.child == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        SSL_CTX *context = make_context();
-        for (;;)
-            serve_one(context, accept(listener, NULL, NULL));
-    }
-    close(listener);
+    stage.child = imitation_start(serve, &scene.config.settings.port);
 }
 
 static inline void serve_pair(const struct pki_pair *pair)

@@ -1,15 +1,12 @@
 #ifndef PGCOFFER_TEST_TLS_FAKE_SERVER_H
 #define PGCOFFER_TEST_TLS_FAKE_SERVER_H
 
-#include <arpa/inet.h>
 #include <openssl/ssl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/tls/probe.h"
+#include "support/imitation.h"
 #include "tls/pki.h"
 
 /* A child that speaks the first steps of PostgreSQL's protocol: SSLRequest, one byte of answer, TLS. And the
@@ -52,11 +49,7 @@ static inline void make_scene(void)
 
 static inline void stop_server(void)
 {
-    if (scene.child > 0) {
-        kill(scene.child, SIGKILL);
-        waitpid(scene.child, NULL, 0);
-    }
-    scene.child = 0;
+    imitation_stop(&scene.child);
 }
 
 static inline void forget_scene(void)
@@ -127,21 +120,7 @@ static inline void serve(int listener)
 /* Starts the child with what the scene says. */
 static inline void start_server(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(listener, 8), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    scene.config.settings.port = ntohs(address.sin_port);
-    scene.child = fork();
-    if (scene.child == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        serve(listener);
-        _exit(0);
-    }
-    close(listener);
+    scene.child = imitation_start(serve, &scene.config.settings.port);
 }
 
 /* A certificate for the server, of the usual name unless the wish has one; `above` is sent along. */

@@ -1,12 +1,9 @@
 #include "pgcoffer/tls/inventory.h"
 
-#include <arpa/inet.h>
 #include <openssl/ssl.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "pgcoffer/base/clock.h"
+#include "support/imitation.h"
 #include "support/suite.h"
 #include "tls/pki.h"
 
@@ -46,10 +43,7 @@ static void make_scene(void)
 
 static void forget_scene(void)
 {
-    if (scene.child > 0) {
-        kill(scene.child, SIGKILL);
-        waitpid(scene.child, NULL, 0);
-    }
+    imitation_stop(&scene.child);
     pki_done(&scene.root);
 }
 
@@ -104,21 +98,7 @@ static void serve(int listener)
 
 static void start_server(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(listen(listener, 8), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    scene.server.settings.port = ntohs(address.sin_port);
-    scene.child = fork();
-    if (scene.child == 0) {
-        signal(SIGPIPE, SIG_IGN);
-        serve(listener);
-        _exit(0);
-    }
-    close(listener);
+    scene.child = imitation_start(serve, &scene.server.settings.port);
 }
 
 static const struct inventory_entry *find(const struct inventory *inventory, enum inventory_kind kind)
