@@ -53,7 +53,8 @@ enum {
     CHECKPOINT_TIME_AT = 64,
 };
 
-#define SECOND INT64_C(1000000)
+#define SECOND    INT64_C(1000000)
+#define TIME_MOST (INT64_C(253402300799) * SECOND) /* the end of the year 9999: what RFC 3339 can say */
 
 /* Main data, read on: beyond what is held everything is 0 and is_short is set. */
 struct field_reader {
@@ -95,14 +96,15 @@ static void pass_over_list(struct field_reader *reader, uint32_t element_size)
 
 static struct timestamp take_time(struct field_reader *reader)
 {
-    int64_t microseconds = (int64_t)take_64(reader);
+    int64_t since_2000 = (int64_t)take_64(reader);
+    struct timestamp time = {0};
 
-    /* What PostgreSQL calls a timestamp lies far within. */
-    if (microseconds > INT64_MAX / 2 || microseconds < INT64_MIN / 2) {
-        reader->is_short = true;
-        return (struct timestamp){0};
-    }
-    return reader->is_short ? (struct timestamp){0} : timestamp_from_postgres(microseconds);
+    if (!reader->is_short && since_2000 > -TIME_MOST && since_2000 < TIME_MOST)
+        time = timestamp_from_postgres(since_2000);
+    if (time.microseconds > 0 && time.microseconds <= TIME_MOST)
+        return time;
+    reader->is_short = true;
+    return (struct timestamp){0};
 }
 
 /* The end of a prepared transaction is written by another one, if any: its own id is the last part but name and origin.
@@ -165,7 +167,7 @@ static bool read_checkpoint(struct field_reader *reader, struct wal_event *event
     event->previous.value = take_32(reader);
     reader->at = CHECKPOINT_TIME_AT;
     int64_t seconds = (int64_t)take_64(reader);
-    if (seconds > 0 && seconds < INT64_MAX / SECOND)
+    if (seconds > 0 && seconds <= TIME_MOST / SECOND)
         event->time.microseconds = seconds * SECOND;
     return !reader->is_short && event->timeline.value != event->previous.value;
 }

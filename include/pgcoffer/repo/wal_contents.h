@@ -1,0 +1,71 @@
+#ifndef PGCOFFER_REPO_WAL_CONTENTS_H
+#define PGCOFFER_REPO_WAL_CONTENTS_H
+
+#include "pgcoffer/repo/wal_archive.h"
+#include "pgcoffer/wal/contents.h"
+
+/*
+ * What a recovery can stop at, segment by segment. An event belongs to the segment in which its record ends: there it
+ * is known to be whole, and only what came before is needed to read it. Beside a compressed segment its contents are
+ * noted in SEG.contents.json, which tells by the segment's own SHA-256 which bytes it is about; without one, or with
+ * one that is about other bytes, the segment is read, which takes as long as to decompress it.
+ */
+
+/* ---- reading records, segment after segment ---- */
+
+typedef bool wal_event_visit(void *context, const struct wal_event *event, struct error *err);
+
+struct wal_walk;
+/* Copies the archive. */
+struct wal_walk *wal_walk_new(const struct wal_archive *archive, wal_event_visit *visit, void *context) NEVER_NULL;
+void wal_walk_free(struct wal_walk *walk);
+static inline void scoped_wal_walk(struct wal_walk **walk)
+{
+    wal_walk_free(*walk);
+}
+/*
+ * To be called before the bytes of a segment that is held. If it is not the one behind the last, and begins within a
+ * record, the segments with that record's beginning are read first, on the way of the timeline's history. After a
+ * failure here or in feed the next segment begins anew.
+ */
+bool wal_walk_enter(struct wal_walk *walk, struct wal_segment segment, struct error *err) NODISCARD;
+/* The next bytes of that segment. INTEGRITY for what is not WAL. */
+bool wal_walk_feed(struct wal_walk *walk, const void *bytes, size_t size, struct error *err) NODISCARD;
+/* Both, with the bytes that are held. MISSING is not an error. */
+bool wal_walk_segment(struct wal_walk *walk, struct wal_segment segment, struct wal_file *ret_file,
+                      struct error *err) NODISCARD;
+/* A record runs into the segment at hand whose beginning is not held, so its event is not told. */
+bool wal_walk_lacks_start(const struct wal_walk *walk);
+/* Where the last whole record begins, of any kind; 0: none was read. */
+struct wal_position wal_walk_last_record(const struct wal_walk *walk);
+
+/* ---- what was noted ---- */
+
+struct wal_noted {
+    struct wal_contents contents;
+    bool lacks_start;
+};
+/*
+ * False in *ret_is_noted: there is no note, or none that is about the segment as it is held now. INTEGRITY for one
+ * that cannot be read.
+ */
+bool wal_archive_read_note(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
+                           bool *ret_is_noted, struct error *err) NODISCARD;
+/* From the note, or else, with `was_read` set, from the segment itself. MISSING is not an error. */
+bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
+                          bool *ret_was_read, struct wal_file *ret_file, struct error *err) NODISCARD;
+
+/* ---- noting: the receiver ---- */
+
+/* Goes along with the compression of segments, best of consecutive ones. */
+struct wal_noter;
+struct wal_noter *wal_noter_new(const struct wal_archive *archive) NEVER_NULL;
+void wal_noter_free(struct wal_noter *noter);
+/*
+ * wal_archive_compress_within() that notes what it reads; `noter` may be NULL. A note that cannot be made or written is
+ * left out, and an old one removed: it saves time and holds nothing that the segment does not.
+ */
+bool wal_archive_compress_noting(const struct wal_archive *archive, struct wal_segment segment, int level,
+                                 uint64_t most_bytes, struct wal_noter *noter, struct error *err) NODISCARD;
+
+#endif
