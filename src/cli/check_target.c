@@ -61,6 +61,10 @@ static bool check_whole(const struct settings *settings, struct error *err)
         error_set(err, ERROR_USAGE, "no host was given");
         return error_hint(err, "Name it as it stands in the server's certificate, as in: --host db1.example.com");
     }
+    if (!config_check_hosts(settings, err)) {
+        err->kind = ERROR_USAGE;
+        return false;
+    }
     if (settings->user[0] == '\0') {
         error_set(err, ERROR_USAGE, "no user was given");
         return error_hint(err, "Name the role that replicates, as in: --user repl");

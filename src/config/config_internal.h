@@ -22,6 +22,9 @@ struct config_origins {
 bool config_rules_check(const struct server_config *server, const struct section_origin *origin,
                         struct error *err) NODISCARD;
 
+/* Do host, hostaddr and port go together? *ret_id: which of them does not. */
+bool config_hosts_check(const struct settings *settings, enum setting_id *ret_id, struct error *err) NODISCARD;
+
 /* Reads `path` and the folder conf.d beside it with `parse_text`, one file after the other. */
 bool config_files_read(const char *path, struct config *config,
                        bool (*parse_text)(struct config *config, const char *text, size_t size, const char *name,

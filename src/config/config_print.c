@@ -105,7 +105,7 @@ static void print_row(FILE *out, const struct setting *setting)
     char *comment SCOPED(scoped_free) = memory_text("%s%s", setting->help, when);
 
     print_comment(out, comment);
-    if (setting->type == TYPE_NUMBER)
+    if (setting->type == TYPE_NUMBER || setting->type == TYPE_NUMBERS)
         fprintf(out, "# from %llu to %llu\n", (unsigned long long)setting->least, (unsigned long long)setting->most);
     if (setting->type == TYPE_SIZE)
         fprintf(out, "# a whole number with kB, MB, GB or TB, or 0\n");

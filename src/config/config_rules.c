@@ -32,9 +32,16 @@ static bool check_address(const struct rules *rules, struct error *err)
         error_hint(err, "Add the name that stands in PostgreSQL's certificate: host = db1.example.com");
         return fail_at(rules, SETTING_hostaddr, err);
     }
-    bool is_socket = settings->host[0] == '/' || settings->host[0] == '@';
-    if (is_socket && config_tls_mode(settings) != TLS_DISABLE) {
-        error_set(err, ERROR_CONFIG, "host = %s is a Unix socket, which has no TLS", settings->host);
+    enum setting_id wrong = SETTING_host;
+    if (!config_hosts_check(settings, &wrong, err))
+        return fail_at(rules, wrong, err);
+    for (size_t i = 0; i < config_host_count(rules->server); i++) {
+        struct server_config view;
+        config_take_host(rules->server, i, &view);
+        bool is_socket = view.settings.host[0] == '/' || view.settings.host[0] == '@';
+        if (!is_socket || config_tls_mode(settings) == TLS_DISABLE)
+            continue;
+        error_set(err, ERROR_CONFIG, "host = %s is a Unix socket, which has no TLS", view.settings.host);
         error_hint(err, "Give the host name that stands in PostgreSQL's certificate.");
         return fail_at(rules, SETTING_host, err);
     }

@@ -7,14 +7,16 @@
 #include "config/settings_internal.h"
 #include "pgcoffer/base/text.h"
 
-#define MOST_SLOT_NAME 63
+#define MOST_SLOT_NAME        63
+#define MOST_APPLICATION_NAME 63 /* the server cuts the rest off */
+#define NAME_CHARACTERS       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:@ "
 
 static bool check_host(const char *text, struct error *err)
 {
-    if (strpbrk(text, " \t,") == NULL)
+    if (strpbrk(text, " \t") == NULL)
         return true;
     error_set(err, ERROR_CONFIG, "\"%s\" is no host name", text);
-    return error_hint(err, "Give one host a server; every further host gets a section of its own.");
+    return error_hint(err, "Separate the hosts of one cluster with commas, as in: host = db1, db2");
 }
 
 static bool check_hostaddr(const char *text, struct error *err)
@@ -29,6 +31,23 @@ static bool check_hostaddr(const char *text, struct error *err)
     return error_hint(err, "hostaddr takes an address such as 192.0.2.10 or 2001:db8::10; a name belongs into host.");
 }
 
+static bool check_items(const struct setting *setting, const char *text,
+                        bool (*check)(const char *item, struct error *err), struct error *err)
+{
+    char item[CONFIG_TEXT_SIZE];
+
+    for (const char *at = text; setting_item_next(&at, item);) {
+        if (item[0] == '\0') {
+            error_set(err, ERROR_CONFIG, "\"%s\" is no value for %s: between two commas there is nothing", text,
+                      setting->name);
+            return error_hint(err, "Separate the hosts of one cluster with one comma each.");
+        }
+        if (!check(item, err))
+            return false;
+    }
+    return true;
+}
+
 static bool check_slot(const char *text, struct error *err)
 {
     size_t size = strlen(text);
@@ -37,6 +56,19 @@ static bool check_slot(const char *text, struct error *err)
         return true;
     error_set(err, ERROR_CONFIG, "\"%s\" is no name for a replication slot", text);
     return error_hint(err, "Use up to %d of a-z, 0-9 and _.", MOST_SLOT_NAME);
+}
+
+/* It is written into another program's list of names: nothing that would have to be quoted twice. */
+static bool check_application_name(const char *text, struct error *err)
+{
+    size_t size = strlen(text);
+
+    if (size <= MOST_APPLICATION_NAME && strspn(text, NAME_CHARACTERS) == size && text[0] != ' ' &&
+        text[size - 1] != ' ')
+        return true;
+    error_set(err, ERROR_CONFIG, "\"%s\" is no application name", text);
+    return error_hint(err, "Use up to %d letters of ASCII, digits, blanks in between, and _ - . : @",
+                      MOST_APPLICATION_NAME);
 }
 
 static bool check_path(const struct setting *setting, const char *text, struct error *err)
@@ -61,11 +93,13 @@ bool setting_shapes_check(const struct setting *setting, const char *text, struc
     if (text_ends_with(setting->name, "_file") || text_ends_with(setting->name, "_dir"))
         return check_path(setting, text, err);
     if (strcmp(setting->name, "host") == 0)
-        return check_host(text, err);
+        return check_items(setting, text, check_host, err);
     if (strcmp(setting->name, "hostaddr") == 0)
-        return check_hostaddr(text, err);
+        return check_items(setting, text, check_hostaddr, err);
     if (strcmp(setting->name, "wal_slot") == 0)
         return check_slot(text, err);
+    if (strcmp(setting->name, "application_name") == 0)
+        return check_application_name(text, err);
     return true;
 }
 

@@ -8,6 +8,11 @@
 
 #define PLACE(name) offsetof(struct settings, name), sizeof(((struct settings *)0)->name)
 
+/* Two members that stand one behind the other. */
+#define PLACE_TO(name, last)                                                                                           \
+    offsetof(struct settings, name),                                                                                   \
+        offsetof(struct settings, last) + sizeof(((struct settings *)0)->last) - offsetof(struct settings, name)
+
 const struct setting settings_table[SETTING_COUNT] = {
 #define TEXT(name, scope, when, default_text, sample, help)                                                            \
     {#name, TYPE_TEXT, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, sample, help},
@@ -17,6 +22,9 @@ const struct setting settings_table[SETTING_COUNT] = {
     {#name, TYPE_CHOICE, SCOPE_##scope, when, PLACE(name), 0, 0, choices, default_text, "", help},
 #define BOOLEAN(name, scope, when, default_text, help)                                                                 \
     {#name, TYPE_BOOLEAN, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, "", help},
+#define NUMBERS(name, scope, when, default_number, least, most, help)                                                  \
+    {#name,           TYPE_NUMBERS, SCOPE_##scope, when, PLACE_TO(name, name##_list), least, most, NULL,               \
+     #default_number, "",           help},
 #define LIST(name, scope, when, default_text, sample, help)                                                            \
     {#name, TYPE_LIST, SCOPE_##scope, when, PLACE(name), 0, 0, NULL, default_text, sample, help},
 #define SIZE(name, scope, when, default_text, help)                                                                    \
@@ -27,10 +35,12 @@ const struct setting settings_table[SETTING_COUNT] = {
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef NUMBERS
 #undef SIZE
 };
 
 #undef PLACE
+#undef PLACE_TO
 
 /* What other programs call it: libpq's connection words and the habits of other agents. */
 static const struct {
@@ -101,7 +111,7 @@ void settings_suggest(const char *name, struct error *err)
         error_hint(err, "Every setting is listed by: pgcoffer config sample");
 }
 
-static bool read_number(const struct setting *setting, const char *text, void *place, struct error *err)
+static bool parse_number(const struct setting *setting, const char *text, long *ret_number, struct error *err)
 {
     uint64_t read = 0;
 
@@ -110,8 +120,39 @@ static bool read_number(const struct setting *setting, const char *text, void *p
         return error_hint(err, "Give a whole number from %llu to %llu; the default is %s.",
                           (unsigned long long)setting->least, (unsigned long long)setting->most, setting->default_text);
     }
-    long number = (long)read;
+    *ret_number = (long)read;
+    return true;
+}
+
+static bool read_number(const struct setting *setting, const char *text, void *place, struct error *err)
+{
+    long number = 0;
+
+    if (!parse_number(setting, text, &number, err))
+        return false;
     memcpy(place, &number, sizeof number);
+    return true;
+}
+
+static bool read_numbers(const struct setting *setting, const char *text, void *place, struct error *err)
+{
+    char item[CONFIG_TEXT_SIZE], *list = (char *)place + sizeof(long);
+    size_t size = setting->size - sizeof(long);
+    long numbers[CONFIG_MOST_HOSTS] = {0};
+    size_t count = 0;
+
+    if (strlen(text) >= size)
+        return error_set(err, ERROR_CONFIG, "the value of %s is longer than %zu bytes", setting->name, size - 1);
+    for (const char *at = text; setting_item_next(&at, item); count++) {
+        if (count == CONFIG_MOST_HOSTS) {
+            error_set(err, ERROR_CONFIG, "%s has more than %d numbers", setting->name, CONFIG_MOST_HOSTS);
+            return error_hint(err, "Give one for all hosts, or one for each, in the same order.");
+        }
+        if (!parse_number(setting, item, &numbers[count], err))
+            return false;
+    }
+    memcpy(place, &numbers[0], sizeof numbers[0]);
+    snprintf(list, size, "%s", count > 1 ? text : "");
     return true;
 }
 
@@ -175,6 +216,8 @@ bool settings_assign(struct settings *settings, const struct setting *setting, c
     switch (setting->type) {
     case TYPE_NUMBER:
         return read_number(setting, text, place, err);
+    case TYPE_NUMBERS:
+        return read_numbers(setting, text, place, err);
     case TYPE_BOOLEAN:
         return read_boolean(setting, text, place, err);
     case TYPE_LIST:
@@ -208,6 +251,14 @@ void settings_value_text(const struct settings *settings, const struct setting *
     long number;
 
     switch (setting->type) {
+    case TYPE_NUMBERS:
+        if (((const char *)place)[sizeof number] != '\0') {
+            snprintf(ret_text, CONFIG_TEXT_SIZE, "%s", (const char *)place + sizeof number);
+            return;
+        }
+        memcpy(&number, place, sizeof number);
+        snprintf(ret_text, CONFIG_TEXT_SIZE, "%ld", number);
+        return;
     case TYPE_NUMBER:
         memcpy(&number, place, sizeof number);
         snprintf(ret_text, CONFIG_TEXT_SIZE, "%ld", number);

@@ -7,22 +7,24 @@
 #include "pgcoffer/config/config.h"
 
 /* settings.def as a table: what one row says, and the two directions between a value and its text. */
-enum setting_type { TYPE_TEXT, TYPE_NUMBER, TYPE_CHOICE, TYPE_BOOLEAN, TYPE_LIST, TYPE_SIZE };
+enum setting_type { TYPE_TEXT, TYPE_NUMBER, TYPE_CHOICE, TYPE_BOOLEAN, TYPE_LIST, TYPE_NUMBERS, TYPE_SIZE };
 
 /* One number a row; the rows of settings_table stand in this order. */
 enum setting_id {
-#define TEXT(name, scope, when, default_text, sample, help)          SETTING_##name,
-#define NUMBER(name, scope, when, default_number, least, most, help) SETTING_##name,
-#define CHOICE(name, scope, when, default_text, choices, help)       SETTING_##name,
-#define BOOLEAN(name, scope, when, default_text, help)               SETTING_##name,
-#define LIST(name, scope, when, default_text, sample, help)          SETTING_##name,
-#define SIZE(name, scope, when, default_text, help)                  SETTING_##name,
+#define TEXT(name, scope, when, default_text, sample, help)           SETTING_##name,
+#define NUMBER(name, scope, when, default_number, least, most, help)  SETTING_##name,
+#define CHOICE(name, scope, when, default_text, choices, help)        SETTING_##name,
+#define BOOLEAN(name, scope, when, default_text, help)                SETTING_##name,
+#define LIST(name, scope, when, default_text, sample, help)           SETTING_##name,
+#define NUMBERS(name, scope, when, default_number, least, most, help) SETTING_##name,
+#define SIZE(name, scope, when, default_text, help)                   SETTING_##name,
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef NUMBERS
 #undef SIZE
     SETTING_COUNT
 };
@@ -60,6 +62,8 @@ bool settings_is_in_scope(const struct setting *setting, bool is_daemon);
 
 /* What a row alone cannot say about a text: files are absolute paths, hostaddr is an address, ... */
 bool setting_shapes_check(const struct setting *setting, const char *text, struct error *err) NODISCARD;
+/* The items of a list one after the other, without the blanks around them; *at becomes NULL at the end. */
+bool setting_item_next(const char **at, char ret_item[CONFIG_TEXT_SIZE]);
 /* "a , @b" becomes "a,@b". */
 bool setting_shapes_read_list(const struct setting *setting, const char *text, char ret_list[CONFIG_TEXT_SIZE],
                               struct error *err) NODISCARD;

@@ -37,18 +37,20 @@ static void keep_what_needs_a_restart(struct settings *settings, const struct se
 {
 #define KEEP_AT_START(name) memcpy(&settings->name, &old_settings->name, sizeof settings->name);
 #define KEEP_AT_RELOAD(name)
-#define TEXT(name, scope, when, default_text, sample, help)          KEEP_##when(name)
-#define NUMBER(name, scope, when, default_number, least, most, help) KEEP_##when(name)
-#define CHOICE(name, scope, when, default_text, choices, help)       KEEP_##when(name)
-#define BOOLEAN(name, scope, when, default_text, help)               KEEP_##when(name)
-#define LIST(name, scope, when, default_text, sample, help)          KEEP_##when(name)
-#define SIZE(name, scope, when, default_text, help)                  KEEP_##when(name)
+#define TEXT(name, scope, when, default_text, sample, help)           KEEP_##when(name)
+#define NUMBER(name, scope, when, default_number, least, most, help)  KEEP_##when(name)
+#define CHOICE(name, scope, when, default_text, choices, help)        KEEP_##when(name)
+#define BOOLEAN(name, scope, when, default_text, help)                KEEP_##when(name)
+#define LIST(name, scope, when, default_text, sample, help)           KEEP_##when(name)
+#define NUMBERS(name, scope, when, default_number, least, most, help) KEEP_##when(name) KEEP_##when(name##_list)
+#define SIZE(name, scope, when, default_text, help)                   KEEP_##when(name)
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef NUMBERS
 #undef SIZE
 }
 

@@ -18,6 +18,8 @@ bool wish_is_same(const struct settings *left, const struct settings *right)
     is_same = is_same && is_same_text(left->name, right->name);
 #define BOOLEAN(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
 #define LIST(name, scope, when, default_text, sample, help)
+#define NUMBERS(name, scope, when, default_number, least, most, help)                                                  \
+    is_same = is_same && left->name == right->name && is_same_text(left->name##_list, right->name##_list);
 #define SIZE(name, scope, when, default_text, help) is_same = is_same && left->name == right->name;
 #include "pgcoffer/config/settings.def"
 #undef TEXT
@@ -25,6 +27,7 @@ bool wish_is_same(const struct settings *left, const struct settings *right)
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef NUMBERS
 #undef SIZE
     return is_same;
 }

@@ -44,6 +44,8 @@ START_TEST(the_server_section_of_the_tutorials_is_enough)
     ck_assert_str_eq(settings->host, "db1.example.com");
     ck_assert_str_eq(settings->wal_slot, "pgcoffer");
     ck_assert(settings->create_slot);
+    ck_assert(!settings->synchronous);
+    ck_assert_str_eq(settings->application_name, "pgcoffer");
     ck_assert_int_eq(config_tls_mode(settings), TLS_VERIFY_FULL);
     ck_assert_str_eq(config->settings.base_dir, "/var/lib/pgcoffer");
     ck_assert(!config->is_admin_group_written);
@@ -164,10 +166,19 @@ START_TEST(bad_values_are_told_good_ones)
                    "Leave the line out for the default, /var/lib/pgcoffer.");
     assert_refuses("[p]\nhostaddr = db1\n", "c:2: \"db1\" is no IP address",
                    "hostaddr takes an address such as 192.0.2.10 or 2001:db8::10; a name belongs into host.");
-    assert_refuses("[p]\nhost = a,b\n", "c:2: \"a,b\" is no host name",
-                   "Give one host a server; every further host gets a section of its own.");
+    assert_refuses("[p]\nhost = a b\n", "c:2: \"a b\" is no host name",
+                   "Separate the hosts of one cluster with commas, as in: host = db1, db2");
     assert_refuses("[p]\nwal_slot = Pg-1\n", "c:2: \"Pg-1\" is no name for a replication slot",
                    "Use up to 63 of a-z, 0-9 and _.");
+    assert_refuses("[p]\napplication_name = a,b\n", "c:2: \"a,b\" is no application name",
+                   "Use up to 63 letters of ASCII, digits, blanks in between, and _ - . : @");
+    assert_refuses("[p]\napplication_name = *\n", "c:2: \"*\" is no application name",
+                   "Use up to 63 letters of ASCII, digits, blanks in between, and _ - . : @");
+    assert_refuses("[p]\napplication_name = a234567890b234567890c234567890d234567890e234567890f2345678901234\n",
+                   "c:2: \"a234567890b234567890c234567890d234567890e234567890f2345678901234\" is no application name",
+                   "Use up to 63 letters of ASCII, digits, blanks in between, and _ - . : @");
+    assert_refuses("[p]\napplication_name =\n", "c:2: application_name has no value",
+                   "Leave the line out for the default, pgcoffer.");
     assert_refuses("[a b]\n", "c:1: \"a b\" is no name for a server",
                    "Use up to 63 letters, digits, - and _, and begin with a letter or digit.");
 }
@@ -212,8 +223,9 @@ START_TEST(a_server_must_say_where_and_as_whom)
     assert_refuses("[p]\nhost = /run/postgresql\nuser = repl\n" FILES,
                    "c:2: host = /run/postgresql is a Unix socket, which has no TLS",
                    "Give the host name that stands in PostgreSQL's certificate.");
-    assert_refuses("[p]\nhost = a,@abstract\nuser = repl\n" FILES, "c:2: \"a,@abstract\" is no host name",
-                   "Give one host a server; every further host gets a section of its own.");
+    assert_refuses("[p]\nhost = a,@abstract\nuser = repl\n" FILES,
+                   "c:2: host = @abstract is a Unix socket, which has no TLS",
+                   "Give the host name that stands in PostgreSQL's certificate.");
     config_free(parse("[p]\nhostaddr = fe80::1%eth0\nuser = repl\ntls_mode = verify-ca\n" FILES));
 }
 END_TEST

@@ -99,7 +99,7 @@ START_TEST(the_manual_tells_every_limit)
         char *entry SCOPED(scoped_free) = find_entry(setting);
         char *range SCOPED(scoped_free) = memory_text("from %" PRIu64 " to %" PRIu64, setting->least, setting->most);
 
-        if (setting->type == TYPE_NUMBER)
+        if (setting->type == TYPE_NUMBER || setting->type == TYPE_NUMBERS)
             expect(setting, entry, range);
         for (const char *choice = setting->choices; choice != NULL && *choice != '\0';) {
             size_t size = strcspn(choice, " ");

@@ -19,6 +19,8 @@
 #define CONFIG_DEFAULT_FILE "/etc/pgcoffer/pgcoffer.conf"
 #define CONFIG_TEXT_SIZE    1024
 #define CONFIG_MOST_SERVERS 256
+#define CONFIG_MOST_HOSTS   8 /* of one server */
+#define CONFIG_NUMBERS_SIZE 128
 
 enum setting_scope { SCOPE_DAEMON, SCOPE_SERVER, SCOPE_BOTH };
 enum setting_when { AT_START, AT_RELOAD };
@@ -30,13 +32,18 @@ struct settings {
 #define CHOICE(name, scope, when, default_text, choices, help)       char name[32];
 #define BOOLEAN(name, scope, when, default_text, help)               bool name;
 #define LIST(name, scope, when, default_text, sample, help)          char name[CONFIG_TEXT_SIZE];
-#define SIZE(name, scope, when, default_text, help)                  uint64_t name;
+/* The list as it was written, and its first number; "" when there is but one. */
+#define NUMBERS(name, scope, when, default_number, least, most, help)                                                  \
+    long name;                                                                                                         \
+    char name##_list[CONFIG_NUMBERS_SIZE];
+#define SIZE(name, scope, when, default_text, help) uint64_t name;
 #include "pgcoffer/config/settings.def"
 #undef TEXT
 #undef NUMBER
 #undef CHOICE
 #undef BOOLEAN
 #undef LIST
+#undef NUMBERS
 #undef SIZE
 };
 
@@ -74,6 +81,19 @@ char *config_to_text(const struct config *config);
 bool config_find_server(const struct config *config, const char *name, const struct server_config **ret_server,
                         struct error *err) NODISCARD;
 enum tls_mode config_tls_mode(const struct settings *settings);
+
+/*
+ * A server may have several hosts (host = a, b, c), of which one is the primary; `port` and `hostaddr` go along.
+ * Nothing but pg_connect() and what looks at all of them knows of that: everything else is given the view of one host,
+ * in which host, hostaddr and port are those of that one.
+ */
+size_t config_host_count(const struct server_config *server); /* 1 to CONFIG_MOST_HOSTS */
+void config_take_host(const struct server_config *server, size_t index, struct server_config *ret_server);
+/* Of a view: host, or hostaddr where there is none. */
+const char *config_host_name(const struct server_config *server);
+/* Do the three lists go together? The rule of a file, for settings that come from elsewhere. CONFIG. */
+bool config_check_hosts(const struct settings *settings, struct error *err) NODISCARD;
+
 /* Settings without a file: the defaults, and one value by its row's name, judged as it would be in a file. CONFIG. */
 void config_default_settings(struct settings *ret_settings);
 bool config_set(struct settings *settings, const char *name, const char *value, struct error *err) NODISCARD;
