@@ -3,29 +3,29 @@
 #include "pgcoffer/repo/wal_archive.h"
 
 #include "repo/repo_internal.h"
+#include "repo/wal_gaps_internal.h"
 
 static void scoped_wal_files(struct wal_files *files)
 {
     wal_files_done(files);
 }
 
-bool wal_archive_ranges(const struct wal_archive *archive, struct wal_ranges *ret_ranges, struct error *err)
+void wal_ranges_build(const struct wal_files *files, struct wal_segment_size size,
+                      bool (*is_left_out)(const void *context, const struct wal_file *file), const void *context,
+                      struct wal_ranges *ret_ranges)
 {
-    struct wal_files files SCOPED(scoped_wal_files) = {NULL, 0};
     struct wal_ranges ranges = {NULL, 0};
 
-    if (!wal_archive_list(archive, &files, err))
-        return false;
-    for (size_t i = 0; i < files.count; i++) {
-        const struct wal_file *file = &files.files[i];
+    for (size_t i = 0; i < files->count; i++) {
+        const struct wal_file *file = &files->files[i];
         struct wal_range *last = ranges.count > 0 ? &ranges.ranges[ranges.count - 1] : NULL;
-        struct wal_position start = wal_segment_start(file->segment, archive->segment_size);
+        struct wal_position start = wal_segment_start(file->segment, size);
         struct wal_position end = {start.value + file->held_bytes};
 
-        if (file->held_bytes == 0)
+        if (file->held_bytes == 0 || (is_left_out != NULL && is_left_out(context, file)))
             continue;
-        if (file->held_bytes == archive->segment_size.bytes)
-            end = wal_segment_end(file->segment, archive->segment_size);
+        if (file->held_bytes == size.bytes)
+            end = wal_segment_end(file->segment, size);
         /* A range that ends in a partial never touches the next segment's start. */
         if (last == NULL || last->timeline.value != file->segment.timeline.value || last->end.value != start.value) {
             ranges.ranges = repo_grow(ranges.ranges, ranges.count, sizeof *ranges.ranges);
@@ -37,6 +37,15 @@ bool wal_archive_ranges(const struct wal_archive *archive, struct wal_ranges *re
             last->last_written_at = file->written_at;
     }
     *ret_ranges = ranges;
+}
+
+bool wal_archive_ranges(const struct wal_archive *archive, struct wal_ranges *ret_ranges, struct error *err)
+{
+    struct wal_files files SCOPED(scoped_wal_files) = {NULL, 0};
+
+    if (!wal_archive_list(archive, &files, err))
+        return false;
+    wal_ranges_build(&files, archive->segment_size, NULL, NULL, ret_ranges);
     return true;
 }
 

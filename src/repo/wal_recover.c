@@ -8,9 +8,13 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 #include "repo/repo_internal.h"
+#include "repo/wal_contents_internal.h"
 #include "repo/wal_internal.h"
+
+#define NAME_LENGTH (WAL_SEGMENT_NAME_SIZE - 1)
 
 static void scoped_name_list(struct name_list *names)
 {
@@ -21,7 +25,27 @@ static void scoped_name_list(struct name_list *names)
 static bool remove_temporary_files(const char *folder, const struct name_list *names, struct error *err)
 {
     for (size_t i = 0; i < names->count; i++) {
-        if (!text_ends_with(names->names[i], ".tmp"))
+        /* A verify may be writing the record of gaps just now; wal_gaps_clean() looks after it. */
+        if (!text_ends_with(names->names[i], ".tmp") || strcmp(names->names[i], "gaps.json.tmp") == 0)
+            continue;
+        char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, names->names[i]);
+        if (unlink(path) < 0 && errno != ENOENT)
+            return error_set_errno(err, "could not remove \"%s\"", path);
+    }
+    return true;
+}
+
+static bool is_of_same_segment(const struct name_list *names, size_t one, size_t other)
+{
+    return other < names->count && strncmp(names->names[one], names->names[other], NAME_LENGTH) == 0;
+}
+
+/* Beside no segment a note tells nothing. The names are sorted. */
+static bool remove_orphaned_notes(const char *folder, const struct name_list *names, struct error *err)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (!wal_is_note_name(names->names[i]) || is_of_same_segment(names, i, i - 1) ||
+            is_of_same_segment(names, i, i + 1))
             continue;
         char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, names->names[i]);
         if (unlink(path) < 0 && errno != ENOENT)
@@ -38,7 +62,8 @@ static bool clean_folder(const char *folder, int depth, struct error *err)
 {
     struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
 
-    if (!name_list_read(folder, &names, err) || !remove_temporary_files(folder, &names, err))
+    if (!name_list_read(folder, &names, err) || !remove_temporary_files(folder, &names, err) ||
+        !remove_orphaned_notes(folder, &names, err))
         return false;
     for (size_t i = 0; depth < 2 && i < names.count; i++) {
         char *child SCOPED(scoped_free) = memory_text("%s/%s", folder, names.names[i]);
@@ -124,7 +149,7 @@ bool wal_archive_recover(const struct wal_archive *archive, struct wal_segment *
     *ret_raw_count = 0;
     if (access(folder, F_OK) < 0 && errno == ENOENT)
         return true;
-    if (!clean_folder(folder, 0, err) || !wal_names_read(archive, &names, err))
+    if (!wal_gaps_clean(archive, err) || !clean_folder(folder, 0, err) || !wal_names_read(archive, &names, err))
         return false;
     for (size_t i = 0; i < names.count; i++) {
         bool is_raw = false;

@@ -1,0 +1,205 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+#include "repo/wal_gaps_internal.h"
+
+#define TIMELINE_MOST INT64_C(0xFFFFFFFF)
+
+void wal_gap_record_done(struct wal_gap_record *record)
+{
+    wal_gaps_done(&record->open);
+    wal_gaps_done(&record->filled);
+}
+
+static bool parse_position(const json_t *object, const char *key, bool may_be_null, struct wal_position *ret_position,
+                           struct error *err)
+{
+    const json_t *value = json_object_get(object, key);
+    const char *text = NULL;
+
+    if (may_be_null && (value == NULL || json_is_null(value))) {
+        *ret_position = (struct wal_position){0};
+        return true;
+    }
+    return json_get_text(object, key, &text, err) && wal_position_parse(text, ret_position, err);
+}
+
+static bool parse_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err)
+{
+    const json_t *value = json_object_get(object, key);
+    const char *text = NULL;
+
+    *ret_time = (struct timestamp){0};
+    if (value == NULL || json_is_null(value))
+        return true;
+    return json_get_text(object, key, &text, err) && timestamp_parse(text, ret_time, err);
+}
+
+static bool parse_reason(const json_t *object, enum wal_gap_reason *ret_reason, struct error *err)
+{
+    const char *word = NULL;
+
+    if (!json_get_text(object, "reason", &word, err))
+        return false;
+    for (enum wal_gap_reason reason = 0; reason < WAL_GAP_REASON_COUNT; reason++)
+        if (strcmp(word, wal_gap_reason_word(reason)) == 0) {
+            *ret_reason = reason;
+            return true;
+        }
+    return error_set(err, ERROR_INTEGRITY, "\"reason\" is \"%.32s\", which is not known", word);
+}
+
+static bool parse_gap(const json_t *object, struct wal_gap *ret_gap, struct error *err)
+{
+    struct wal_gap gap = {.words = ""};
+    const char *words = json_text_or_null(object, "words");
+    int64_t timeline = 0;
+
+    if (!json_get_number(object, "timeline", 1, TIMELINE_MOST, &timeline, err) ||
+        !parse_position(object, "start", false, &gap.start, err) ||
+        !parse_position(object, "end", true, &gap.end, err) || !parse_reason(object, &gap.reason, err) ||
+        !parse_time(object, "noticed_at", &gap.noticed_at, err) ||
+        !parse_time(object, "filled_at", &gap.filled_at, err))
+        return false;
+    if (gap.start.value == 0 || (gap.end.value != 0 && gap.end.value <= gap.start.value))
+        return error_set(err, ERROR_INTEGRITY, "a gap ends before it begins");
+    gap.timeline.value = (uint32_t)timeline;
+    snprintf(gap.words, sizeof gap.words, "%s", words != NULL ? words : "");
+    text_make_printable(gap.words);
+    *ret_gap = gap;
+    return true;
+}
+
+static bool parse_list(const json_t *document, const char *key, size_t most, struct wal_gaps *gaps, struct error *err)
+{
+    const json_t *list = json_object_get(document, key);
+    const json_t *item;
+    struct wal_gap gap;
+    size_t i;
+
+    if (list == NULL)
+        return true;
+    if (!json_is_array(list) || json_array_size(list) > most)
+        return error_set(err, ERROR_INTEGRITY, "\"%s\" is no list of at most %zu gaps", key, most);
+    json_array_foreach(list, i, item)
+    {
+        if (!parse_gap(item, &gap, err))
+            return error_wrap(err, "number %zu of \"%s\"", i + 1, key);
+        wal_gaps_add(gaps, &gap);
+    }
+    return true;
+}
+
+static bool parse(const json_t *document, struct wal_gap_record *ret_record, struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+    struct wal_gaps listed SCOPED(scoped_wal_gaps) = {NULL, 0};
+
+    if (!parse_list(document, "gaps", WAL_GAPS_MOST, &listed, err) ||
+        !parse_list(document, "filled", WAL_GAPS_MOST_FILLED, &record.filled, err))
+        return false;
+    /* Sorted and without overlaps, whoever wrote it. */
+    for (size_t i = 0; i < listed.count; i++)
+        wal_gaps_merge(&record.open, &listed.gaps[i]);
+    *ret_record = record;
+    record = (struct wal_gap_record){.open = {NULL, 0}};
+    return true;
+}
+
+bool wal_gaps_load(const char *path, struct wal_gap_record *ret_record, json_t **ret_document, struct error *err)
+{
+    json_t *document SCOPED(scoped_json) = NULL;
+
+    if (!repo_read_document(path, &document, err)) {
+        if (err->errnum != ENOENT)
+            return false;
+        *ret_record = (struct wal_gap_record){.open = {NULL, 0}};
+        *ret_document = json_object();
+        return true;
+    }
+    if (!parse(document, ret_record, err)) {
+        err->kind = ERROR_INTEGRITY;
+        return error_wrap(err, "\"%s\" is damaged", path);
+    }
+    *ret_document = TAKE(document);
+    return true;
+}
+
+static json_t *position_to_json(struct wal_position position)
+{
+    char text[WAL_POSITION_TEXT_SIZE];
+
+    if (position.value == 0)
+        return json_null();
+    wal_position_format(position, text);
+    return json_string(text);
+}
+
+static json_t *time_to_json(struct timestamp time)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    if (time.microseconds == 0)
+        return json_null();
+    timestamp_format(time, text);
+    return json_string(text);
+}
+
+/* What the gap was before, for the keys that are not known here. */
+static json_t *find_former(const json_t *former, const struct wal_gap *gap)
+{
+    static const char *const keys[] = {"gaps", "filled"};
+    const json_t *item;
+    struct wal_gap other;
+    struct error ignored;
+    size_t i;
+
+    for (size_t list = 0; list < sizeof keys / sizeof keys[0]; list++)
+        json_array_foreach(json_object_get(former, keys[list]), i, item)
+        {
+            if (parse_gap(item, &other, &ignored) && other.timeline.value == gap->timeline.value &&
+                other.start.value == gap->start.value && other.reason == gap->reason)
+                return json_deep_copy(item);
+        }
+    return json_object();
+}
+
+static json_t *gap_to_json(const struct wal_gap *gap, const json_t *former)
+{
+    json_t *object = find_former(former, gap);
+
+    json_object_set_new(object, "timeline", json_integer(gap->timeline.value));
+    json_object_set_new(object, "start", position_to_json(gap->start));
+    json_object_set_new(object, "end", position_to_json(gap->end));
+    json_object_set_new(object, "reason", json_string(wal_gap_reason_word(gap->reason)));
+    json_object_set_new(object, "noticed_at", time_to_json(gap->noticed_at));
+    if (gap->filled_at.microseconds != 0)
+        json_object_set_new(object, "filled_at", time_to_json(gap->filled_at));
+    json_object_set_new(object, "words", repo_json_text(gap->words));
+    return object;
+}
+
+static json_t *list_to_json(const struct wal_gaps *gaps, const json_t *former)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < gaps->count; i++)
+        json_array_append_new(list, gap_to_json(&gaps->gaps[i], former));
+    return list;
+}
+
+bool wal_gaps_store(const struct repo *repo, const char *path, const struct wal_gap_record *record,
+                    const json_t *former, struct error *err)
+{
+    json_t *document SCOPED(scoped_json) = json_deep_copy(former);
+
+    json_object_set_new(document, "format", json_integer(1));
+    json_object_set_new(document, "gaps", list_to_json(&record->open, former));
+    json_object_set_new(document, "filled", list_to_json(&record->filled, former));
+    return repo_write_document(repo, path, document, err);
+}
