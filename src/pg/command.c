@@ -13,7 +13,7 @@ bool pg_flush(struct pg_connection *connection, const char *what, struct error *
         if (left < 0)
             return pg_result_error(connection, NULL, what, err);
         /* The server may be unable to read before we did. */
-        if (!pg_wait(connection, POLLIN | POLLOUT, 0, what, err))
+        if (!pg_wait(connection, POLLIN | POLLOUT, connection->command_deadline, what, err))
             return false;
         if (!PQconsumeInput(connection->handle))
             return pg_result_error(connection, NULL, what, err);
@@ -31,7 +31,7 @@ bool pg_send_command(struct pg_connection *connection, const char *command, cons
 bool pg_next_result(struct pg_connection *connection, const char *what, PGresult **ret_result, struct error *err)
 {
     while (PQstatus(connection->handle) != CONNECTION_BAD && PQisBusy(connection->handle)) {
-        if (!pg_wait(connection, POLLIN, 0, what, err))
+        if (!pg_wait(connection, POLLIN, connection->command_deadline, what, err))
             return false;
         /* A broken connection becomes a result of its own, with the words. */
         if (!PQconsumeInput(connection->handle))

@@ -73,12 +73,14 @@ static int refuse_passphrase(char *buffer, int size, PGconn *handle)
     return 0;
 }
 
-static struct pg_connection *connection_new(const struct server_config *server, const char *application_name,
-                                            int interrupt_fd)
+struct pg_connection *pg_connection_new(const struct server_config *server, const char *application_name,
+                                        int interrupt_fd)
 {
     struct pg_connection *connection = memory_new(sizeof *connection);
 
     connection->server = *server;
+    snprintf(connection->session.host, sizeof connection->session.host, "%s", config_host_name(server));
+    connection->session.port = server->settings.port;
     connection->interrupt_fd = interrupt_fd;
     snprintf(connection->application_name, sizeof connection->application_name, "%s", application_name);
     return connection;
@@ -108,35 +110,45 @@ static const char *stage_words(ConnStatusType status)
     return "the server did not answer the login";
 }
 
+bool pg_explain_timeout(struct pg_connection *connection, struct error *err)
+{
+    char words[256];
+    bool is_explained = false;
+
+    snprintf(words, sizeof words, "timed out after %ld s: %s", connection->server.settings.connect_timeout,
+             stage_words(PQstatus(connection->handle)));
+    refusal_explain(&connection->server, words, "", &is_explained, err);
+    err->errnum = ETIMEDOUT;
+    return false;
+}
+
+bool pg_go_on_connecting(struct pg_connection *connection)
+{
+    if (PQstatus(connection->handle) != CONNECTION_BAD)
+        connection->wanted = PQconnectPoll(connection->handle);
+    return PQstatus(connection->handle) == CONNECTION_BAD || connection->wanted == PGRES_POLLING_OK ||
+           connection->wanted == PGRES_POLLING_FAILED;
+}
+
 /* PQconnectdb() with our own waiting. False with *err only for our own reasons; libpq's failure is CONNECTION_BAD. */
 static bool poll_until_connected(struct pg_connection *connection, struct error *err)
 {
     long seconds = connection->server.settings.connect_timeout;
     int64_t deadline = clock_monotonic() + (int64_t)seconds * 1000000;
-    PostgresPollingStatusType wanted = PGRES_POLLING_WRITING;
     char what[128];
 
+    if (PQstatus(connection->handle) == CONNECTION_BAD)
+        return true;
     snprintf(what, sizeof what, "could not connect to server \"%s\"", connection->server.name);
-    while (PQstatus(connection->handle) != CONNECTION_BAD && wanted != PGRES_POLLING_OK &&
-           wanted != PGRES_POLLING_FAILED) {
-        if (!pg_wait(connection, wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline, what, err)) {
-            if (err->errnum != ETIMEDOUT)
-                return false;
-            const char *stage = stage_words(PQstatus(connection->handle));
-            char words[256];
-            bool is_explained = false;
-            snprintf(words, sizeof words, "timed out after %ld s: %s", seconds, stage);
-            refusal_explain(&connection->server, words, "", &is_explained, err);
-            err->errnum = ETIMEDOUT;
-            return false;
-        }
-        wanted = PQconnectPoll(connection->handle);
-    }
+    do {
+        short events = connection->wanted == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        if (!pg_wait(connection, events, deadline, what, err))
+            return err->errnum == ETIMEDOUT ? pg_explain_timeout(connection, err) : false;
+    } while (!pg_go_on_connecting(connection));
     return true;
 }
 
-/* One attempt; libpq's handle stays, whatever became of it. */
-static bool attempt(struct pg_connection *connection, const struct conninfo_wish *wish, struct error *err)
+static bool begin_attempt(struct pg_connection *connection, const struct conninfo_wish *wish, struct error *err)
 {
     struct conninfo info;
 
@@ -149,7 +161,14 @@ static bool attempt(struct pg_connection *connection, const struct conninfo_wish
     /* Makes libpq print the SQLSTATE of a refusal, which it gives in no other way. */
     PQsetErrorVerbosity(connection->handle, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(connection->handle, receive_notice, connection);
-    return poll_until_connected(connection, err);
+    connection->wanted = PGRES_POLLING_WRITING;
+    return true;
+}
+
+/* One attempt; libpq's handle stays, whatever became of it. */
+static bool attempt(struct pg_connection *connection, const struct conninfo_wish *wish, struct error *err)
+{
+    return begin_attempt(connection, wish, err) && poll_until_connected(connection, err);
 }
 
 /* From libpq's failure to *err. */
@@ -223,6 +242,14 @@ static bool record_tls(struct pg_connection *connection, struct error *err)
     return true;
 }
 
+/* 14 and later say it unasked. */
+static enum pg_role role_from_word(const char *word)
+{
+    if (word == NULL)
+        return PG_ROLE_UNKNOWN;
+    return strcmp(word, "on") == 0 ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
+}
+
 static bool accept_session(struct pg_connection *connection, struct error *err)
 {
     struct pg_session *session = &connection->session;
@@ -240,6 +267,7 @@ static bool accept_session(struct pg_connection *connection, struct error *err)
             return false;
     }
     session->server_version = PQserverVersion(connection->handle);
+    session->role = role_from_word(PQparameterStatus(connection->handle, "in_hot_standby"));
     snprintf(session->server_version_text, sizeof session->server_version_text, "%s", version == NULL ? "?" : version);
     text_make_printable(session->server_version_text);
     if (session->server_version < OLDEST_SERVER) {
@@ -255,7 +283,7 @@ static bool accept_session(struct pg_connection *connection, struct error *err)
     return true;
 }
 
-static bool connect_as(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err)
+bool pg_begin_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err)
 {
     conninfo_forget_environment();
     PQsetSSLKeyPassHook_OpenSSL(refuse_passphrase);
@@ -264,8 +292,11 @@ static bool connect_as(struct pg_connection *connection, struct conninfo_wish *w
 
     wish->application_name = connection->application_name;
     wish->channel_binding = "prefer";
-    if (!attempt(connection, wish, err))
-        return false;
+    return begin_attempt(connection, wish, err);
+}
+
+bool pg_end_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err)
+{
     if (PQstatus(connection->handle) != CONNECTION_OK && PQconnectionNeedsPassword(connection->handle) &&
         !attempt_with_password(connection, wish, err))
         return false;
@@ -278,20 +309,13 @@ bool pg_connect_as(const struct server_config *server, const char *application_n
                    struct conninfo_wish *wish, struct pg_connection **ret_connection, struct error *err)
 {
     struct pg_connection *connection SCOPED(scoped_pg_connection) =
-        connection_new(server, application_name, interrupt_fd);
+        pg_connection_new(server, application_name, interrupt_fd);
 
-    if (!connect_as(connection, wish, err))
+    if (!pg_begin_connecting(connection, wish, err) || !poll_until_connected(connection, err) ||
+        !pg_end_connecting(connection, wish, err))
         return false;
     *ret_connection = TAKE(connection);
     return true;
-}
-
-bool pg_connect(const struct server_config *server, const char *application_name, int interrupt_fd,
-                struct pg_connection **ret_connection, struct error *err)
-{
-    struct conninfo_wish wish = {.replication = "true", .database = "replication"};
-
-    return pg_connect_as(server, application_name, interrupt_fd, &wish, ret_connection, err);
 }
 
 bool pg_connect_database(const struct pg_connection *like, const char *database, struct pg_connection **ret_connection,
@@ -300,6 +324,16 @@ bool pg_connect_database(const struct pg_connection *like, const char *database,
     struct conninfo_wish wish = {.replication = "database", .database = database};
 
     return pg_connect_as(&like->server, like->application_name, like->interrupt_fd, &wish, ret_connection, err);
+}
+
+const struct server_config *pg_server(const struct pg_connection *connection)
+{
+    return &connection->server;
+}
+
+void pg_set_deadline(struct pg_connection *connection, int64_t deadline)
+{
+    connection->command_deadline = deadline;
 }
 
 const struct pg_session *pg_session(const struct pg_connection *connection)

@@ -16,7 +16,10 @@ struct wal_stream_state {
 struct pg_connection {
     struct server_config server; /* a copy: a reload must not reach into a connection */
     char application_name[64];
+    bool is_one_of_several; /* hosts */
     PGconn *handle;
+    PostgresPollingStatusType wanted; /* while it is being connected */
+    int64_t command_deadline;         /* see pg_set_deadline() */
     int interrupt_fd;
     struct pg_session session;
     pg_notice_function *notice_function;
@@ -29,7 +32,20 @@ struct pg_connection {
 /* Keeps libpq's input buffer small, whatever the server sends. */
 void pg_limit_portions(struct pg_connection *connection);
 
-/* What pg_connect() does, for any kind of connection; application_name and channel_binding of `wish` are set here. */
+/*
+ * The way to a connection in steps, so that several can be on it: begin, go_on whenever the socket is ready for
+ * `wanted` until that gives true, end. `wish` must last so long; application_name and channel_binding are set here.
+ */
+struct pg_connection *pg_connection_new(const struct server_config *server, const char *application_name,
+                                        int interrupt_fd);
+bool pg_begin_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err) NODISCARD;
+bool pg_go_on_connecting(struct pg_connection *connection);
+bool pg_end_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err) NODISCARD;
+/* Instead of the end, for one that took too long. */
+bool pg_explain_timeout(struct pg_connection *connection, struct error *err);
+
+/* What pg_connect() does with one host, for any kind of connection; application_name and channel_binding of `wish` are
+ * set here. */
 bool pg_connect_as(const struct server_config *server, const char *application_name, int interrupt_fd,
                    struct conninfo_wish *wish, struct pg_connection **ret_connection, struct error *err) NODISCARD;
 

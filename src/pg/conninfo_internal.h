@@ -27,6 +27,9 @@ struct conninfo_wish {
     const char *channel_binding; /* "prefer", "require" */
 };
 
+/* Where several hosts are configured; see pg_ask_role(). */
+#define CONNINFO_OPTIONS_OF_SEVERAL "-c default_transaction_read_only=off"
+
 /* A path no file can have: what libpq is given for files that are not configured. */
 #define CONNINFO_NO_FILE "/dev/null/none"
 

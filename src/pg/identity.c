@@ -4,6 +4,8 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/wal/history.h"
 
+#define FIRST_WITH_HOT_STANDBY_SHOWN 140000
+
 bool pg_identify(struct pg_connection *connection, struct pg_identity *ret_identity, struct error *err)
 {
     const char *what = "could not identify the system";
@@ -19,6 +21,24 @@ bool pg_identify(struct pg_connection *connection, struct pg_identity *ret_ident
         !pg_field_position(result, 0, 2, what, &identity.position, err))
         return false;
     *ret_identity = identity;
+    return true;
+}
+
+/*
+ * 13 has no in_hot_standby. There a transaction of a standby is always read-only, and one of a primary is not when the
+ * session's default_transaction_read_only is off, which CONNINFO_OPTIONS_OF_SEVERAL demands.
+ */
+bool pg_ask_role(struct pg_connection *connection, enum pg_role *ret_role, struct error *err)
+{
+    bool has_setting = connection->session.server_version >= FIRST_WITH_HOT_STANDBY_SHOWN;
+    char word[16];
+
+    *ret_role = PG_ROLE_UNKNOWN;
+    if (!has_setting && !connection->is_one_of_several)
+        return true;
+    if (!pg_show(connection, has_setting ? "in_hot_standby" : "transaction_read_only", word, sizeof word, err))
+        return false;
+    *ret_role = strcmp(word, "on") == 0 ? PG_ROLE_STANDBY : PG_ROLE_PRIMARY;
     return true;
 }
 
@@ -43,6 +63,48 @@ bool pg_show(struct pg_connection *connection, const char *name, char *ret_value
         return error_set(err, ERROR_SERVER, "%s: the server answered nothing", what);
     snprintf(ret_value, size, "%s", value);
     return true;
+}
+
+/* As GUC's show function writes it: the largest unit that divides it. */
+static bool parse_duration(const char *text, int64_t *ret_microseconds)
+{
+    static const struct {
+        const char *unit;
+        int64_t microseconds;
+    } units[] = {{"", 1000}, /* only of 0 */
+                 {"us", 1},
+                 {"ms", 1000},
+                 {"s", 1000000},
+                 {"min", 60000000},
+                 {"h", INT64_C(3600000000)},
+                 {"d", INT64_C(86400000000)}};
+    size_t size = strspn(text, "0123456789");
+    char digits[16];
+    uint64_t number = 0;
+
+    if (size >= sizeof digits)
+        return false;
+    memcpy(digits, text, size);
+    digits[size] = '\0';
+    if (!text_parse_unsigned(digits, INT32_MAX, &number))
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(text + size, units[i].unit) == 0) {
+            *ret_microseconds = (int64_t)number * units[i].microseconds;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pg_show_duration(struct pg_connection *connection, const char *name, int64_t *ret_microseconds, struct error *err)
+{
+    char text[64];
+
+    if (!pg_show(connection, name, text, sizeof text, err))
+        return false;
+    return parse_duration(text, ret_microseconds) ||
+           error_set(err, ERROR_SERVER, "could not understand the server's %s = %s", name, text);
 }
 
 bool pg_segment_size(struct pg_connection *connection, struct wal_segment_size *ret_size, struct error *err)

@@ -98,6 +98,22 @@ bool pg_slot_create(struct pg_connection *connection, const char *slot, bool *re
     return true;
 }
 
+bool pg_slot_create_temporary(struct pg_connection *connection, const char *slot, struct error *err)
+{
+    PGresult *result SCOPED(scoped_result) = NULL;
+    char *what SCOPED(scoped_free) = memory_text("could not create the temporary replication slot \"%s\"", slot);
+    char *command SCOPED(scoped_free) =
+        memory_text("CREATE_REPLICATION_SLOT \"%s\" TEMPORARY PHYSICAL RESERVE_WAL", slot);
+
+    if (!check_name(slot, err))
+        return false;
+    if (pg_execute(connection, command, PGRES_TUPLES_OK, what, &result, err))
+        return true;
+    if (strcmp(pg_last_sqlstate(connection), "42710") == 0)
+        err->kind = ERROR_BUSY;
+    return false;
+}
+
 bool pg_slot_drop(struct pg_connection *connection, const char *slot, struct error *err)
 {
     PGresult *result SCOPED(scoped_result) = NULL;

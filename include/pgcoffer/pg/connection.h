@@ -25,8 +25,17 @@ struct pg_certificate {
     char fingerprint[96]; /* SHA-256, "AB:CD:..." */
 };
 
+enum pg_role {
+    PG_ROLE_UNKNOWN, /* 13 with one host, of which nobody asks */
+    PG_ROLE_PRIMARY,
+    PG_ROLE_STANDBY, /* in recovery */
+};
+
 /* What the peer is, proved: filled by pg_connect(). */
 struct pg_session {
+    char host[256]; /* as configured; hostaddr where there is no host */
+    long port;
+    enum pg_role role;            /* when it was connected */
     int server_version;           /* 150018 */
     char server_version_text[64]; /* "15.18 (Debian 15.18-0+deb12u1)" */
     bool is_encrypted;
@@ -35,7 +44,9 @@ struct pg_session {
     struct pg_certificate peer, own; /* what the server showed, and what we had ready for it */
 };
 
-/* application_name: "pgcoffer" and what for. interrupt_fd -1: none. Failures: TLS, SERVER, CONFIG, already diagnosed.
+/*
+ * application_name: "pgcoffer" and what for. interrupt_fd -1: none. Failures: TLS, SERVER, CONFIG, already diagnosed.
+ * Of several hosts the primary is found; see pg/hosts.h.
  */
 bool pg_connect(const struct server_config *server, const char *application_name, int interrupt_fd,
                 struct pg_connection **ret_connection, struct error *err) NODISCARD;
@@ -45,6 +56,10 @@ static inline void scoped_pg_connection(struct pg_connection **connection)
 {
     pg_disconnect(*connection);
 }
+/* The view of the host that is connected; lives as long as the connection. */
+const struct server_config *pg_server(const struct pg_connection *connection);
+/* From now on an answer is waited for until then (clock_monotonic()) and no longer; 0: for ever, as at first. */
+void pg_set_deadline(struct pg_connection *connection, int64_t deadline);
 const struct pg_session *pg_session(const struct pg_connection *connection);
 int pg_socket(const struct pg_connection *connection);
 /* The id of the server's process behind this connection, on the server's machine. */
@@ -61,9 +76,14 @@ struct pg_identity {
     struct wal_position position;
 };
 bool pg_identify(struct pg_connection *connection, struct pg_identity *ret_identity, struct error *err) NODISCARD;
+/* Is it in recovery now? One round trip. Of 13 it is known only where several hosts are configured. */
+bool pg_ask_role(struct pg_connection *connection, enum pg_role *ret_role, struct error *err) NODISCARD;
 /* SHOW name; `ret_value` gets at most `size` - 1 bytes. */
 bool pg_show(struct pg_connection *connection, const char *name, char *ret_value, size_t size,
              struct error *err) NODISCARD;
+/* The same of a setting that is a time, as "1min"; in microseconds. */
+bool pg_show_duration(struct pg_connection *connection, const char *name, int64_t *ret_microseconds,
+                      struct error *err) NODISCARD;
 bool pg_segment_size(struct pg_connection *connection, struct wal_segment_size *ret_size, struct error *err) NODISCARD;
 /* The text of a history file as it is; malloc'd. Its name was checked. */
 bool pg_timeline_history(struct pg_connection *connection, struct timeline timeline, char **ret_text, size_t *ret_size,
@@ -84,6 +104,8 @@ bool pg_slot_read(struct pg_connection *connection, const char *slot, struct pg_
                   struct error *err) NODISCARD;
 /* RESERVE_WAL. *ret_existed instead of an error when it is there already. */
 bool pg_slot_create(struct pg_connection *connection, const char *slot, bool *ret_existed, struct error *err) NODISCARD;
+/* RESERVE_WAL, and gone with the connection. BUSY when there is one of that name. */
+bool pg_slot_create_temporary(struct pg_connection *connection, const char *slot, struct error *err) NODISCARD;
 /* BUSY when it is active, naming the pid; SERVER when it does not exist. */
 bool pg_slot_drop(struct pg_connection *connection, const char *slot, struct error *err) NODISCARD;
 

@@ -1,0 +1,39 @@
+#ifndef PGCOFFER_PG_HOSTS_H
+#define PGCOFFER_PG_HOSTS_H
+
+#include "pgcoffer/pg/connection.h"
+
+/*
+ * Of several hosts, the one to use (host = a, b, c).
+ *
+ * They are asked in order, beginning with the one that was good last; the next one as soon as the former has failed, is
+ * no primary, or has not answered within a second. The first primary is used. Without one, the standby with the highest
+ * timeline and on that the highest position. A host that the caller's judge refuses is as good as one that is down.
+ */
+struct pg_host_report {
+    bool is_asked;
+    bool is_refused; /* `reason` */
+    enum pg_role role;
+    struct pg_identity identity; /* where it is not refused, or was refused by the judge */
+    struct error reason;
+};
+
+/* A caller that connects again and again keeps it; zero at first. */
+struct pg_hosts {
+    size_t preferred; /* asked first; afterwards the one in use */
+    /* May it be used? Called with one that let us in, when there are several; NULL: any. */
+    bool (*judge)(void *context, struct pg_connection *connection, const struct pg_identity *identity,
+                  struct error *err);
+    void *context;
+    struct pg_host_report reports[CONFIG_MOST_HOSTS]; /* of the last time */
+};
+
+/*
+ * pg_connect() with a memory. With one host there is no difference, and the judge is not asked. When none can be used,
+ * the error names each with its reason; kind, hint and check are those of the reason that weighs most: what is wrong
+ * with the data, then with TLS or the configuration, then with the server.
+ */
+bool pg_connect_one_of(const struct server_config *server, const char *application_name, int interrupt_fd,
+                       struct pg_hosts *hosts, struct pg_connection **ret_connection, struct error *err) NODISCARD;
+
+#endif
