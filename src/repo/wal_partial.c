@@ -107,8 +107,8 @@ static bool take_over_file(struct wal_partial *partial, struct error *err)
     return true;
 }
 
-bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segment, struct wal_partial **ret_partial,
-                      struct error *err)
+static bool open_partial(const struct wal_archive *archive, struct wal_segment segment, bool is_beside,
+                         struct wal_partial **ret_partial, struct error *err)
 {
     struct wal_partial *partial SCOPED(scoped_wal_partial) = memory_new(sizeof *partial);
 
@@ -116,7 +116,7 @@ bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segm
     partial->segment = segment;
     partial->fd = -1;
     partial->path = wal_segment_path(archive, segment, ".partial");
-    if (wal_is_finished(archive, segment))
+    if (!is_beside && wal_is_finished(archive, segment))
         return fail_with_name(partial, ERROR_BUSY, "is finished already and is never overwritten", err);
     if (!wal_prepare_folders(archive, segment, err))
         return false;
@@ -131,6 +131,18 @@ bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segm
         return false;
     *ret_partial = TAKE(partial);
     return true;
+}
+
+bool wal_partial_open(const struct wal_archive *archive, struct wal_segment segment, struct wal_partial **ret_partial,
+                      struct error *err)
+{
+    return open_partial(archive, segment, false, ret_partial, err);
+}
+
+bool wal_partial_open_beside(const struct wal_archive *archive, struct wal_segment segment,
+                             struct wal_partial **ret_partial, struct error *err)
+{
+    return open_partial(archive, segment, true, ret_partial, err);
 }
 
 uint32_t wal_partial_held(const struct wal_partial *partial)
@@ -256,6 +268,31 @@ bool wal_partial_finish(struct wal_partial *partial, struct error *err)
     if (wal_is_finished(&partial->archive, partial->segment))
         return fail_with_name(partial, ERROR_BUSY, "is finished already and is never overwritten", err);
     return file_rename_durably(partial->path, path, err);
+}
+
+static bool set_aside(const struct wal_archive *archive, struct wal_segment segment, const char *suffix,
+                      struct error *err)
+{
+    char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, suffix);
+    char *aside SCOPED(scoped_free) = NULL;
+
+    return access(path, F_OK) != 0 || wal_set_aside(path, &aside, err);
+}
+
+bool wal_partial_replace(struct wal_partial *partial, struct error *err)
+{
+    char *path SCOPED(scoped_free) = wal_segment_path(&partial->archive, partial->segment, "");
+
+    if (partial->is_failed || partial->durable != partial->archive.segment_size.bytes)
+        return fail_with_name(partial, ERROR_FAILED, "is not whole and durable yet", err);
+    /* Between these steps only the whole partial is there, which every start finishes. */
+    return set_aside(&partial->archive, partial->segment, ".zst", err) &&
+           set_aside(&partial->archive, partial->segment, "", err) && file_rename_durably(partial->path, path, err);
+}
+
+bool wal_archive_set_partial_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+{
+    return set_aside(archive, segment, ".partial", err);
 }
 
 void wal_partial_free(struct wal_partial *partial)

@@ -107,11 +107,26 @@ bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 /* Whole and synced: rename to SEG, fsync of the folder. Ends the partial. */
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
 void wal_partial_free(struct wal_partial *partial); /* closes; the file stays */
+/*
+ * For a finished segment that is damaged: the partial is made beside it, where nobody reads it, and takes its place when
+ * it is whole and synced. What was damaged is kept as SEG.suspect-N or SEG.zst.suspect-N.
+ */
+bool wal_partial_open_beside(const struct wal_archive *archive, struct wal_segment segment,
+                             struct wal_partial **ret_partial, struct error *err) NODISCARD;
+bool wal_partial_replace(struct wal_partial *partial, struct error *err) NODISCARD;
+/* SEG.partial, if there is one, is kept as SEG.partial.suspect-N, so that it can be received anew. */
+bool wal_archive_set_partial_aside(const struct wal_archive *archive, struct wal_segment segment,
+                                   struct error *err) NODISCARD;
 
 /* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool.
  */
 bool wal_archive_compress(const struct wal_archive *archive, struct wal_segment segment, int level,
                           struct error *err) NODISCARD;
+/* STORAGE with errnum ENOSPC when SEG.zst.tmp would become larger than that; then it is gone, and SEG stays. */
+bool wal_archive_compress_within(const struct wal_archive *archive, struct wal_segment segment, int level,
+                                 uint64_t most_bytes, struct error *err) NODISCARD;
+/* What SEG.zst.tmp takes on the disk while another thread writes it; 0 when there is none. */
+uint64_t wal_archive_compressing_bytes(const struct wal_archive *archive, struct wal_segment segment);
 /* Re-received bytes of a finished segment must equal the held ones; EILSEQ as above. */
 bool wal_archive_compare(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,
                          const void *bytes, size_t size, struct error *err) NODISCARD;
