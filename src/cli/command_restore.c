@@ -188,6 +188,7 @@ static const char *text_or(const json_t *object, const char *key, const char *ot
 static void report_target(const struct invocation *invocation, const json_t *result)
 {
     const json_t *target = json_object_get(result, "target");
+    const json_t *stop = json_object_get(result, "stop");
     const char *kind = text_or(target, "kind", "end");
     long long timeline = (long long)json_number_or(result, "timeline", 0);
 
@@ -195,6 +196,12 @@ static void report_target(const struct invocation *invocation, const json_t *res
                 timeline, text_or(result, "reachable_at", "an unknown time"));
     if (strcmp(kind, "end") == 0)
         output_line(invocation, "PostgreSQL will replay all of it");
+    else if (json_text_or_null(result, "replay_to") != NULL)
+        output_line(invocation, "PostgreSQL will replay up to the record at %s, the last one held",
+                    text_or(result, "replay_to", "?"));
+    else if (json_is_object(stop))
+        output_line(invocation, "PostgreSQL will replay up to %s %s: the record at %s, of %s", kind,
+                    text_or(target, "value", ""), text_or(stop, "lsn", "?"), text_or(stop, "at", "an unknown time"));
     else
         output_line(invocation, "PostgreSQL will replay up to %s %s", kind, text_or(target, "value", ""));
 }

@@ -15,9 +15,8 @@ static bool add_event(void *context, const struct wal_event *event, struct error
     return true;
 }
 
-/* What was not held when the note was made may have come since: from another server, or back from elsewhere. */
-static bool could_know_more(const struct wal_archive *archive, struct wal_segment segment,
-                            const struct wal_noted *noted)
+/* It may have come since: from another server, or back from elsewhere. */
+bool wal_note_is_outdated(const struct wal_archive *archive, struct wal_segment segment, const struct wal_noted *noted)
 {
     struct wal_segment before = {segment.timeline, segment.number - 1};
     struct wal_file file;
@@ -41,7 +40,7 @@ bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment 
         return true;
     if (ret_file->state == WAL_FILE_COMPRESSED &&
         wal_archive_read_note(archive, segment, ret_noted, &is_noted, &ignored) && is_noted &&
-        !could_know_more(archive, segment, ret_noted))
+        !wal_note_is_outdated(archive, segment, ret_noted))
         return true;
     *ret_noted = (struct wal_noted){.lacks_start = false};
     *ret_was_read = true;

@@ -22,7 +22,8 @@ struct wal_walk {
     uint32_t fed;               /* bytes of it */
     bool is_before;             /* the segments before the one at hand are being read */
     bool lacks_start;
-    struct wal_position last_record;
+    struct wal_position limit;       /* 0: none */
+    struct wal_position last_record; /* before the limit */
 };
 
 struct wal_walk *wal_walk_new(const struct wal_archive *archive, wal_event_visit *visit, void *context)
@@ -55,7 +56,8 @@ static bool visit_record(void *context, const struct wal_record *record, struct 
     struct wal_walk *walk = context;
     struct wal_event event;
 
-    walk->last_record = record->position;
+    if (walk->limit.value == 0 || record->position.value < walk->limit.value)
+        walk->last_record = record->position;
     return walk->is_before || !wal_event_read(record, &event) || walk->visit(walk->context, &event, err);
 }
 
@@ -239,7 +241,28 @@ bool wal_walk_lacks_start(const struct wal_walk *walk)
     return walk->lacks_start;
 }
 
-struct wal_position wal_walk_last_record(const struct wal_walk *walk)
+static bool ignore_event(void *context, const struct wal_event *event, struct error *err)
 {
-    return walk->last_record;
+    (void)context;
+    (void)event;
+    (void)err;
+    return true;
+}
+
+bool wal_archive_last_record(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,
+                             struct wal_position *ret_position, struct error *err)
+{
+    struct wal_walk *walk SCOPED(scoped_wal_walk) = wal_walk_new(archive, ignore_event, NULL);
+    struct wal_segment segment = wal_segment_before(timeline, end, archive->segment_size);
+    struct wal_file file;
+
+    walk->limit = end;
+    if (!wal_walk_segment(walk, segment, &file, err))
+        return false;
+    /* It begins with a record of its own, which has not come whole. */
+    if (walk->last_record.value == 0 && segment.number > 0 &&
+        !wal_walk_segment(walk, on_the_way(walk, segment.number - 1), &file, err))
+        return false;
+    *ret_position = walk->last_record;
+    return true;
 }

@@ -8,7 +8,8 @@
 /*
  * A made-up repository with segments of 1 MB. Positions are given in MB, times in seconds. Backup "a" lies on timeline
  * 1 from 10 to 12 MB and ended at second 100, "b" from 20 to 22 MB at second 200, "c" from 30 to 32 MB at second 300.
- * WAL is held from 10 to 50 MB, written last at second 500. Tests change what they are about.
+ * WAL is held from 10 to 50 MB, written last at second 500. In the middle of each MB a transaction commits: 1010
+ * at 10.5 MB and second 85 to 1049 at 49.5 MB and second 475. Tests change what they are about.
  */
 #define MB     UINT64_C(1048576)
 #define SECOND INT64_C(1000000)
@@ -24,6 +25,14 @@ static struct plan_stock stock;
 static struct plan_wish wish;
 static struct plan plan;
 static struct error err;
+
+static struct event {
+    uint32_t timeline;
+    struct wal_event event;
+} events[256];
+static size_t event_count;
+static struct plan_found found_before; /* what every search says besides its matches */
+static size_t searches;
 
 static struct wal_position at(double megabytes)
 {
@@ -63,8 +72,100 @@ static void hold(uint32_t timeline, double start, double end, int64_t written)
     ranges[held.count++] = (struct wal_range){{timeline}, at(start), at(end), second(written)};
 }
 
+static struct wal_event *add_event(uint32_t timeline, double place, enum wal_event_kind kind, int64_t time)
+{
+    struct event *entry = &events[event_count++];
+
+    ck_assert_uint_lt(event_count, sizeof events / sizeof events[0]);
+    *entry = (struct event){timeline, {.kind = kind, .position = at(place), .is_whole = true, .time = second(time)}};
+    return &entry->event;
+}
+
+static void commit(uint32_t timeline, double place, uint32_t transaction, int64_t time)
+{
+    struct wal_event *event = add_event(timeline, place, WAL_EVENT_COMMIT, time);
+
+    event->has_transaction = true;
+    event->transaction = transaction;
+}
+
+static void add_point(uint32_t timeline, double place, const char *name)
+{
+    struct wal_event *event = add_event(timeline, place, WAL_EVENT_RESTORE_POINT, (int64_t)((place - 2) * 10));
+
+    snprintf(event->name, sizeof event->name, "%s", name);
+}
+
+static void commit_in_each(uint32_t timeline, int first, int last)
+{
+    for (int megabyte = first; megabyte < last; megabyte++)
+        commit(timeline, megabyte + 0.5, 1000 + (uint32_t)megabyte, (megabyte - 2) * 10 + 5);
+}
+
+static bool is_on_the_way(const struct plan_search *search, const struct event *entry)
+{
+    uint64_t position = entry->event.position.value;
+    struct wal_position fork;
+
+    if (entry->timeline < search->timeline.value ||
+        !history_contains(search->history, (struct timeline){entry->timeline}))
+        return false;
+    if (history_switch_point(search->history, (struct timeline){entry->timeline}, &fork) && position >= fork.value)
+        return false;
+    return position >= search->from.value && position < search->end.value;
+}
+
+static bool is_held_at(const struct event *entry)
+{
+    for (size_t i = 0; i < held.count; i++)
+        if (ranges[i].timeline.value == entry->timeline && ranges[i].start.value <= entry->event.position.value &&
+            entry->event.position.value < ranges[i].end.value)
+            return true;
+    return false;
+}
+
+/* The events are in the order of the WAL, but for those of other timelines. */
+static bool search_events(void *context, const struct plan_search *search, struct plan_found *ret_found,
+                          struct error *failure)
+{
+    (void)context;
+    (void)failure;
+    searches++;
+    *ret_found = found_before;
+    for (size_t i = 0; i < event_count; i++) {
+        const struct wal_event *event = &events[i].event;
+        if (!is_on_the_way(search, &events[i]) || !is_held_at(&events[i]))
+            continue;
+        if (plan_is_match(search->wish, event)) {
+            struct plan_match match = {
+                .timeline = {events[i].timeline}, .position = event->position, .time = event->time};
+            snprintf(match.name, sizeof match.name, "%s", event->name);
+            plan_found_add(ret_found, &match);
+            if (search->is_first_enough)
+                return true;
+        } else if (event->time.microseconds > ret_found->last_end_at.microseconds) {
+            ret_found->last_end_at = event->time;
+        }
+    }
+    return true;
+}
+
+static bool find_last_event(void *context, const struct history *history, struct timeline timeline,
+                            struct wal_position end, struct wal_position *ret_position, struct error *failure)
+{
+    (void)context;
+    (void)history;
+    (void)failure;
+    for (size_t i = 0; i < event_count; i++)
+        if (events[i].timeline == timeline.value && events[i].event.position.value < end.value)
+            *ret_position = events[i].event.position;
+    return true;
+}
+
 static void make(void)
 {
+    event_count = searches = 0;
+    found_before = (struct plan_found){0};
     catalogue = (struct catalogue){.entries = entries, .current = current};
     held = (struct wal_ranges){.ranges = ranges};
     stock = (struct plan_stock){.server = "primary",
@@ -72,13 +173,15 @@ static void make(void)
                                 .system = &current,
                                 .timelines = timelines,
                                 .ranges = &held,
-                                .segment_size = {(uint32_t)MB}};
+                                .segment_size = {(uint32_t)MB},
+                                .lookup = {.search = search_events, .find_last_record = find_last_event}};
     wish = (struct plan_wish){.value = ""};
     add_backup("20261122T000001Z", 1, 10, 12, 100);
     add_backup("20261122T000002Z", 1, 20, 22, 200);
     add_backup("20261122T000003Z", 1, 30, 32, 300);
     add_timeline(1, "");
     hold(1, 10, 50, 500);
+    commit_in_each(1, 10, 50);
 }
 
 static void drop(void)
@@ -94,6 +197,7 @@ static void fork_at_25(void)
 {
     add_timeline(2, "1\t0/1900000\tno reason\n");
     hold(2, 25, 60, 600);
+    commit_in_each(2, 25, 60);
 }
 
 static void expect(size_t backup, uint32_t timeline)
@@ -123,6 +227,25 @@ static void want_time(int64_t seconds)
     wish.target = PLAN_TIME;
     wish.value = "T";
     wish.time = second(seconds);
+}
+
+static void want_transaction(uint32_t transaction)
+{
+    wish.target = PLAN_XID;
+    wish.value = "X";
+    wish.transaction = transaction;
+}
+
+static void want_name(const char *name)
+{
+    wish.target = PLAN_NAME;
+    wish.value = name;
+}
+
+static void expect_stop(double place)
+{
+    ck_assert(plan.has_stop && !plan.is_to_end);
+    ck_assert_uint_eq(plan.stop.position.value, at(place).value);
 }
 
 static void want_position(double megabytes)
@@ -258,9 +381,6 @@ START_TEST(a_gap_behind_the_backup_is_a_warning_and_limits_the_reach)
     held.count = 0;
     hold(1, 10, 40, 400);
     hold(1, 45, 50, 500);
-    static const enum plan_target targets[] = {PLAN_END, PLAN_XID, PLAN_NAME};
-    wish.target = targets[_i];
-    wish.value = "x";
     expect(2, 1);
     ck_assert_uint_eq(plan.reach.end.value, at(40).value);
     expect_warning("000000010000000000000028");
@@ -278,6 +398,12 @@ START_TEST(a_gap_does_not_matter_when_recovery_stops_before_it)
     want_position(39);
     expect(2, 1);
     ck_assert_uint_eq(plan.warning_count, 0);
+    want_time(374);
+    expect(2, 1);
+    expect_stop(39.5);
+    want_transaction(1039);
+    expect(2, 1);
+    ck_assert_uint_eq(plan.warning_count, 0);
 }
 END_TEST
 
@@ -289,6 +415,11 @@ START_TEST(a_target_behind_a_gap_is_damage_not_a_wrong_question)
     want_position(46);
     expect_refusal(ERROR_INTEGRITY, "000000010000000000000028");
     want_time(450);
+    expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
+    want_transaction(1046);
+    expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
+    add_point(1, 47, "behind");
+    want_name("behind");
     expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
 }
 END_TEST
@@ -303,14 +434,72 @@ START_TEST(a_time_takes_the_newest_backup_that_had_ended)
     expect(0, 1);
     want_time(200);
     expect(1, 1);
-    want_time(500);
+    expect_stop(22.5);
+    want_time(474);
     expect(2, 1);
-    expect_warning("near the end");
+    expect_stop(49.5);
+    ck_assert_uint_eq(plan.warning_count, 0);
+}
+END_TEST
+
+START_TEST(a_time_behind_the_last_commit_ends_with_the_last_record)
+{
+    static const int64_t times[] = {475, 480, 500};
+
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+        want_time(times[i]);
+        expect(2, 1);
+        ck_assert(plan.is_to_end && !plan.has_stop);
+        ck_assert_uint_eq(plan.last_record.value, at(49.5).value);
+        expect_warning("no transaction ended after T (the last one: 1970-01-01T00:07:55Z), so everything");
+    }
+}
+END_TEST
+
+START_TEST(an_exclusive_time_stops_at_its_own_commit)
+{
+    want_time(475);
+    wish.is_exclusive = true;
+    expect(2, 1);
+    expect_stop(49.5);
+}
+END_TEST
+
+START_TEST(a_commit_behind_the_target_counts_more_than_the_clock_of_the_files)
+{
+    commit(1, 49.9, 1050, 900);
+    want_time(700);
+    expect(2, 1);
+    expect_stop(49.9);
+}
+END_TEST
+
+/* The clock of this machine was wrong when the backup ended. */
+START_TEST(a_backup_with_later_commits_within_is_passed_over)
+{
+    entries[2].meta->stopped_at = second(240);
+    want_time(250);
+    expect(1, 1);
+    expect_stop(27.5);
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "a transaction that ended later lies before its end");
+}
+END_TEST
+
+START_TEST(damage_on_the_way_to_a_time_is_told)
+{
+    found_before.has_damage = true;
+    error_set(&found_before.damage, ERROR_INTEGRITY, "its checksum is wrong");
+    want_time(500);
+    expect_refusal(ERROR_INTEGRITY, "its checksum is wrong");
+    want_time(474); /* found before it */
+    expect(2, 1);
 }
 END_TEST
 
 START_TEST(the_servers_clock_counts_where_it_is_known)
 {
+    event_count = 0;
     entries[2].meta->server_stopped_at = second(250);
     want_time(260);
     expect(2, 1);
@@ -329,6 +518,7 @@ START_TEST(a_time_behind_the_last_wal_cannot_be_reached)
 {
     want_time(501);
     expect_refusal(ERROR_USAGE, "the archive holds WAL until 1970-01-01T00:08:20Z");
+    ck_assert_ptr_nonnull(strstr(err.detail, "ended at 1970-01-01T00:07:55Z"));
 }
 END_TEST
 
@@ -378,14 +568,138 @@ END_TEST
 
 /* ---- xid, name, immediate ---- */
 
-START_TEST(for_a_transaction_or_a_name_the_newest_is_taken_and_the_plan_says_so)
+START_TEST(a_transaction_takes_the_newest_backup_that_ended_before_its_end)
 {
-    static const enum plan_target targets[] = {PLAN_XID, PLAN_NAME};
+    static const struct {
+        uint32_t transaction;
+        size_t backup;
+    } rows[] = {{1012, 0}, {1019, 0}, {1020, 0}, {1021, 0}, {1022, 1}, {1031, 1}, {1032, 2}, {1049, 2}};
 
-    wish.target = targets[_i];
-    wish.value = "4711";
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        want_transaction(rows[i].transaction);
+        expect(rows[i].backup, 1);
+        expect_stop(rows[i].transaction - 1000 + 0.5);
+        ck_assert_uint_eq(plan.warning_count, 0);
+    }
+    ck_assert_ptr_nonnull(strstr(plan.why, "that ended before the target (at 0/3180000)"));
+}
+END_TEST
+
+START_TEST(a_transaction_that_is_not_there_is_refused_with_what_is)
+{
+    found_before.has_transactions = true;
+    found_before.lowest_transaction = 1010;
+    found_before.highest_transaction = 1049;
+    want_transaction(1050);
+    expect_refusal(ERROR_USAGE, "transaction X did not end in the WAL held on the way to timeline 1");
+    ck_assert_ptr_nonnull(strstr(err.hint, "between 1010 and 1049"));
+    want_transaction(1011); /* within the oldest backup */
+    expect_refusal(ERROR_USAGE,
+                   "cannot reach the transaction X: that lies at 0/B80000, and the backup ended at 0/C00000");
+    ck_assert_ptr_nonnull(strstr(err.hint, "the oldest one"));
+    want_transaction(1025);
+    wish.backup = &entries[2];
+    expect_refusal(ERROR_USAGE, "did not end");
+    want_transaction(1031);
+    expect_refusal(ERROR_USAGE, "cannot reach the transaction");
+    ck_assert_ptr_nonnull(strstr(err.hint, "Leave out the backup"));
+}
+END_TEST
+
+START_TEST(what_cannot_all_be_read_is_left_to_the_replay)
+{
+    found_before.is_unsure = true;
+    want_transaction(2000);
     expect(2, 1);
-    ck_assert_ptr_nonnull(strstr(plan.why, "name an older backup"));
+    expect_warning("only known while replaying");
+    ck_assert(!plan.has_stop && !plan.is_to_end);
+    found_before.has_damage = true;
+    error_set(&found_before.damage, ERROR_INTEGRITY, "its checksum is wrong");
+    expect_refusal(ERROR_INTEGRITY, "its checksum is wrong");
+    want_transaction(1040);
+    expect(2, 1);
+    expect_stop(40.5);
+}
+END_TEST
+
+START_TEST(a_restore_point_takes_the_newest_backup_before_it)
+{
+    add_point(1, 15, "first");
+    add_point(1, 31, "within");
+    add_point(1, 45, "last");
+    want_name("first");
+    expect(0, 1);
+    expect_stop(15);
+    want_name("within"); /* the newest backup meets it before it is consistent */
+    expect(1, 1);
+    expect_stop(31);
+    want_name("last");
+    expect(2, 1);
+    expect_stop(45);
+    ck_assert_uint_eq(plan.warning_count, 0);
+}
+END_TEST
+
+START_TEST(of_restore_points_with_one_name_the_first_behind_the_backup_counts)
+{
+    add_point(1, 15, "nightly");
+    add_point(1, 33, "nightly");
+    add_point(1, 45, "nightly");
+    want_name("nightly");
+    expect(2, 1);
+    expect_stop(33);
+    expect_warning("there are 3 of restore point nightly: recovery stops at the one at 0/2100000");
+    wish.backup = &entries[0];
+    expect(0, 1);
+    expect_stop(15);
+}
+END_TEST
+
+START_TEST(a_name_that_is_not_there_is_refused_with_those_that_are)
+{
+    want_name("befor");
+    expect_refusal(ERROR_USAGE, "there is no restore point \"befor\" on the way to timeline 1");
+    ck_assert_ptr_nonnull(strstr(err.hint, "none at all"));
+    add_point(1, 15, "before");
+    for (int number = 16; number < 28; number++) {
+        char name[16];
+        snprintf(name, sizeof name, "day %d", number);
+        add_point(1, number, name);
+    }
+    add_point(1, 40, "evil\033[2J");
+    expect_refusal(ERROR_USAGE, "there is no restore point");
+    ck_assert_str_eq(err.hint, "There are: before, evil?[2J, day 27, day 26, day 25, day 24, day 23, day 22, day 21, "
+                               "day 20, ....");
+}
+END_TEST
+
+START_TEST(what_lies_on_a_dead_branch_is_said_to_be_there)
+{
+    fork_at_25();
+    add_point(1, 30, "old branch");
+    want_name("old branch");
+    expect_refusal(ERROR_USAGE, "on the way to timeline 2");
+    ck_assert_ptr_nonnull(strstr(err.hint, "--target-timeline 1"));
+    want_timeline(1);
+    expect(1, 1);
+    expect_stop(30);
+}
+END_TEST
+
+START_TEST(records_are_looked_for_on_the_way_only)
+{
+    fork_at_25();
+    want_transaction(1030); /* on both branches */
+    expect(1, 2);
+    expect_stop(30.5);
+    ck_assert_uint_eq(plan.stop.timeline.value, 2);
+    want_transaction(1015);
+    expect(0, 2);
+    ck_assert_uint_eq(plan.stop.timeline.value, 1);
+    want_time(570);
+    expect(1, 2);
+    expect_stop(59.5);
+    ck_assert_uint_eq(plan.stop.timeline.value, 2);
 }
 END_TEST
 
@@ -610,10 +924,15 @@ static TCase *cases(void)
     tcase_add_test(tests, an_unreadable_backup_is_refused_by_name);
     tcase_add_test(tests, backups_of_a_former_system_are_taken_by_name_only);
     tcase_add_test(tests, a_backup_without_its_own_wal_is_refused);
-    tcase_add_loop_test(tests, a_gap_behind_the_backup_is_a_warning_and_limits_the_reach, 0, 3);
+    tcase_add_test(tests, a_gap_behind_the_backup_is_a_warning_and_limits_the_reach);
     tcase_add_test(tests, a_gap_does_not_matter_when_recovery_stops_before_it);
     tcase_add_test(tests, a_target_behind_a_gap_is_damage_not_a_wrong_question);
     tcase_add_test(tests, a_time_takes_the_newest_backup_that_had_ended);
+    tcase_add_test(tests, a_time_behind_the_last_commit_ends_with_the_last_record);
+    tcase_add_test(tests, an_exclusive_time_stops_at_its_own_commit);
+    tcase_add_test(tests, a_commit_behind_the_target_counts_more_than_the_clock_of_the_files);
+    tcase_add_test(tests, a_backup_with_later_commits_within_is_passed_over);
+    tcase_add_test(tests, damage_on_the_way_to_a_time_is_told);
     tcase_add_test(tests, the_servers_clock_counts_where_it_is_known);
     tcase_add_test(tests, a_time_before_the_first_backup_cannot_be_reached);
     tcase_add_test(tests, a_time_behind_the_last_wal_cannot_be_reached);
@@ -626,7 +945,14 @@ static void add_more(TCase *tests)
     tcase_add_test(tests, a_position_takes_the_newest_backup_that_ends_before_it);
     tcase_add_test(tests, a_position_before_the_first_backup_or_behind_the_last_wal_cannot_be_reached);
     tcase_add_test(tests, a_named_backup_must_end_before_the_position);
-    tcase_add_loop_test(tests, for_a_transaction_or_a_name_the_newest_is_taken_and_the_plan_says_so, 0, 2);
+    tcase_add_test(tests, a_transaction_takes_the_newest_backup_that_ended_before_its_end);
+    tcase_add_test(tests, a_transaction_that_is_not_there_is_refused_with_what_is);
+    tcase_add_test(tests, what_cannot_all_be_read_is_left_to_the_replay);
+    tcase_add_test(tests, a_restore_point_takes_the_newest_backup_before_it);
+    tcase_add_test(tests, of_restore_points_with_one_name_the_first_behind_the_backup_counts);
+    tcase_add_test(tests, a_name_that_is_not_there_is_refused_with_those_that_are);
+    tcase_add_test(tests, what_lies_on_a_dead_branch_is_said_to_be_there);
+    tcase_add_test(tests, records_are_looked_for_on_the_way_only);
     tcase_add_test(tests, the_newest_timeline_is_followed_and_the_dead_branch_left);
     tcase_add_test(tests, a_named_backup_of_the_dead_branch_stays_there);
     tcase_add_test(tests, an_old_timeline_can_be_asked_for_by_its_number);

@@ -34,7 +34,7 @@ struct restore_options {
 
 /*
  * The plan and the outcome, for people and --json; new reference in *ret_result: {"server","backup","system_id",
- * "timeline","target","directory","tablespaces":[{"oid","original_path","path"}],"dry_run","why","consistent_at",
+ * "timeline","target","stop","replay_to","segments_read","directory","tablespaces":[{"oid","original_path","path"}],"dry_run","why","consistent_at",
  * "reachable","reachable_at","bytes","files","seconds","warnings":[TEXT...],"start":TEXT}. Everything is refused before
  * the first byte is written; a failure after that leaves a folder with a marker file and without pg_control.
  */

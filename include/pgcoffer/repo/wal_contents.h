@@ -36,8 +36,12 @@ bool wal_walk_segment(struct wal_walk *walk, struct wal_segment segment, struct 
                       struct error *err) NODISCARD;
 /* A record runs into the segment at hand whose beginning is not held, so its event is not told. */
 bool wal_walk_lacks_start(const struct wal_walk *walk);
-/* Where the last whole record begins, of any kind; 0: none was read. */
-struct wal_position wal_walk_last_record(const struct wal_walk *walk);
+/*
+ * Where the last whole record before `end`, of any kind, begins, on the way along the history of `timeline`, which
+ * holds it; 0 when there is none in the segment with `end` and the one before.
+ */
+bool wal_archive_last_record(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,
+                             struct wal_position *ret_position, struct error *err) NODISCARD;
 
 /* ---- what was noted ---- */
 
@@ -51,6 +55,8 @@ struct wal_noted {
  */
 bool wal_archive_read_note(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
                            bool *ret_is_noted, struct error *err) NODISCARD;
+/* A record ran into the segment whose beginning was not held then, and the segment before it is held now. */
+bool wal_note_is_outdated(const struct wal_archive *archive, struct wal_segment segment, const struct wal_noted *noted);
 /* From the note, or else, with `was_read` set, from the segment itself. MISSING is not an error. */
 bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
                           bool *ret_was_read, struct wal_file *ret_file, struct error *err) NODISCARD;

@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,18 +151,36 @@ static char *time_value(const char *text)
     return memory_text("%s+00", utc);
 }
 
-static void add_target(struct list *list, const struct request *request)
+/* PostgreSQL reads a number that begins with 0 as an octal one, and takes the lower half of one with its epoch. */
+static char *transaction_value(const char *text)
+{
+    uint64_t number = 0;
+
+    return text_parse_unsigned(text, UINT64_MAX, &number) ? memory_text("%" PRIu32, (uint32_t)number)
+                                                          : memory_copy_text(text);
+}
+
+/* A time behind which no transaction ended stands for the last record that is held. */
+static void add_target(struct list *list, const struct request *request, const char *replay_to)
 {
     const struct target *target = find_target(request);
 
     if (target == NULL)
         return;
+    if (replay_to != NULL) {
+        add(list, "recovery_target_lsn", memory_copy_text(replay_to));
+        if (request_text(request, OPTION_ID_target_action) != NULL)
+            add(list, "recovery_target_action", memory_copy_text(request_text(request, OPTION_ID_target_action)));
+        return;
+    }
     if (request_has(request, OPTION_ID_target_exclusive))
         add(list, "recovery_target_inclusive", memory_copy_text("off"));
     if (request_text(request, OPTION_ID_target_action) != NULL)
         add(list, "recovery_target_action", memory_copy_text(request_text(request, OPTION_ID_target_action)));
     if (target->option == OPTION_ID_target_time)
         add(list, target->setting, time_value(request_text(request, target->option)));
+    else if (target->option == OPTION_ID_target_xid)
+        add(list, target->setting, transaction_value(request_text(request, target->option)));
     else if (target->option == OPTION_ID_target_immediate)
         add(list, target->setting, memory_copy_text("immediate"));
     else
@@ -225,7 +244,7 @@ struct conf_setting *recovery_settings_make(const struct restore *restore, const
     add_neutral(&list, restore, postgresql_conf, size);
     add(&list, "restore_command", restore_command(restore));
     add(&list, "recovery_target_timeline", target_timeline(restore));
-    add_target(&list, &options->request);
+    add_target(&list, &options->request, restore->plan.replay_to);
     if (request_has(&options->request, OPTION_ID_standby))
         add(&list, "primary_conninfo", recovery_conninfo(options->server));
     if (!options->keep_archive_mode)

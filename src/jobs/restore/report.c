@@ -49,8 +49,9 @@ static void copy_member(json_t *result, const json_t *plan, const char *name)
 
 json_t *restore_result(const struct restore *restore)
 {
-    static const char *const copied[] = {"server", "system_id",     "timeline",  "target",
-                                         "why",    "consistent_at", "reachable", "reachable_at"};
+    static const char *const copied[] = {"server",    "system_id",    "timeline",     "target",
+                                         "stop",      "replay_to",    "why",          "consistent_at",
+                                         "reachable", "reachable_at", "segments_read"};
     json_t *result = json_object();
     double seconds = (double)(clock_monotonic() - restore->started_at) / MICROSECONDS;
     bool is_dry_run = restore->options->is_dry_run;

@@ -25,6 +25,7 @@ struct plan_file {
 struct restore_plan {
     json_t *json; /* owns every text here */
     const char *server, *system_id, *backup;
+    const char *replay_to; /* a position that stands for the target; NULL: the target itself does */
     uint32_t timeline;
     int server_version; /* 150018 */
     mode_t folder_mode, file_mode;

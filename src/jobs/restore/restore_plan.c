@@ -110,6 +110,15 @@ static bool parse_wal_files(struct restore_plan *plan, const json_t *names, stru
     return true;
 }
 
+/* It goes into postgresql.auto.conf. A daemon of an earlier version does not tell it. */
+static bool parse_replay_to(struct restore_plan *plan, struct error *err)
+{
+    struct wal_position position;
+
+    plan->replay_to = json_text_or_null(plan->json, "replay_to");
+    return plan->replay_to == NULL || wal_position_parse(plan->replay_to, &position, err);
+}
+
 /* They become a part of restore_command and of postgresql.auto.conf: nothing but names may pass. */
 static bool check_names(const struct restore_plan *plan, const char *server, struct error *err)
 {
@@ -136,8 +145,8 @@ static bool parse_plan(struct restore_plan *plan, const char *server, struct err
         return false;
     plan->timeline = (uint32_t)timeline;
     plan->segment_size = (uint32_t)segment_size;
-    return parse_backup(plan, json_object_get(plan->json, "backup"), err) && check_names(plan, server, err) &&
-           parse_wal_files(plan, json_object_get(plan->json, "wal_files"), err);
+    return parse_replay_to(plan, err) && parse_backup(plan, json_object_get(plan->json, "backup"), err) &&
+           check_names(plan, server, err) && parse_wal_files(plan, json_object_get(plan->json, "wal_files"), err);
 }
 
 static void take_warnings(struct restore *restore)

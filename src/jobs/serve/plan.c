@@ -7,9 +7,6 @@
 
 #include "pgcoffer/base/text.h"
 
-/* PostgreSQL stops at the first commit after the target; so near the end there may be none. */
-#define NEAR_THE_END INT64_C(60000000)
-
 void plan_warn(struct plan *plan, const char *format, ...)
 {
     va_list arguments;
@@ -21,6 +18,22 @@ void plan_warn(struct plan *plan, const char *format, ...)
     vsnprintf(text, PLAN_TEXT_SIZE, format, arguments);
     va_end(arguments);
     text_make_printable(text);
+}
+
+static void explain_stop(struct plan *plan)
+{
+    char position[WAL_POSITION_TEXT_SIZE];
+
+    wal_position_format(plan->stop.position, position);
+    if (plan->has_stop)
+        snprintf(plan->why, sizeof plan->why,
+                 "newest complete backup on the way to timeline %" PRIu32 " that ended before the target (at %s)",
+                 plan->history->timeline.value, position);
+    else
+        snprintf(plan->why, sizeof plan->why,
+                 "newest complete backup on the way to timeline %" PRIu32
+                 "; where the target lies is only known while replaying",
+                 plan->history->timeline.value);
 }
 
 static void explain(const struct plan_wish *wish, struct plan *plan)
@@ -53,17 +66,14 @@ static void explain(const struct plan_wish *wish, struct plan *plan)
         break;
     case PLAN_XID:
     case PLAN_NAME:
-        snprintf(plan->why, sizeof plan->why,
-                 "newest complete backup on the way to timeline %" PRIu32
-                 "; where the target lies is only known while replaying: if it lies before %s, name an older backup",
-                 plan->history->timeline.value, time);
+        explain_stop(plan);
         break;
     }
     text_make_printable(plan->why);
 }
 
-static bool fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
-                         const char *what, struct error *err)
+bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
+                       const char *what, struct error *err)
 {
     char place[REACH_PLACE_SIZE];
 
@@ -84,7 +94,33 @@ static bool check_own_wal(const struct plan_stock *stock, const struct plan *pla
                          stock->segment_size, &missing_timeline, &missing))
         return true;
     snprintf(what, sizeof what, "backup %s needs it", plan->backup->id.text);
-    return fail_missing(stock, missing_timeline, missing, what, err);
+    return plan_fail_missing(stock, missing_timeline, missing, what, err);
+}
+
+/*
+ * Nothing ended after the target. PostgreSQL would take that for a target that was not reached, and stop; it is told
+ * the last record instead, so that what comes in meanwhile is not replayed and the wished action is taken.
+ */
+static bool end_with_all(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *plan,
+                         struct error *err)
+{
+    char time[TIMESTAMP_TEXT_SIZE], last[64] = "before this backup began";
+    char position[WAL_POSITION_TEXT_SIZE];
+
+    if (!stock->lookup.find_last_record(stock->lookup.context, plan->history, plan->reach.timeline, plan->reach.end,
+                                        &plan->last_record, err))
+        return false;
+    plan->is_to_end = true;
+    if (plan->last_end_at.microseconds != 0) {
+        timestamp_format(plan->last_end_at, time);
+        snprintf(last, sizeof last, "%s", time);
+    }
+    wal_position_format(plan->last_record, position);
+    plan_warn(plan,
+              "no transaction ended after %s (the last one: %s), so everything up to the end of what is held is "
+              "replayed, up to the record at %s",
+              wish->value, last, position);
+    return true;
 }
 
 static bool check_time(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *plan,
@@ -92,19 +128,20 @@ static bool check_time(const struct plan_stock *stock, const struct plan_wish *w
 {
     char until[TIMESTAMP_TEXT_SIZE];
 
-    if (plan->reach.written_at.microseconds < wish->time.microseconds) {
-        if (plan->reach.has_gap)
-            return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
-        timestamp_format(plan->reach.written_at, until);
-        error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
-                  until);
-        return error_hint(err, "Leave out --target-time to replay everything that is held.");
+    if (plan->has_stop)
+        return true;
+    if (plan->reach.written_at.microseconds >= wish->time.microseconds)
+        return end_with_all(stock, wish, plan, err);
+    if (plan->reach.has_gap)
+        return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+    timestamp_format(plan->reach.written_at, until);
+    error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
+              until);
+    if (plan->last_end_at.microseconds != 0) {
+        timestamp_format(plan->last_end_at, until);
+        error_detail(err, "The last transaction in it ended at %s.", until);
     }
-    if (plan->reach.written_at.microseconds - wish->time.microseconds < NEAR_THE_END)
-        plan_warn(plan,
-                  "the target lies near the end of the WAL held: if no transaction committed after it, PostgreSQL "
-                  "ends with \"recovery ended before configured recovery target was reached\"");
-    return true;
+    return error_hint(err, "Leave out --target-time to replay everything that is held.");
 }
 
 static bool check_position(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
@@ -116,7 +153,7 @@ static bool check_position(const struct plan_stock *stock, const struct plan_wis
     if (wish->position.value < plan->reach.end.value)
         return true;
     if (plan->reach.has_gap)
-        return fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+        return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
     wal_position_format(plan->reach.end, until);
     error_set(err, ERROR_USAGE, "the target %s cannot be reached: the archive holds WAL until %s", wish->value, until);
     return error_hint(err, "Leave out --target-lsn to replay everything that is held.");
@@ -145,9 +182,12 @@ static bool check_target(const struct plan_stock *stock, const struct plan_wish 
         return check_time(stock, wish, plan, err);
     case PLAN_LSN:
         return check_position(stock, wish, plan, err);
-    case PLAN_END:
     case PLAN_XID:
     case PLAN_NAME:
+        if (!plan->has_stop)
+            warn_of_gap(stock, plan);
+        break;
+    case PLAN_END:
         warn_of_gap(stock, plan);
         break;
     case PLAN_IMMEDIATE:
@@ -161,7 +201,8 @@ bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, s
     struct plan *plan = ret_plan;
 
     *plan = (struct plan){0};
-    if (!plan_choose_backup(stock, wish, plan, err) || !check_own_wal(stock, plan, err))
+    if (!plan_choose_backup(stock, wish, plan, err) || !plan_find_target(stock, wish, plan, err) ||
+        !check_own_wal(stock, plan, err))
         return false;
     const struct backup_meta *meta = plan->backup->meta;
     plan->reach = reach_along(stock->ranges, plan->history, meta->start_timeline, meta->start_position);

@@ -52,6 +52,13 @@ static bool is_unreadable(const struct plan_stock *stock, const struct catalogue
     return entry->meta == NULL && strcmp(entry->system.text, stock->system->text) == 0;
 }
 
+bool plan_is_candidate(const struct plan_stock *stock, const struct plan_wish *wish, const struct history *history,
+                       const struct catalogue_entry *entry)
+{
+    return is_usable(stock, entry) && ends_before_target(entry->meta, wish) &&
+           (history == NULL || reach_is_on_path(history, entry->meta));
+}
+
 /* The newest complete backup that ends before the target, on the way of `history` (NULL: on any). */
 static const struct catalogue_entry *newest(const struct plan_stock *stock, const struct plan_wish *wish,
                                             const struct history *history)
@@ -60,8 +67,7 @@ static const struct catalogue_entry *newest(const struct plan_stock *stock, cons
 
     for (size_t i = 0; i < stock->catalogue->count; i++) {
         const struct catalogue_entry *entry = &stock->catalogue->entries[i];
-        if (is_usable(stock, entry) && ends_before_target(entry->meta, wish) &&
-            (history == NULL || reach_is_on_path(history, entry->meta)))
+        if (plan_is_candidate(stock, wish, history, entry))
             found = entry;
     }
     return found;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
-#include "jobs/serve/plan_internal.h"
+#include "jobs/serve/record_search_internal.h"
 #include "jobs/serve/session_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -21,6 +21,7 @@ struct gathered {
     struct wal_ranges ranges;
     struct plan_timeline *timelines;
     size_t timeline_count;
+    struct record_search search;
 };
 
 static void gathered_done(struct gathered *gathered)
@@ -28,6 +29,7 @@ static void gathered_done(struct gathered *gathered)
     for (size_t i = 0; i < gathered->timeline_count; i++)
         history_done(&gathered->timelines[i].history);
     free(gathered->timelines);
+    record_search_done(&gathered->search);
     wal_ranges_done(&gathered->ranges);
     catalogue_done(&gathered->catalogue);
 }
@@ -63,6 +65,7 @@ static bool parse_target(const struct request *request, struct plan_wish *wish, 
     }
     if (xid != NULL && !text_parse_unsigned(xid, UINT64_MAX, &number))
         return error_set(err, ERROR_USAGE, "\"%s\" is not a transaction id", xid);
+    wish->transaction = (uint32_t)number; /* as PostgreSQL takes one with its epoch */
     if (xid != NULL && !set_target(wish, PLAN_XID, xid, err))
         return false;
     if (name != NULL && !set_target(wish, PLAN_NAME, name, err))
@@ -105,7 +108,7 @@ static bool check_other_options(const struct request *request, const struct plan
 
 static bool parse_wish(const struct request *request, struct plan_wish *ret_wish, struct error *err)
 {
-    *ret_wish = (struct plan_wish){.value = ""};
+    *ret_wish = (struct plan_wish){.value = "", .is_exclusive = request_has(request, OPTION_ID_target_exclusive)};
     return parse_target(request, ret_wish, err) && parse_timeline(request, ret_wish, err) &&
            check_other_options(request, ret_wish, err);
 }
@@ -163,7 +166,8 @@ static bool gather(const struct session *session, const struct request *request,
         return error_hint(err, "\"pgcoffer backup %s\" takes one.", request->server);
     }
     return session_open_wal(session, request->server, system, &gathered->archive, err) &&
-           wal_archive_ranges(&gathered->archive, &gathered->ranges, err) && gather_timelines(gathered, err);
+           wal_archive_ranges(&gathered->archive, &gathered->ranges, err) &&
+           record_search_begin(&gathered->search, &gathered->archive, err) && gather_timelines(gathered, err);
 }
 
 /* ---- the answer ---- */
@@ -208,6 +212,18 @@ static json_t *warnings_to_json(const struct plan *plan)
     return list;
 }
 
+/* The record that ends the recovery; null when it is not one that could be looked for, or none does. */
+static json_t *stop_to_json(const struct plan_wish *wish, const struct plan *plan)
+{
+    if (!plan->has_stop)
+        return json_null();
+    json_t *stop = json_pack("{s:I, s:o, s:o}", "timeline", (json_int_t)plan->stop.timeline.value, "lsn",
+                             events_position(plan->stop.position), "at", events_time(plan->stop.time));
+    if (wish->target == PLAN_NAME)
+        json_object_set_new(stop, "name", control_text(plan->stop.name));
+    return stop;
+}
+
 static json_t *plan_to_json(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
                             const struct backup_meta *meta)
 {
@@ -225,6 +241,8 @@ static json_t *plan_to_json(const struct plan_stock *stock, const struct plan_wi
     json_object_set_new(json, "reachable_at", events_time(plan->reach.written_at));
     json_object_set_new(json, "target",
                         json_pack("{s:s, s:o}", "kind", target_word(wish->target), "value", control_text(wish->value)));
+    json_object_set_new(json, "stop", stop_to_json(wish, plan));
+    json_object_set_new(json, "replay_to", plan->is_to_end ? events_position(plan->last_record) : json_null());
     json_object_set_new(json, "why", control_text(plan->why));
     json_object_set_new(json, "warnings", warnings_to_json(plan));
     return json;
@@ -300,6 +318,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
         .timeline_count = gathered.timeline_count,
         .ranges = &gathered.ranges,
         .segment_size = gathered.archive.segment_size,
+        .lookup = record_search_lookup(&gathered.search),
     };
     bool has_wal = request_has(request, OPTION_ID_with_wal);
     if (!plan_choose(&stock, &wish, &plan, err) || !held_add(session, request->server, plan.backup, &held, err) ||
@@ -308,6 +327,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
     if (has_wal && !request_has(request, OPTION_ID_standby))
         add_later_histories(&stock, &plan, names);
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
+    json_object_set_new(json, "segments_read", json_integer((json_int_t)gathered.search.read_count));
     return (!has_wal || add_wal_files(session, json, names, err)) &&
            control_send_result(session->client, TAKE(json), err);
 }
