@@ -97,6 +97,21 @@ static void print_fault(const struct invocation *invocation, const json_t *serve
         output_line(invocation, "  check: %s", check);
 }
 
+/* "primary: synchronous standby: quorum, by synchronous_standby_names = 'ANY 1 (a, pgcoffer)'" */
+static void print_sync(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *sync = json_object_get(json_object_get(server, "receiver"), "sync");
+    const char *name = json_text_or_null(server, "server");
+    const char *state = json_text_or_null(sync, "state");
+    const char *names = json_text_or_null(sync, "names");
+    bool is_waited_for = state != NULL && names != NULL && strcmp(state, "async") != 0;
+
+    if (is_waited_for || json_is_true(json_object_get(sync, "wanted")))
+        output_line(invocation, "%s: synchronous standby: %s, by synchronous_standby_names = %s%s%s",
+                    name != NULL ? name : "?", state != NULL ? state : "unknown", names != NULL ? "'" : "",
+                    names != NULL ? names : "(not known)", names != NULL ? "'" : "");
+}
+
 static void print_status(const struct invocation *invocation, const json_t *status)
 {
     static const char *const titles[] = {"SERVER",  "RECEIVER", "SINCE", ">TIMELINE",  "FLUSHED",
@@ -122,6 +137,10 @@ static void print_status(const struct invocation *invocation, const json_t *stat
         add_server(table, server);
     }
     table_print(table);
+    json_array_foreach(servers, i, server)
+    {
+        print_sync(invocation, server);
+    }
     json_array_foreach(servers, i, server)
     {
         print_fault(invocation, server, "error");

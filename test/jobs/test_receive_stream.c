@@ -101,6 +101,7 @@ static void stream_make(void)
         .server = &config,
         .repo = &repo,
         .report = {.channel = control_stream_new(ends[1], CONTROL_CHANNEL_SIZE), .slot = "pgcoffer"},
+        .sync = {.server = &config},
         .has_archive = true,
         .archive = archive,
     };

@@ -225,6 +225,7 @@ enum check_id check_completed_by(enum check_id id)
         /* What SHOW leaves open is asked by SQL. */
         {CHECK_ID_replication_slot, CHECK_ID_identity_recorded},
         {CHECK_ID_replication_senders, CHECK_ID_identity_recorded},
+        {CHECK_ID_replication_synchronous, CHECK_ID_replication_sync_state},
         {CHECK_ID_server_tls_files, CHECK_ID_identity_recorded},
     };
 

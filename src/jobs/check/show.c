@@ -6,6 +6,7 @@
 #include "jobs/check/judgement_internal.h"
 #include "jobs/check/patience_internal.h"
 #include "jobs/check/server_files_internal.h"
+#include "jobs/check/sync_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/certificate.h"
 
@@ -216,6 +217,7 @@ void check_level_show(struct check_run *run)
     check_patience_renew(run->watch, run->patience);
     tell_wal_level(run);
     tell_slot(run);
+    check_sync_settings(run);
     check_server_key_place(run);
     tell_revocation(run);
     check_server_files(run);

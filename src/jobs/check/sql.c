@@ -1,6 +1,7 @@
 #include "jobs/check/patience_internal.h"
 #include "jobs/check/server_files_internal.h"
 #include "jobs/check/sql_internal.h"
+#include "jobs/check/sync_internal.h"
 
 #include <errno.h>
 #include <openssl/ssl.h>
@@ -266,6 +267,7 @@ void check_level_sql(struct check_run *run)
 
     check_server_key_place(run);
     check_sql_role(run);
+    check_sync_state(run);
     check_sql_rules(run);
     tell_tls_settings(run);
     tell_neighbours(run);

@@ -71,7 +71,9 @@ static void tell_slot_user(struct check_run *run, const struct pg_rows *rows)
     const char *process = pg_rows_text(rows, 0, 1), *program = pg_rows_text(rows, 0, 3);
     struct finding finding = {0};
 
-    if (process == NULL || (program != NULL && text_starts_with(program, "pgcoffer")))
+    bool is_ours = program != NULL && (text_starts_with(program, "pgcoffer") ||
+                                       strcmp(program, run->server->settings.application_name) == 0);
+    if (process == NULL || is_ours)
         return;
     finding_seen(&finding, "slot \"%s\": active_pid %s, application_name %s", name, process,
                  program == NULL ? "not shown to this role" : program);

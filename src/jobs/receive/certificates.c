@@ -258,7 +258,7 @@ static void submit(struct receive_certificates *certificates, enum aside_kind ki
     certificates->task = (struct aside_task){
         .kind = kind,
         .server = certificates->server,
-        .application_name = RECEIVE_APPLICATION_NAME,
+        .application_name = certificates->server->settings.application_name,
         .interrupt_fd = certificates->interrupt_fd,
         .is_to_connect = is_streaming(certificates),
         .is_without_ours = certificates->is_broken,

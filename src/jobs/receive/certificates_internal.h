@@ -16,7 +16,6 @@
  * server serves is looked at now and then, because PostgreSQL takes up a new certificate without ending a connection.
  * What ends soon is told once a day.
  */
-#define RECEIVE_APPLICATION_NAME "pgcoffer" /* by which the server knows the receiver */
 
 struct receive_certificates {
     bool is_on; /* there is TLS to look after */

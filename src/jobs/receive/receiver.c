@@ -39,8 +39,10 @@ static void read_channel(struct receiver *receiver)
     if (!control_receive(receiver->worker->channel, &message, &ignored))
         return;
     const char *event = json_text_or_null(message, "event");
-    if (event != NULL && strcmp(event, "look") == 0)
-        receive_certificates_look_now(&receiver->certificates);
+    if (event == NULL || strcmp(event, "look") != 0)
+        return;
+    receive_certificates_look_now(&receiver->certificates);
+    receive_sync_look_now(&receiver->sync);
 }
 
 static int64_t earliest(const struct receiver *receiver, int64_t until)
@@ -50,6 +52,9 @@ static int64_t earliest(const struct receiver *receiver, int64_t until)
     if (due < until)
         until = due;
     due = receive_certificates_due(&receiver->certificates);
+    if (due < until)
+        until = due;
+    due = receive_sync_due(&receiver->sync);
     if (due < until)
         until = due;
     if (receiver->compressor == NULL)
@@ -64,6 +69,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
 
     for (;;) {
         receive_certificates_turn(certificates);
+        receive_sync_turn(&receiver->sync);
         receive_report_turn(&receiver->report);
         compress_what_waits(receiver);
         if (worker_is_interrupted(receiver->worker))
@@ -79,6 +85,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
              .events = POLLIN},
             {.fd = receive_certificates_watch_descriptor(certificates), .events = POLLIN},
             {.fd = receive_certificates_task_descriptor(certificates), .events = POLLIN},
+            {.fd = receive_sync_descriptor(&receiver->sync), .events = POLLIN},
         };
         int64_t left = earliest(receiver, until) - clock_monotonic();
         int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
@@ -240,6 +247,9 @@ static void end_threads(struct receiver *receiver)
     if (receiver->certificates.is_busy)
         wait_for_thread(receive_certificates_task_descriptor(&receiver->certificates), until);
     receive_certificates_end(&receiver->certificates);
+    if (receiver->sync.thread != NULL)
+        wait_for_thread(receive_sync_descriptor(&receiver->sync), until);
+    receive_sync_end(&receiver->sync);
 }
 
 int job_receive_main(struct job *job)
@@ -249,7 +259,9 @@ int job_receive_main(struct job *job)
         .worker = job->worker,
         .server = job->server,
         .repo = &job->repo,
-        .report = {.channel = job->worker->channel, .slot = job->server->settings.wal_slot},
+        .report = {.channel = job->worker->channel,
+                   .slot = job->server->settings.wal_slot,
+                   .is_sync_wanted = job->server->settings.synchronous},
     };
     struct error err;
 
@@ -263,6 +275,7 @@ int job_receive_main(struct job *job)
             log_failure(LOG_LEVEL_WARNING, &err);
         receive_certificates_begin(&receiver.certificates, job->server, &job->repo, &receiver.report,
                                    job->worker->interrupt_fd);
+        receive_sync_begin(&receiver.sync, job->server, &receiver.report, job->worker->interrupt_fd);
         stream_for_ever(&receiver);
     }
     log_info("ends");

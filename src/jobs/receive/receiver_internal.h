@@ -4,6 +4,7 @@
 #include "jobs/receive/certificates_internal.h"
 #include "jobs/receive/compressor_internal.h"
 #include "jobs/receive/report_internal.h"
+#include "jobs/receive/sync_standby_internal.h"
 #include "pgcoffer/jobs/jobs.h"
 
 /*
@@ -17,6 +18,7 @@ struct receiver {
     const struct repo *repo;
     struct receive_report report;
     struct receive_certificates certificates;
+    struct receive_sync sync;
 
     bool has_archive;
     struct wal_archive archive;

@@ -1,11 +1,14 @@
 #include "jobs/receive/report_internal.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "jobs/events_internal.h"
 #include "pgcoffer/base/memory.h"
+
+#define MOST_NAMES_SHOWN 1024
 
 static const char *state_word(enum receive_state state)
 {
@@ -41,6 +44,17 @@ static json_t *first_warning(const struct receive_report *report)
     return json_null();
 }
 
+/* It is one of the lines that others read: of a very long list the beginning must do. */
+static json_t *sync_to_json(const struct receive_report *report)
+{
+    char names[MOST_NAMES_SHOWN + 1];
+
+    if (report->sync_names != NULL)
+        snprintf(names, sizeof names, "%s", report->sync_names);
+    return json_pack("{s:b, s:s, s:o}", "wanted", report->is_sync_wanted, "state", sync_state_word(report->sync_state),
+                     "names", report->sync_names != NULL ? control_text(names) : json_null());
+}
+
 static json_t *certificate_to_json(const struct pg_certificate *certificate)
 {
     if (certificate->fingerprint[0] == '\0')
@@ -68,6 +82,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "server_certificate", certificate_to_json(&report->server_certificate));
     json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
     json_object_set_new(data, "warning", first_warning(report));
+    json_object_set_new(data, "sync", sync_to_json(report));
     json_object_set_new(data, "system_id", json_string(report->system.text));
     json_object_set_new(data, "last_backup",
                         report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
@@ -82,17 +97,29 @@ void receive_report_done(struct receive_report *report)
 {
     json_decref(report->last_backup);
     report->last_backup = NULL;
+    free(TAKE(report->sync_names));
     for (enum receive_warning source = 0; source < RECEIVE_WARNING_COUNT; source++)
         free(TAKE(report->warnings[source]));
+}
+
+/* Commits may wait for us: a supervisor that does not read is told later. */
+static bool is_channel_free(const struct receive_report *report)
+{
+    struct pollfd channel = {.fd = control_stream_descriptor(report->channel), .events = POLLOUT};
+
+    return poll(&channel, 1, 0) != 0;
 }
 
 /* A supervisor that is gone shows itself by the end of the channel; there is nobody to tell here. */
 static void send_report(struct receive_report *report)
 {
+    report->sent_at = clock_monotonic();
+    report->is_changed = true;
+    if (!is_channel_free(report))
+        return;
     json_t *event SCOPED(scoped_json) = receive_report_to_json(report);
     struct error ignored;
 
-    report->sent_at = clock_monotonic();
     report->is_changed = !control_send(report->channel, event, &ignored);
 }
 
@@ -156,6 +183,15 @@ void receive_report_warning(struct receive_report *report, enum receive_warning 
             *place = memory_new(sizeof **place);
         **place = *warning;
     }
+    report->is_changed = true;
+}
+
+void receive_report_sync(struct receive_report *report, enum sync_state state, const char *names)
+{
+    char *former SCOPED(scoped_free) = TAKE(report->sync_names);
+
+    report->sync_state = state;
+    report->sync_names = names != NULL ? memory_copy_text(names) : NULL;
     report->is_changed = true;
 }
 

@@ -4,6 +4,7 @@
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/control/stream.h"
 #include "pgcoffer/pg/connection.h"
+#include "pgcoffer/pg/sync_names.h"
 #include "pgcoffer/repo/layout.h"
 
 /*
@@ -40,6 +41,9 @@ struct receive_report {
     struct pg_certificate certificate;             /* ours, of the session */
     struct pg_certificate server_certificate;      /* as it was served last */
     struct error *warnings[RECEIVE_WARNING_COUNT]; /* owned: the stream goes on, and yet something is to be done */
+    bool is_sync_wanted;                           /* the setting `synchronous` */
+    enum sync_state sync_state;                    /* by synchronous_standby_names */
+    char *sync_names;                              /* owned; NULL: the server does not tell */
     struct system_id system;                       /* "" until it is known */
     json_t *last_backup;                           /* owned; NULL: none */
     bool has_error;
@@ -58,6 +62,8 @@ void receive_report_session(struct receive_report *report, const struct pg_sessi
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
 /* NULL: there is nothing to warn of. */
 void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning);
+/* `names` NULL: the server does not tell; copied. */
+void receive_report_sync(struct receive_report *report, enum sync_state state, const char *names);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);

@@ -12,9 +12,8 @@
 #include "pgcoffer/base/text.h"
 
 /* A standby that restarts may be behind for a while; after that it is worth an alarm. */
-#define BEHIND_PATIENCE   INT64_C(30000000)
-#define LOST_SHOWN_FOR    INT64_C(60000000)
-#define SETTING_TEXT_SIZE 1024
+#define BEHIND_PATIENCE INT64_C(30000000)
+#define LOST_SHOWN_FOR  INT64_C(60000000)
 
 struct session {
     struct receiver *receiver;
@@ -40,7 +39,7 @@ static bool connect_and_identify(struct session *session, struct error *err)
     struct receiver *receiver = session->receiver;
 
     session->connection = receive_certificates_take_connection(&receiver->certificates);
-    if (session->connection == NULL && !pg_connect(receiver->server, RECEIVE_APPLICATION_NAME,
+    if (session->connection == NULL && !pg_connect(receiver->server, receiver->server->settings.application_name,
                                                    receiver->worker->interrupt_fd, &session->connection, err))
         return false;
     receive_report_session(&receiver->report, pg_session(session->connection));
@@ -165,14 +164,15 @@ static bool publish_histories(struct session *session, struct error *err)
     return true;
 }
 
-/* Is a commit on the server waiting for us? Only then is every batch synced at once. */
-static bool is_synchronous(struct session *session)
+/* How long it waits for a word of ours; 0: for ever. */
+static int64_t ask_patience(struct session *session)
 {
-    char names[SETTING_TEXT_SIZE];
-    struct error ignored;
+    int64_t patience = 0;
+    struct error err;
 
-    return pg_show(session->connection, "synchronous_standby_names", names, sizeof names, &ignored) &&
-           (strcasestr(names, RECEIVE_APPLICATION_NAME) != NULL || strchr(names, '*') != NULL);
+    if (!pg_show_duration(session->connection, "wal_sender_timeout", &patience, &err))
+        log_debug("%s", err.message);
+    return patience;
 }
 
 static void log_start(const struct session *session)
@@ -267,7 +267,7 @@ static void note_slot_position(struct session *session, struct wal_position posi
 }
 
 /* One timeline. True at its end, when the server has said what follows. */
-static bool stream_timeline(struct session *session, bool is_sync_standby, struct error *err)
+static bool stream_timeline(struct session *session, int64_t server_patience, struct error *err)
 {
     struct receiver *receiver = session->receiver;
     struct receive_start *start = &session->start;
@@ -279,7 +279,7 @@ static bool stream_timeline(struct session *session, bool is_sync_standby, struc
         .timeline = start->timeline,
         .next = start->position,
         .slot_position = slot_position(session),
-        .is_synchronous = is_sync_standby,
+        .server_patience = server_patience,
     };
 
     if (!wal_stream_start(session->connection, session->slot_name, start->timeline, start->position, &is_at_end, &fault,
@@ -360,8 +360,9 @@ static bool run(struct session *session, struct error *err)
         return false;
     if (receiver->is_lost)
         receive_report_keep_error(&receiver->report, &receiver->lost_error, LOST_SHOWN_FOR);
-    bool is_sync_standby = is_synchronous(session);
-    while (stream_timeline(session, is_sync_standby, err) && follow_switch(session, err))
+    receive_sync_ask(&receiver->sync, session->connection);
+    int64_t server_patience = ask_patience(session);
+    while (stream_timeline(session, server_patience, err) && follow_switch(session, err))
         continue;
     return false;
 }

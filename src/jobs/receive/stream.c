@@ -6,13 +6,26 @@
 #include "pgcoffer/base/log.h"
 
 #define SECOND             INT64_C(1000000)
-#define SYNC_AFTER         (SECOND / 5) /* the input is drained and the oldest unsynced byte is so old */
-#define SYNC_AT_LATEST     SECOND       /* under load */
+#define SYNC_AT_LATEST     SECOND /* under load */
 #define STATUS_EVERY       (10 * SECOND)
-#define SILENCE_MOST       (60 * SECOND) /* the server answers every status we send: then the connection is dead */
 #define STOP_MOST          (2 * SECOND)
 #define MESSAGES_A_TURN    64 /* at most 8 MB between two looks at everything else */
 #define SEGMENT_HEADER_LEN 40
+
+/* Where no commit waits for us the disk rests ten times as long as it was busy, within these bounds. */
+#define REST_FACTOR 10
+#define REST_LEAST  (SECOND / 50)
+#define REST_MOST   (SECOND / 5)
+/* So far behind the server nobody waits for us yet: it counts those only that have caught up. */
+#define CATCHING_UP ((uint64_t)16 << 20)
+
+/* The server answers every status that asks for it, and gives up one that is silent for wal_sender_timeout. We do as
+ * much, within these bounds: then the connection is dead, whatever TCP believes. */
+#define SILENCE_LEAST (5 * SECOND)
+#define SILENCE_MOST  (60 * SECOND)
+/* It is spoken to four times before it gives us up, however long the disk takes. */
+#define PATIENCE_PARTS 4
+#define PATIENCE_LEAST (SECOND / 20)
 
 static struct wal_segment segment_at_next(const struct receive_stream *stream)
 {
@@ -64,6 +77,32 @@ static void report_positions(struct receive_stream *stream)
     receive_report_positions(&receiver->report, stream->timeline, received, dependable_end(stream));
 }
 
+static int64_t within(int64_t least, int64_t value, int64_t most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+static int64_t silence_most(const struct receive_stream *stream)
+{
+    return stream->server_patience == 0 ? SILENCE_MOST : within(SILENCE_LEAST, stream->server_patience, SILENCE_MOST);
+}
+
+/* Six times before the silence is too long, so that a lost answer does not count. */
+static int64_t status_every(const struct receive_stream *stream)
+{
+    return within(SECOND / 2, silence_most(stream) / 6, STATUS_EVERY);
+}
+
+/* What the lifeline says while the stream is at the disk. A failure shows itself when the stream speaks again. */
+static void repeat_status(void *context)
+{
+    const struct receive_stream *stream = context;
+    struct error ignored;
+
+    if (!wal_stream_feedback(stream->connection, stream->said_written, stream->said_flushed, false, &ignored))
+        return;
+}
+
 static bool send_feedback(struct receive_stream *stream, bool is_reply_requested, struct error *err)
 {
     struct receiver *receiver = stream->receiver;
@@ -78,7 +117,10 @@ static bool send_feedback(struct receive_stream *stream, bool is_reply_requested
     else
         stream->slot_position = flushed;
     report_positions(stream);
-    stream->status_at = clock_monotonic() + STATUS_EVERY;
+    stream->status_at = clock_monotonic() + status_every(stream);
+    stream->said_written = written;
+    stream->said_flushed = flushed;
+    receive_lifeline_note_word(stream->lifeline);
     return wal_stream_feedback(stream->connection, written, flushed, is_reply_requested, err) &&
            wal_stream_flush(stream->connection, &stream->is_output_pending, err);
 }
@@ -95,7 +137,11 @@ static bool sync_partial(struct receive_stream *stream, struct error *err)
     stream->unsynced_since = 0;
     if (stream->partial == NULL || wal_partial_durable(stream->partial) == wal_partial_held(stream->partial))
         return true;
-    if (wal_partial_sync(stream->partial, err))
+    int64_t began = clock_monotonic();
+    bool is_durable = wal_partial_sync(stream->partial, err);
+    int64_t now = clock_monotonic();
+    stream->rested_at = now + within(REST_LEAST, REST_FACTOR * (now - began), REST_MOST);
+    if (is_durable)
         return true;
     drop_partial(stream);
     return false;
@@ -155,6 +201,17 @@ static bool take_piece(struct receive_stream *stream, struct wal_segment segment
     return true;
 }
 
+/* A piece, and with its last one the segment. */
+static bool store_piece(struct receive_stream *stream, struct wal_segment segment, uint32_t offset,
+                        const uint8_t *bytes, size_t size, bool is_last, struct error *err)
+{
+    receive_lifeline_enter(stream->lifeline);
+    bool ok =
+        take_piece(stream, segment, offset, bytes, size, err) && (!is_last || finish_segment(stream, segment, err));
+    receive_lifeline_leave(stream->lifeline);
+    return ok;
+}
+
 static bool take_data(struct receive_stream *stream, const struct wal_message *message, struct error *err)
 {
     struct wal_segment_size segment_size = stream->receiver->archive.segment_size;
@@ -172,11 +229,9 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
         piece = message->size - done;
         if (piece > segment_size.bytes - offset)
             piece = segment_size.bytes - offset;
-        if (!take_piece(stream, segment, offset, message->bytes + done, piece, err))
-            return false;
         /* `next` stays within the segment until that is durable: without a partial all before `next` counts as such. */
         bool is_whole = offset + piece == segment_size.bytes;
-        if (is_whole && !finish_segment(stream, segment, err))
+        if (!store_piece(stream, segment, offset, message->bytes + done, piece, is_whole, err))
             return false;
         stream->next.value += piece;
         if (is_whole && !send_feedback(stream, false, err))
@@ -188,7 +243,10 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
 /* A fast shutdown of the server waits until flushed is what it has sent. */
 static bool answer(struct receive_stream *stream, struct error *err)
 {
-    return sync_partial(stream, err) && send_feedback(stream, false, err);
+    receive_lifeline_enter(stream->lifeline);
+    bool is_durable = sync_partial(stream, err);
+    receive_lifeline_leave(stream->lifeline);
+    return is_durable && send_feedback(stream, false, err);
 }
 
 static enum receive_stream_end take_message(struct receive_stream *stream, const struct wal_message *message,
@@ -198,6 +256,7 @@ static enum receive_stream_end take_message(struct receive_stream *stream, const
 
     if (message->kind == WAL_MESSAGE_DATA || message->kind == WAL_MESSAGE_KEEPALIVE) {
         stream->heard_at = clock_monotonic();
+        stream->server_end = message->server_end;
         receive_report_server(&stream->receiver->report, message->server_end);
     }
     switch (message->kind) {
@@ -239,9 +298,12 @@ static int64_t sync_due(const struct receive_stream *stream, bool is_drained)
 {
     if (stream->unsynced_since == 0)
         return INT64_MAX;
-    if (!is_drained)
+    if (stream->next.value + CATCHING_UP < stream->server_end.value)
         return stream->unsynced_since + SYNC_AT_LATEST;
-    return stream->is_synchronous ? stream->unsynced_since : stream->unsynced_since + SYNC_AFTER;
+    if (receive_sync_is_at_once(&stream->receiver->sync))
+        return stream->unsynced_since;
+    int64_t latest = stream->unsynced_since + SYNC_AT_LATEST;
+    return is_drained && stream->rested_at < latest ? stream->rested_at : latest;
 }
 
 /* What time brings: syncs, our own status, a connection that is dead. */
@@ -251,11 +313,11 @@ static bool tend(struct receive_stream *stream, bool is_drained, struct error *e
 
     if (now >= sync_due(stream, is_drained) && !answer(stream, err))
         return false;
-    if (now - stream->heard_at >= SILENCE_MOST)
+    if (now - stream->heard_at >= silence_most(stream))
         return error_set(err, ERROR_SERVER, "the server has been silent for %" PRId64 " s",
                          (now - stream->heard_at) / SECOND);
     if (now >= stream->status_at)
-        return send_feedback(stream, now - stream->heard_at >= STATUS_EVERY / 2, err);
+        return send_feedback(stream, now - stream->heard_at >= status_every(stream) / 2, err);
     return !stream->is_output_pending || wal_stream_flush(stream->connection, &stream->is_output_pending, err);
 }
 
@@ -265,6 +327,17 @@ static int64_t next_due(const struct receive_stream *stream, bool is_drained)
         return 0;
     int64_t due = sync_due(stream, is_drained);
     return due < stream->status_at ? due : stream->status_at;
+}
+
+static void begin_lifeline(struct receive_stream *stream)
+{
+    int64_t patience = within(PATIENCE_LEAST, stream->server_patience / PATIENCE_PARTS, STATUS_EVERY);
+    struct error err;
+
+    if (stream->server_patience == 0)
+        return; /* it waits for ever */
+    if (!receive_lifeline_new(patience, repeat_status, stream, &stream->lifeline, &err))
+        log_failure(LOG_LEVEL_WARNING, &err);
 }
 
 /* Bytes held from before are opened now, so that they are durable before anything counts them. */
@@ -278,8 +351,11 @@ static bool begin(struct receive_stream *stream, struct error *err)
         receiver->acknowledged_timeline = stream->timeline;
         receiver->acknowledged = (struct wal_position){0};
     }
-    return wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
-           (file.state != WAL_FILE_PARTIAL || open_partial(stream, err)) && send_feedback(stream, false, err);
+    receive_lifeline_enter(stream->lifeline);
+    bool is_open = wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
+                   (file.state != WAL_FILE_PARTIAL || open_partial(stream, err));
+    receive_lifeline_leave(stream->lifeline);
+    return is_open && send_feedback(stream, false, err);
 }
 
 static enum receive_stream_end end_of_wait(enum receive_wake wake)
@@ -323,8 +399,10 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     struct error ignored;
 
     *ret_fault = WAL_FAULT_OTHER;
+    begin_lifeline(stream);
     enum receive_stream_end end = run(stream, ret_fault, err);
     bool has_failed_storage = end == RECEIVE_STREAM_FAULT && err->kind == ERROR_STORAGE;
+    receive_lifeline_free(TAKE(stream->lifeline));
     if (!has_failed_storage && !sync_partial(stream, err))
         end = RECEIVE_STREAM_FAULT;
     /* The last word: what is durable need not be sent again. Nobody listens after the other ends. */

@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
 #define PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
 
+#include "jobs/receive/lifeline_internal.h"
 #include "jobs/receive/receiver_internal.h"
 #include "pgcoffer/pg/wal_stream.h"
 
@@ -14,12 +15,16 @@ struct receive_stream {
     struct timeline timeline;
     struct wal_position next;          /* the server's next byte; at first a segment's first one */
     struct wal_position slot_position; /* below it no flush is reported: the slot would go back; moves on */
-    bool is_synchronous;               /* commits wait for us: sync as soon as the input is drained */
+    int64_t server_patience;           /* wal_sender_timeout in microseconds; 0: none, or it is not known */
 
-    struct wal_partial *partial; /* the segment that holds `next`; NULL on its first byte */
-    bool is_comparing;           /* that segment is finished already: its bytes must be the same */
-    int64_t unsynced_since;      /* monotonic; 0: nothing unsynced */
-    int64_t heard_at, status_at; /* last message; next status of our own */
+    struct wal_partial *partial;    /* the segment that holds `next`; NULL on its first byte */
+    bool is_comparing;              /* that segment is finished already: its bytes must be the same */
+    int64_t unsynced_since;         /* monotonic; 0: nothing unsynced */
+    int64_t rested_at;              /* monotonic: when the disk has rested enough for a sync that nobody waits for */
+    int64_t heard_at, status_at;    /* last message; next status of our own */
+    struct wal_position server_end; /* as the last message says */
+    struct wal_position said_written, said_flushed;
+    struct receive_lifeline *lifeline;
     bool is_output_pending;
 };
 
