@@ -305,14 +305,19 @@ bool pg_end_connecting(struct pg_connection *connection, struct conninfo_wish *w
     return accept_session(connection, err);
 }
 
+bool pg_connect_this(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err)
+{
+    return pg_begin_connecting(connection, wish, err) && poll_until_connected(connection, err) &&
+           pg_end_connecting(connection, wish, err);
+}
+
 bool pg_connect_as(const struct server_config *server, const char *application_name, int interrupt_fd,
                    struct conninfo_wish *wish, struct pg_connection **ret_connection, struct error *err)
 {
     struct pg_connection *connection SCOPED(scoped_pg_connection) =
         pg_connection_new(server, application_name, interrupt_fd);
 
-    if (!pg_begin_connecting(connection, wish, err) || !poll_until_connected(connection, err) ||
-        !pg_end_connecting(connection, wish, err))
+    if (!pg_connect_this(connection, wish, err))
         return false;
     *ret_connection = TAKE(connection);
     return true;

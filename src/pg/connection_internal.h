@@ -41,6 +41,8 @@ struct pg_connection *pg_connection_new(const struct server_config *server, cons
 bool pg_begin_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err) NODISCARD;
 bool pg_go_on_connecting(struct pg_connection *connection);
 bool pg_end_connecting(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err) NODISCARD;
+/* All three, waiting in between. */
+bool pg_connect_this(struct pg_connection *connection, struct conninfo_wish *wish, struct error *err) NODISCARD;
 /* Instead of the end, for one that took too long. */
 bool pg_explain_timeout(struct pg_connection *connection, struct error *err);
 

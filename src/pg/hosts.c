@@ -1,6 +1,7 @@
 #include "pgcoffer/pg/hosts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 
 #include "pg/connection_internal.h"
@@ -58,18 +59,29 @@ static bool is_interrupt(const struct error *err)
     return err->errnum == ECANCELED;
 }
 
+static struct pg_connection *new_connection(const struct server_config *server, size_t host, long most_seconds,
+                                            const char *application_name, int interrupt_fd)
+{
+    struct server_config *view SCOPED(scoped_free) = memory_new(sizeof *view);
+
+    config_take_host(server, host, view);
+    if (view->settings.connect_timeout > most_seconds)
+        view->settings.connect_timeout = most_seconds;
+    struct pg_connection *connection = pg_connection_new(view, application_name, interrupt_fd);
+    connection->is_one_of_several = true;
+    return connection;
+}
+
 static void begin(struct search *search, size_t host)
 {
     struct attempt *attempt = &search->attempts[host];
-    struct server_config *view SCOPED(scoped_free) = memory_new(sizeof *view);
     struct error reason;
 
-    config_take_host(search->server, host, view);
     search->hosts->reports[host] = (struct pg_host_report){.is_asked = true};
     *attempt = (struct attempt){.is_begun = true, .is_pending = true, .begun_at = clock_monotonic(), .wish = physical};
     attempt->wish.options = CONNINFO_OPTIONS_OF_SEVERAL;
-    attempt->connection = pg_connection_new(view, search->application_name, search->interrupt_fd);
-    attempt->connection->is_one_of_several = true;
+    attempt->connection =
+        new_connection(search->server, host, LONG_MAX, search->application_name, search->interrupt_fd);
     if (!pg_begin_connecting(attempt->connection, &attempt->wish, &reason))
         refuse(search, host, &reason);
 }
@@ -101,6 +113,11 @@ static int64_t deadline_of(const struct search *search, const struct attempt *at
     return attempt->begun_at + patience;
 }
 
+static bool learn_role(struct pg_connection *connection, struct error *err)
+{
+    return connection->session.role != PG_ROLE_UNKNOWN || pg_ask_role(connection, &connection->session.role, err);
+}
+
 /* It let us in. Who is it, and may it be used? */
 static bool examine(struct search *search, size_t host, struct error *err)
 {
@@ -110,7 +127,7 @@ static bool examine(struct search *search, size_t host, struct error *err)
     bool is_good = false;
 
     pg_set_deadline(connection, clock_monotonic() + connection->server.settings.connect_timeout * SECOND);
-    if (connection->session.role != PG_ROLE_UNKNOWN || pg_ask_role(connection, &connection->session.role, err)) {
+    if (learn_role(connection, err)) {
         report->role = connection->session.role;
         is_good = pg_identify(connection, &report->identity, err) &&
                   (hosts->judge == NULL || hosts->judge(hosts->context, connection, &report->identity, err));
@@ -245,6 +262,24 @@ bool pg_connect_one_of(const struct server_config *server, const char *applicati
         return hosts_set_error(server, hosts->reports, count, err);
     hosts->preferred = host;
     *ret_connection = TAKE(search.attempts[host].connection);
+    return true;
+}
+
+bool pg_connect_host(const struct server_config *server, size_t host, long most_seconds, const char *application_name,
+                     int interrupt_fd, struct pg_connection **ret_connection, struct error *err)
+{
+    struct pg_connection *connection SCOPED(scoped_pg_connection) =
+        new_connection(server, host, most_seconds, application_name, interrupt_fd);
+    struct conninfo_wish wish = physical;
+
+    wish.options = CONNINFO_OPTIONS_OF_SEVERAL;
+    if (!pg_connect_this(connection, &wish, err))
+        return false;
+    pg_set_deadline(connection, clock_monotonic() + connection->server.settings.connect_timeout * SECOND);
+    if (!learn_role(connection, err))
+        return false;
+    pg_set_deadline(connection, 0);
+    *ret_connection = TAKE(connection);
     return true;
 }
 
