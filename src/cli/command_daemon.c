@@ -112,6 +112,30 @@ static void print_sync(const struct invocation *invocation, const json_t *server
                     names != NULL ? names : "(not known)", names != NULL ? "'" : "");
 }
 
+/* "primary: 12 GB free on "/srv" (...), 256 MB of it kept for WAL; WAL takes 1.2 GB an hour: full at ..." */
+static void print_room(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *room = json_object_get(json_object_get(server, "receiver"), "room");
+    const char *name = json_text_or_null(server, "server");
+    const char *disk = json_text_or_null(room, "disk");
+    const char *full_at = json_text_or_null(room, "full_at");
+    int64_t hourly = json_number_or(room, "rate", 0);
+    char free_text[TEXT_BYTES_SIZE], reserve[TEXT_BYTES_SIZE], rate[TEXT_BYTES_SIZE];
+
+    if (!json_is_object(room))
+        return;
+    text_format_bytes((uint64_t)json_number_or(room, "free", 0), free_text);
+    text_format_bytes((uint64_t)json_number_or(room, "reserve", 0), reserve);
+    text_format_bytes((uint64_t)hourly, rate);
+    char *forecast SCOPED(scoped_free) =
+        hourly <= 0
+            ? memory_text("too little WAL was seen for a forecast")
+            : memory_text("WAL takes %s an hour: %s%.19s%s", rate, full_at != NULL ? "full at " : "room for years",
+                          full_at != NULL ? full_at : "", full_at != NULL ? "Z" : "");
+    output_line(invocation, "%s: %s free on %s, %s of it kept for WAL; %s", name != NULL ? name : "?", free_text,
+                disk != NULL ? disk : "?", reserve, forecast);
+}
+
 static void print_status(const struct invocation *invocation, const json_t *status)
 {
     static const char *const titles[] = {"SERVER",  "RECEIVER", "SINCE", ">TIMELINE",  "FLUSHED",
@@ -140,6 +164,10 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     json_array_foreach(servers, i, server)
     {
         print_sync(invocation, server);
+    }
+    json_array_foreach(servers, i, server)
+    {
+        print_room(invocation, server);
     }
     json_array_foreach(servers, i, server)
     {

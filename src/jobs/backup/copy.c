@@ -17,6 +17,13 @@ bool copy_read(struct copy *copy, const void **ret_bytes, size_t *ret_size, stru
     return copy->options->advance(copy->options->context, copy->bytes_read, copy->item, err);
 }
 
+struct stage *copy_store_new(const struct copy *copy)
+{
+    struct stage *store = stage_store_new(copy->options->folder, copy->options->repo->file_mode);
+
+    return reserve_stage_new(store, &copy->options->reserve);
+}
+
 bool copy_keep_file(struct copy *copy, const char *name, const struct digest_result *digest, struct error *err)
 {
     const struct repo *repo = copy->options->repo;
@@ -120,8 +127,8 @@ static bool copy_archive(struct copy *copy, const struct base_backup_tablespace 
         snprintf(copy->archive, sizeof copy->archive, "%" PRIu32, tablespace->oid);
     char *name SCOPED(scoped_free) = memory_text("%s.tar", copy->archive);
     char *stored_name SCOPED(scoped_free) = memory_text("%s.zst", name);
-    struct stage *store = stage_store_new(copy->options->folder, copy->options->repo->file_mode);
-    struct stage *frames SCOPED(scoped_stage) = stage_frames_new(stage_digest_new(store, &digest), &options);
+    struct stage *frames SCOPED(scoped_stage) =
+        stage_frames_new(stage_digest_new(copy_store_new(copy), &digest), &options);
 
     return stage_open(frames, name, err) && copy_members(copy, frames, err) && stage_finish(frames, err) &&
            copy_keep_file(copy, stored_name, &digest, err);

@@ -20,9 +20,7 @@ static bool hand_over(struct copy *copy, size_t least, struct error *err)
 
 bool copy_index_begin(struct copy *copy, struct error *err)
 {
-    struct stage *store = stage_store_new(copy->options->folder, copy->options->repo->file_mode);
-
-    copy->index = stage_compress_new(stage_digest_new(store, &copy->index_digest), copy->options->level);
+    copy->index = stage_compress_new(stage_digest_new(copy_store_new(copy), &copy->index_digest), copy->options->level);
     copy->lines = BUFFER_WITH_LIMIT(GATHERED_LINES + INDEX_MOST_LINE);
     return stage_open(copy->index, INDEX_NAME, err) && index_write_begin(&copy->lines, err);
 }

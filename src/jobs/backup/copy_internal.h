@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_JOBS_BACKUP_COPY_INTERNAL_H
 #define PGCOFFER_JOBS_BACKUP_COPY_INTERNAL_H
 
+#include "jobs/backup/reserve_internal.h"
 #include "jobs/file_table_internal.h"
 #include "pgcoffer/base/buffer.h"
 #include "pgcoffer/pg/base_backup.h"
@@ -15,6 +16,7 @@
 struct copy_options {
     const struct repo *repo;
     const char *folder; /* of the backup */
+    struct reserve reserve;
     enum checksum_algorithm algorithm;
     int level;
     unsigned workers;

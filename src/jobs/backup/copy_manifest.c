@@ -125,9 +125,8 @@ bool copy_manifest(struct copy *copy, struct error *err)
     struct manifest_handler handler = {.file = take_file, .range = take_range, .context = copy};
     struct manifest_reader *reader SCOPED(scoped_reader) = manifest_reader_new(&handler);
     struct digest_result digest = {0};
-    struct stage *store = stage_store_new(copy->options->folder, copy->options->repo->file_mode);
     struct stage *chain SCOPED(scoped_stage) =
-        stage_compress_new(stage_digest_new(store, &digest), copy->options->level);
+        stage_compress_new(stage_digest_new(copy_store_new(copy), &digest), copy->options->level);
 
     snprintf(copy->item, sizeof copy->item, "%s", MANIFEST_NAME);
     return stage_open(chain, MANIFEST_NAME, err) && pump(copy, chain, reader, err) &&

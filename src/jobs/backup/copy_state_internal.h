@@ -25,6 +25,8 @@ struct copy {
 
 /* The next bytes of the archive or manifest at hand; counts them and lets the caller show progress. */
 bool copy_read(struct copy *copy, const void **ret_bytes, size_t *ret_size, struct error *err) NODISCARD;
+/* The end of a chain: a file of the backup's folder, that leaves WAL its room. */
+struct stage *copy_store_new(const struct copy *copy);
 /* A finished file: into the metadata, and the configured group. */
 bool copy_keep_file(struct copy *copy, const char *name, const struct digest_result *digest,
                     struct error *err) NODISCARD;

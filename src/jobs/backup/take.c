@@ -162,11 +162,18 @@ static bool advance(void *context, uint64_t bytes_read, const char *item, struct
     return progress_meter_send(&run->meter, run->events, err) && receiver_view_drain(&run->receiver, err);
 }
 
+static struct reserve reserve_of(const struct job *job)
+{
+    return (struct reserve){
+        .base_dir = job->repo.base_dir, .server = job->server->name, .bytes = job->server->settings.wal_reserve};
+}
+
 static bool copy_bytes(struct taking *taking, struct error *err)
 {
     struct copy_options options = {
         .repo = &taking->run->job->repo,
         .folder = taking->folder,
+        .reserve = reserve_of(taking->run->job),
         .algorithm = ALGORITHM,
         .level = (int)settings_of(taking)->compression_level,
         .workers = (unsigned)settings_of(taking)->workers,
@@ -296,7 +303,10 @@ static struct backup_meta *begin_meta(const struct job *job)
 bool take_backup(struct backup_run *run, struct backup_meta **ret_meta, struct error *err)
 {
     struct taking taking SCOPED(taking_done) = {.run = run, .meta = begin_meta(run->job)};
+    const struct reserve reserve = reserve_of(run->job);
 
+    if (!reserve_allows(&reserve, 0, err))
+        return false;
     if (!backup_run_phase(run, "connect", run->job->server->name, 0, err) ||
         !pg_connect(run->job->server, "pgcoffer backup", run->job->worker->interrupt_fd, &taking.connection, err))
         return false;

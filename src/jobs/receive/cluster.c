@@ -23,6 +23,7 @@ static bool recover_archive(struct receiver *receiver, struct error *err)
         return false;
     for (size_t i = 0; i < count; i++)
         receive_compressor_add(receiver->compressor, raw[i]);
+    receive_room_begin(receiver);
     receiver->is_to_recover = false;
     return true;
 }

@@ -17,10 +17,14 @@
 #define BACKLOG        4
 #define LEVEL_OF_HASTE 1
 
+/* A segment that did not fit is tried again with this part of a segment more. */
+#define MORE_ROOM_PART 16
+
 /* The pool's one task. */
 struct compression {
     struct wal_segment segment;
     int level;
+    uint64_t budget;
 };
 
 struct receive_compressor {
@@ -33,6 +37,9 @@ struct receive_compressor {
     bool is_overrun;  /* some were left out of `waiting` */
     int64_t retry_at; /* 0: not waiting for a retry */
     bool is_stuck;    /* the last try failed, and was told */
+    struct receive_compressor_watch watch;
+    size_t refusals; /* in a row: segments that did not fit, the last one into so many bytes */
+    uint64_t refused_budget;
 };
 
 static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
@@ -41,7 +48,8 @@ static bool compress_segment(void *shared, void *worker, void *task, struct erro
     const struct compression *compression = task;
 
     (void)worker;
-    return wal_archive_compress(&compressor->archive, compression->segment, compression->level, err);
+    return wal_archive_compress_within(&compressor->archive, compression->segment, compression->level,
+                                       compression->budget, err);
 }
 
 static const struct pool_ops compress_ops = {.work = compress_segment};
@@ -59,6 +67,11 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
     }
     *ret_compressor = compressor;
     return true;
+}
+
+void receive_compressor_watch(struct receive_compressor *compressor, const struct receive_compressor_watch *watch)
+{
+    compressor->watch = *watch;
 }
 
 static void make_room(struct receive_compressor *compressor)
@@ -111,19 +124,47 @@ static bool find_left_out(struct receive_compressor *compressor, struct error *e
     return true;
 }
 
+static void note_stored(struct receive_compressor *compressor)
+{
+    compressor->is_stuck = false;
+    compressor->refusals = 0;
+    if (compressor->watch.stored != NULL)
+        compressor->watch.stored(compressor->watch.context, compressor->at_hand.segment);
+}
+
 static bool take_done(struct receive_compressor *compressor, struct error *err)
 {
     void *task = NULL;
 
     if (pool_try_take(compressor->pool, &task, err)) {
-        compressor->is_stuck = compressor->is_stuck && task == NULL;
+        if (task != NULL)
+            note_stored(compressor);
         return true;
     }
     /* Room may come back; what is damaged will not mend, and verify names it. */
     if (err->kind != ERROR_STORAGE || err->errnum == ENOENT)
         return false;
     receive_compressor_add(compressor, compressor->at_hand.segment);
+    if (err->errnum == ENOSPC && compressor->at_hand.budget != UINT64_MAX) {
+        compressor->refusals++;
+        compressor->refused_budget = compressor->at_hand.budget;
+    }
     return put_off(compressor);
+}
+
+/*
+ * What did not fit will not fit into the same room: once each that waits was refused, none is tried again until there
+ * is more, for every try costs processor time. 0: not now.
+ */
+static uint64_t budget_now(struct receive_compressor *compressor)
+{
+    if (compressor->watch.budget == NULL)
+        return UINT64_MAX;
+    uint64_t budget = compressor->watch.budget(compressor->watch.context);
+    uint64_t more = compressor->archive.segment_size.bytes / MORE_ROOM_PART;
+    if (compressor->refusals > 0 && budget > compressor->refused_budget + more)
+        compressor->refusals = 0;
+    return compressor->refusals > 0 && compressor->refusals >= compressor->count ? 0 : budget;
 }
 
 static int level_now(const struct receive_compressor *compressor)
@@ -144,8 +185,13 @@ bool receive_compressor_turn(struct receive_compressor *compressor, struct error
         ok = find_left_out(compressor, err);
     if (compressor->count == 0)
         return ok;
-    compressor->at_hand =
-        (struct compression){.segment = compressor->waiting[compressor->first], .level = level_now(compressor)};
+    uint64_t budget = budget_now(compressor);
+    if (budget == 0) {
+        compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
+        return ok;
+    }
+    compressor->at_hand = (struct compression){
+        .segment = compressor->waiting[compressor->first], .level = level_now(compressor), .budget = budget};
     compressor->first = (compressor->first + 1) % compressor->room;
     compressor->count--;
     pool_submit(compressor->pool, &compressor->at_hand);
@@ -160,6 +206,13 @@ int64_t receive_compressor_due(const struct receive_compressor *compressor)
 int receive_compressor_descriptor(const struct receive_compressor *compressor)
 {
     return pool_event_descriptor(compressor->pool);
+}
+
+uint64_t receive_compressor_unfinished_bytes(const struct receive_compressor *compressor)
+{
+    if (!receive_compressor_is_working(compressor))
+        return 0;
+    return wal_archive_compressing_bytes(&compressor->archive, compressor->at_hand.segment);
 }
 
 bool receive_compressor_is_working(const struct receive_compressor *compressor)

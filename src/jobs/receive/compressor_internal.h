@@ -12,6 +12,16 @@ struct receive_compressor;
 /* Copies the archive. */
 bool receive_compressor_new(const struct wal_archive *archive, int level, struct receive_compressor **ret_compressor,
                             struct error *err) NODISCARD;
+/*
+ * Room: `budget` is asked before a segment is begun, for the bytes its temporary file may take (0: not now), and
+ * `stored` is told of each one that was compressed. Without a watch there is always room.
+ */
+struct receive_compressor_watch {
+    uint64_t (*budget)(void *context);
+    void (*stored)(void *context, struct wal_segment segment);
+    void *context;
+};
+void receive_compressor_watch(struct receive_compressor *compressor, const struct receive_compressor_watch *watch);
 void receive_compressor_add(struct receive_compressor *compressor, struct wal_segment segment);
 /*
  * Takes what is done and hands out what waits; to be called when the descriptor is readable, after an add and when it
@@ -22,6 +32,8 @@ bool receive_compressor_turn(struct receive_compressor *compressor, struct error
 /* The next retry (monotonic), or INT64_MAX. */
 int64_t receive_compressor_due(const struct receive_compressor *compressor);
 int receive_compressor_descriptor(const struct receive_compressor *compressor);
+/* What the segment under way takes on the disk besides, so far. */
+uint64_t receive_compressor_unfinished_bytes(const struct receive_compressor *compressor);
 bool receive_compressor_is_working(const struct receive_compressor *compressor);
 /* Waits for the segment at hand; what waits stays raw and is found at the next start. NULL is fine. */
 void receive_compressor_free(struct receive_compressor *compressor);

@@ -57,6 +57,9 @@ static int64_t earliest(const struct receiver *receiver, int64_t until)
     due = receive_sync_due(&receiver->sync);
     if (due < until)
         until = due;
+    due = receive_room_due(receiver);
+    if (due < until)
+        until = due;
     if (receiver->compressor == NULL)
         return until;
     due = receive_compressor_due(receiver->compressor);
@@ -70,6 +73,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
     for (;;) {
         receive_certificates_turn(certificates);
         receive_sync_turn(&receiver->sync);
+        receive_room_turn(receiver);
         receive_report_turn(&receiver->report);
         compress_what_waits(receiver);
         if (worker_is_interrupted(receiver->worker))
@@ -218,6 +222,11 @@ static void stream_for_ever(struct receiver *receiver)
             retry.failures = 0;
         if (was_streaming)
             retry.logged[0] = '\0';
+        if (verdict == RECEIVE_RETRY && room_is_short(&err)) {
+            if (!receive_room_pause(receiver, &err))
+                return;
+            continue;
+        }
         if (!wait_after(receiver, &retry, verdict, &err))
             return;
     }

@@ -4,13 +4,15 @@
 #include "jobs/receive/certificates_internal.h"
 #include "jobs/receive/compressor_internal.h"
 #include "jobs/receive/report_internal.h"
+#include "jobs/receive/room_internal.h"
 #include "jobs/receive/sync_standby_internal.h"
 #include "pgcoffer/jobs/jobs.h"
 
 /*
  * What outlives a connection. The files of this folder, from the outside in: receiver.c has the loop for ever,
  * session.c one connection from its start to its end, cluster.c the system identifier and the archive, start.c where to
- * begin, timelines.c histories and forks, stream.c the bytes. certificates.c looks after their renewal meanwhile.
+ * begin, timelines.c histories and forks, stream.c the bytes, room.c what happens when the disk is full. certificates.c
+ * looks after their renewal meanwhile.
  */
 struct receiver {
     struct worker_context *worker;
@@ -24,8 +26,7 @@ struct receiver {
     struct wal_archive archive;
     struct receive_compressor *compressor; /* NULL until the archive is open */
     bool is_to_recover;                    /* a segment could not be finished: clean up before the next try */
-    bool is_without_room;                  /* this segment could not be made: no connection before it can */
-    struct wal_segment roomless_segment;
+    struct receive_room room;
 
     /* The flush position reported to the server, on that timeline never lowered again. */
     struct timeline acknowledged_timeline;

@@ -63,6 +63,16 @@ static json_t *certificate_to_json(const struct pg_certificate *certificate)
                      certificate->not_after, "fingerprint", certificate->fingerprint);
 }
 
+static json_t *room_to_json(const struct receive_report_room *room)
+{
+    if (!room->is_known)
+        return json_null();
+    return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "disk", control_text(room->disk), "free",
+                     (json_int_t)room->free_bytes, "reserve", (json_int_t)room->reserve_bytes, "rate",
+                     room->bytes_per_hour > 0 ? json_integer((json_int_t)room->bytes_per_hour) : json_null(),
+                     "reserve_at", events_time(room->reserve_at), "full_at", events_time(room->full_at));
+}
+
 json_t *receive_report_to_json(const struct receive_report *report)
 {
     json_t *data = json_object();
@@ -83,6 +93,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
     json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "sync", sync_to_json(report));
+    json_object_set_new(data, "room", room_to_json(&report->room));
     json_object_set_new(data, "system_id", json_string(report->system.text));
     json_object_set_new(data, "last_backup",
                         report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
@@ -192,6 +203,12 @@ void receive_report_sync(struct receive_report *report, enum sync_state state, c
 
     report->sync_state = state;
     report->sync_names = names != NULL ? memory_copy_text(names) : NULL;
+    report->is_changed = true;
+}
+
+void receive_report_room(struct receive_report *report, const struct receive_report_room *room)
+{
+    report->room = *room;
     report->is_changed = true;
 }
 

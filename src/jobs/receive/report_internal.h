@@ -25,7 +25,17 @@ enum receive_state {
 enum receive_warning {
     RECEIVE_WARNING_CERTIFICATES,
     RECEIVE_WARNING_SYNC,
+    RECEIVE_WARNING_ROOM,
     RECEIVE_WARNING_COUNT,
+};
+
+/* The `room` object: of the repository's disk. */
+struct receive_report_room {
+    bool is_known;
+    uint64_t free_bytes, reserve_bytes;
+    uint64_t bytes_per_hour;              /* of WAL as it is stored; 0: too little was seen */
+    struct timestamp reserve_at, full_at; /* 0: not to be foreseen */
+    char disk[512];
 };
 
 struct receive_report {
@@ -46,6 +56,7 @@ struct receive_report {
     char *sync_names;                              /* owned; NULL: the server does not tell */
     struct system_id system;                       /* "" until it is known */
     json_t *last_backup;                           /* owned; NULL: none */
+    struct receive_report_room room;
     bool has_error;
     struct error error;
     int64_t error_kept_until; /* monotonic: a gap stays visible for a while after streaming goes on */
@@ -64,6 +75,7 @@ void receive_report_served(struct receive_report *report, const struct pg_certif
 void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning);
 /* `names` NULL: the server does not tell; copied. */
 void receive_report_sync(struct receive_report *report, enum sync_state state, const char *names);
+void receive_report_room(struct receive_report *report, const struct receive_report_room *room);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);

@@ -335,26 +335,10 @@ static bool follow_switch(struct session *session, struct error *err)
     return true;
 }
 
-/* A receiver that is connected and cannot store holds up the server's shutdown, and a full disk lasts. */
-static bool has_room(struct receiver *receiver, struct error *err)
-{
-    struct wal_partial *partial = NULL;
-
-    if (!receiver->is_without_room)
-        return true;
-    if (!wal_partial_open(&receiver->archive, receiver->roomless_segment, &partial, err) && err->kind == ERROR_STORAGE)
-        return false;
-    wal_partial_free(partial);
-    receiver->is_without_room = false;
-    return true;
-}
-
 static bool run(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
 
-    if (!has_room(receiver, err))
-        return false;
     receive_report_state(&receiver->report, RECEIVE_CONNECTING, NULL);
     if (!connect_and_identify(session, err) || !find_start(session, err) || !publish_histories(session, err))
         return false;

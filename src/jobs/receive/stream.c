@@ -152,11 +152,13 @@ static bool open_partial(struct receive_stream *stream, struct error *err)
 {
     struct receiver *receiver = stream->receiver;
 
+    if (!receive_room_demand(receiver, segment_at_next(stream), err))
+        return false;
     if (wal_partial_open(&receiver->archive, segment_at_next(stream), &stream->partial, err))
         return true;
     stream->is_comparing = err->kind == ERROR_BUSY;
-    receiver->is_without_room = err->kind == ERROR_STORAGE;
-    receiver->roomless_segment = segment_at_next(stream);
+    receiver->room.has_segment = room_is_short(err);
+    receiver->room.segment = segment_at_next(stream);
     return stream->is_comparing;
 }
 
@@ -352,7 +354,8 @@ static bool begin(struct receive_stream *stream, struct error *err)
         receiver->acknowledged = (struct wal_position){0};
     }
     receive_lifeline_enter(stream->lifeline);
-    bool is_open = wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
+    bool is_open = receive_room_demand(receiver, segment_at_next(stream), err) &&
+                   wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
                    (file.state != WAL_FILE_PARTIAL || open_partial(stream, err));
     receive_lifeline_leave(stream->lifeline);
     return is_open && send_feedback(stream, false, err);
