@@ -166,3 +166,43 @@ def test_a_fast_shutdown_does_not_wait_for_the_synchronous_receiver(standby, clu
     cluster.start()
     standby.wait_streaming("primary")
     standby.wait_flushed("primary", lsn(cluster))
+
+
+def checks_of(agent, *ids):
+    """The rows of these checks of replication."""
+    result = agent.cli("check", "primary", "--only", "replication", "--json")
+    rows = {row["id"]: row for row in result.json["checks"]}
+    return [rows[f"replication.{name}"] for name in ids]
+
+
+def test_check_shows_what_the_server_sees_and_names_each_misfit(make_agent, cluster):
+    agent = make_agent().add_server("primary", cluster).start()
+    agent.wait_streaming("primary")
+    name, commit, state = checks_of(agent, "sync_name", "synchronous", "sync_state")
+    assert [row["state"] for row in (name, commit, state)] == ["pass"] * 3 and "async" in state["seen"]
+    set_names(cluster, "*")
+    name, commit, state = checks_of(agent, "sync_name", "synchronous", "sync_state")
+    assert name["state"] == "warn" and "\"*\"" in name["cause"] and "synchronous = yes" in name["fix"], name
+    assert state["state"] == "skip" and "GRANT pg_read_all_stats" in state["seen"] and '"sync"' in state["seen"], state
+    cluster.sql("GRANT pg_read_all_stats TO repl")
+    (state,) = checks_of(agent, "sync_state")
+    assert state["state"] == "pass" and "sync_state = sync" in state["seen"], state
+    cluster.configure("synchronous_commit = remote_apply")
+    set_names(cluster, "pgcoffer")
+    (commit,) = checks_of(agent, "synchronous")
+    assert commit["state"] == "fail" and "hang" in commit["cause"] and "SET synchronous_commit = on" in commit["fix"], commit
+    cluster.configure("synchronous_commit = on")
+    cluster.reload()
+    cluster.rows("SET synchronous_commit = local; ALTER DATABASE postgres SET synchronous_commit = remote_apply")
+    (commit,) = checks_of(agent, "synchronous")
+    assert commit["state"] == "warn" and "database postgres" in commit["cause"], commit
+    agent.servers["primary"]["application_name"] = "other"
+    agent.servers["primary"]["synchronous"] = "yes"
+    agent.write_configuration()
+    name, state = checks_of(agent, "sync_name", "sync_state")
+    assert name["state"] == "warn" and "nobody named \"other\"" in name["cause"], name
+    set_names(cluster, "other", "async")
+    (state,) = checks_of(agent, "sync_state")
+    assert state["state"] == "fail" and "commits hang" in state["cause"], state
+    agent.ok("reload")
+    wait_for(lambda: checks_of(agent, "sync_state")[0]["state"] == "pass", "the receiver came under its new name")

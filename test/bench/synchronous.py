@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""pgbench with pgcoffer as the synchronous standby against pg_receivewal --synchronous, side by side in one run.
+
+    /usr/bin/python3 test/bench/synchronous.py [--rounds 5] [--seconds 10] [--clients 1,8] [--keep]
+
+Both receive over TLS with a client certificate from the same server, into the same file system, and the server waits for
+whichever of them stands in synchronous_standby_names; the other one is stopped meanwhile. Rounds alternate; medians of
+the transactions per second are printed, and their ratio (0.97 and more counts as equal).
+"""
+
+import argparse
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+
+from harness.agent import Agent, install_binaries  # noqa: E402
+from harness.certificates import Pki  # noqa: E402
+from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
+from harness.scratch import as_user, make_folder, wait_for  # noqa: E402
+
+
+def wait_sync(cluster, name):
+    wait_for(lambda: cluster.sql("SELECT sync_state FROM pg_stat_replication WHERE application_name = %s", name) == "sync",
+             f"{name} is waited for", 60)
+
+
+def wait_alone(cluster):
+    wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication") == 0, "nobody is connected", 30)
+
+
+class Ours:
+    name = "pgcoffer"
+
+    def __init__(self, folder, cluster, pki):
+        self.agent = Agent(folder / "agent", install_binaries(folder / "bin"), pki)
+        self.agent.add_server("primary", cluster, synchronous="yes")
+
+    def start(self):
+        self.agent.start()
+
+    def stop(self):
+        self.agent.stop()
+
+
+class Theirs:
+    name = "pg_receivewal"
+
+    def __init__(self, folder, cluster, pki):
+        self.place = make_folder(folder / "theirs")
+        conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
+                    f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}' application_name={self.name}")
+        self.command = as_user([PSQL_BIN / "pg_receivewal", "-d", conninfo, "-D", self.place, "--synchronous", "-S", "theirs"])
+        cluster.sql("SELECT pg_create_physical_replication_slot('theirs', true)")
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+        self.process = None
+
+
+def measure(cluster, side, clients, seconds):
+    """Transactions per second, with `side` as the standby that commits wait for."""
+    cluster.sql("ALTER SYSTEM SET synchronous_standby_names = ''")
+    cluster.reload()
+    side.start()
+    try:
+        cluster.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{side.name}'")
+        cluster.reload()
+        wait_sync(cluster, side.name)
+        done = cluster.pgbench("-n", "-N", "-c", str(clients), "-j", "2", "-T", str(seconds))
+        return float(re.search(r"tps = ([0-9.]+)", done.stdout)[1])
+    finally:
+        cluster.sql("ALTER SYSTEM SET synchronous_standby_names = ''")
+        cluster.reload()
+        side.stop()
+        wait_alone(cluster)
+
+
+def main():
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--seconds", type=int, default=10, help="of each measurement")
+    words.add_argument("--clients", default="1,8", help="numbers of pgbench clients, separated by commas")
+    words.add_argument("--keep", action="store_true")
+    words = words.parse_args()
+
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
+    folder.chmod(0o755)
+    pki = Pki(folder / "pki")
+    cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 4GB", "fsync = on"))
+    sides = []
+    worst = None
+    try:
+        cluster.start().create_role()
+        cluster.pgbench("-i", "-q", "-s", "10")
+        cluster.sql("CHECKPOINT")
+        sides = [Ours(folder, cluster, pki), Theirs(folder, cluster, pki)]
+        for clients in map(int, words.clients.split(",")):
+            results = {side.name: [] for side in sides}
+            for number in range(words.rounds):
+                for side in (sides if number % 2 == 0 else sides[::-1]):
+                    results[side.name].append(measure(cluster, side, clients, words.seconds))
+            ours, theirs = (results[side.name] for side in sides)
+            ratio = statistics.median(ours) / statistics.median(theirs)
+            worst = ratio if worst is None else min(worst, ratio)
+            print(f"{clients} clients: pgcoffer {statistics.median(ours):.0f} tps ({min(ours):.0f} to {max(ours):.0f}), "
+                  f"pg_receivewal {statistics.median(theirs):.0f} tps ({min(theirs):.0f} to {max(theirs):.0f}), "
+                  f"ratio {ratio:.2f}", flush=True)
+        print(f"worst ratio {worst:.2f} (0.97 and more counts as equal)")
+    finally:
+        for side in sides:
+            side.stop()
+        cluster.close()
+        if not words.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+main()
