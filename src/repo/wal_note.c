@@ -258,6 +258,13 @@ static bool parse_note(const json_t *document, const char *name, const char *dig
                               get_contents(document, &noted->contents, err));
 }
 
+bool wal_archive_has_note(const struct wal_archive *archive, struct wal_segment segment)
+{
+    char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, WAL_NOTE_SUFFIX);
+
+    return access(path, F_OK) == 0;
+}
+
 bool wal_archive_read_note(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
                            bool *ret_is_noted, struct error *err)
 {

@@ -49,6 +49,7 @@ struct wal_noted {
     struct wal_contents contents;
     bool lacks_start;
 };
+bool wal_archive_has_note(const struct wal_archive *archive, struct wal_segment segment);
 /*
  * False in *ret_is_noted: there is no note, or none that is about the segment as it is held now. INTEGRITY for one
  * that cannot be read.

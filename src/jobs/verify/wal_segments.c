@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "jobs/verify/wal_notes_internal.h"
 #include "jobs/verify/wal_row_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/stage/pool.h"
@@ -21,6 +22,7 @@ struct segment_check {
     struct checked_wal *wal;
     struct pool *pool;
     struct wal_row row;
+    struct wal_notes notes;
 };
 
 /* It may be renamed, compressed and removed under its raw name between two looks. */
@@ -112,6 +114,8 @@ static bool take_oldest(struct segment_check *check, struct error *err)
         is_sound = wal_row_read(&check->row, task->bytes.bytes, &task->found, &failure);
     if (!is_sound && !tell(check, task, &failure, err))
         return false;
+    if (is_sound && !wal_notes_check(&check->notes, task->bytes.bytes, &task->found, err))
+        return false;
     return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
 }
 
@@ -159,7 +163,9 @@ bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *
         workers = most > 0 ? most : 1;
     if (!pool_new(&segment_pool_ops, NULL, workers, workers + (most > workers ? 1 : 0), &check.pool, err))
         return false;
+    wal_notes_begin(&check.notes, wal);
     bool ok = read_each(&check, first, ret_count, err);
+    wal_notes_done(&check.notes);
     pool_free(check.pool, free_task);
     wal_row_done(&check.row);
     return ok;
