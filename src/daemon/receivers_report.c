@@ -53,7 +53,7 @@ json_t *receiver_first_report(const struct receiver *receiver)
                      "starting", "since", now_to_json(), "timeline", 0, "received", "flushed", "server_position",
                      "last_message_at", "slot", control_text(receiver->wish.settings.wal_slot), "reconnects", 0,
                      "tls_version", "", "tls_cipher", "", "certificate", "server_certificate", "error", "warning",
-                     "sync", "room");
+                     "room", "sync");
 }
 
 void receiver_take_report(struct receiver *receiver, const json_t *data)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "jobs/events_internal.h"
+#include "jobs/host_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
@@ -92,7 +93,7 @@ static bool run(const struct job *job, struct slot_outcome *ret_outcome, struct 
         error_set(err, ERROR_CONFIG, "[%s] has no replication slot", job->server->name);
         return error_hint(err, "Set wal_slot = pgcoffer in [%s].", job->server->name);
     }
-    if (!pg_connect(job->server, "pgcoffer slot", job->worker->interrupt_fd, &connection, err))
+    if (!job_connect(job, "pgcoffer slot", &connection, err))
         return false;
     if (command == COMMAND_ID_slot_create)
         return create_slot(job, connection, ret_outcome, err);

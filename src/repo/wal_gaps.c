@@ -18,6 +18,11 @@ static void scoped_wal_files(struct wal_files *files)
     wal_files_done(files);
 }
 
+static void scoped_buffer(struct buffer *buffer)
+{
+    buffer_done(buffer);
+}
+
 static void scoped_wal_ranges(struct wal_ranges *ranges)
 {
     wal_ranges_done(ranges);
@@ -38,10 +43,11 @@ static bool load(const struct wal_archive *archive, struct wal_gap_record *ret_r
     if (wal_gaps_load(path, ret_record, ret_document, err))
         return true;
     if (err->kind == ERROR_INTEGRITY && err->hint[0] == '\0')
-        error_hint(err,
-                   "The receiver sets it aside and begins a new one. Holes are found again in the files, what is "
-                   "damaged by \"pgcoffer verify %s --wal-only\".",
-                   archive->server);
+        error_hint(
+            err,
+            "The receiver sets it aside with its next connection; without one, rename it. Holes are found again in "
+            "the files, and what is damaged by \"pgcoffer verify %s --wal-only\".",
+            archive->server);
     return false;
 }
 
@@ -256,12 +262,31 @@ bool wal_gaps_mend(const struct wal_archive *archive, struct wal_segment segment
     return store(archive, &record, document, err);
 }
 
+/* A newer program's record is whole, whatever this one makes of it. */
+static bool is_of_newer_program(const char *path)
+{
+    struct buffer bytes SCOPED(scoped_buffer) = BUFFER_WITH_LIMIT(1 << 20);
+    json_t *object SCOPED(scoped_json) = NULL;
+    struct error ignored;
+
+    if (file_read_whole(path, &bytes, &ignored))
+        object = json_parse_object((const char *)bytes.bytes, bytes.used, &ignored);
+    return object != NULL && json_number_or(object, "format", 1) > 1;
+}
+
 bool wal_gaps_set_aside(const struct wal_archive *archive, char **ret_new_path, struct error *err)
 {
     char *path SCOPED(scoped_free) = document_path(archive);
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+    json_t *document SCOPED(scoped_json) = NULL;
     int lock SCOPED(scoped_close) = -1;
 
-    return lock_folder(archive, &lock, err) && wal_set_aside(path, ret_new_path, err);
+    *ret_new_path = NULL;
+    if (!lock_folder(archive, &lock, err))
+        return false;
+    if (wal_gaps_load(path, &record, &document, err))
+        return true; /* somebody was faster */
+    return err->kind == ERROR_INTEGRITY && !is_of_newer_program(path) && wal_set_aside(path, ret_new_path, err);
 }
 
 bool wal_gaps_clean(const struct wal_archive *archive, struct error *err)

@@ -17,15 +17,20 @@ struct finder {
 
 /* ---- what is held ---- */
 
-static const struct wal_gap *find_damage(const struct wal_gaps_input *input, const struct wal_file *file)
+const struct wal_gap *wal_gaps_damage(const struct wal_gaps *recorded, const struct wal_file *file,
+                                      struct wal_segment_size size)
 {
-    const struct wal_position start = wal_segment_start(file->segment, input->segment_size);
-    const struct wal_gap *gap = wal_gaps_at(input->recorded, file->segment.timeline, start);
+    const struct wal_gap *gap = wal_gaps_at(recorded, file->segment.timeline, wal_segment_start(file->segment, size));
 
     /* A file written since is another one. */
     if (gap == NULL || gap->reason != WAL_GAP_DAMAGED || file->written_at.microseconds > gap->noticed_at.microseconds)
         return NULL;
     return gap;
+}
+
+static const struct wal_gap *find_damage(const struct wal_gaps_input *input, const struct wal_file *file)
+{
+    return wal_gaps_damage(input->recorded, file, input->segment_size);
 }
 
 static bool is_damaged(const void *context, const struct wal_file *file)

@@ -290,9 +290,10 @@ bool wal_partial_replace(struct wal_partial *partial, struct error *err)
            set_aside(&partial->archive, partial->segment, "", err) && file_rename_durably(partial->path, path, err);
 }
 
-bool wal_archive_set_partial_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+bool wal_archive_set_segment_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
 {
-    return set_aside(archive, segment, ".partial", err);
+    return set_aside(archive, segment, ".zst", err) && set_aside(archive, segment, "", err) &&
+           set_aside(archive, segment, ".partial", err);
 }
 
 void wal_partial_free(struct wal_partial *partial)

@@ -392,6 +392,13 @@ START_TEST(a_broken_record_is_set_aside_and_a_new_one_begun)
     settle();
     expect_gap(0, 1, 4 * MB, 5 * MB, WAL_GAP_MISSING);
     ck_assert(repository_has(document));
+    free(TAKE(aside));
+    MUST(wal_gaps_set_aside(&archive, &aside, &err));
+    ck_assert_ptr_null(aside);
+    repository_put(document, "{\"format\":2}", 12);
+    ck_assert(!wal_gaps_set_aside(&archive, &aside, &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "has format 2"));
+    ck_assert(repository_has(document));
 }
 END_TEST
 

@@ -108,14 +108,14 @@ bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
 void wal_partial_free(struct wal_partial *partial); /* closes; the file stays */
 /*
- * For a finished segment that is damaged: the partial is made beside it, where nobody reads it, and takes its place when
- * it is whole and synced. What was damaged is kept as SEG.suspect-N or SEG.zst.suspect-N.
+ * For a finished segment that is damaged: the partial is made beside it, where nobody reads it, and takes its place
+ * when it is whole and synced. What was damaged is kept as SEG.suspect-N or SEG.zst.suspect-N.
  */
 bool wal_partial_open_beside(const struct wal_archive *archive, struct wal_segment segment,
                              struct wal_partial **ret_partial, struct error *err) NODISCARD;
 bool wal_partial_replace(struct wal_partial *partial, struct error *err) NODISCARD;
-/* SEG.partial, if there is one, is kept as SEG.partial.suspect-N, so that it can be received anew. */
-bool wal_archive_set_partial_aside(const struct wal_archive *archive, struct wal_segment segment,
+/* Whatever is there of it is kept as SEG.suspect-N and the like, so that it can be received anew. */
+bool wal_archive_set_segment_aside(const struct wal_archive *archive, struct wal_segment segment,
                                    struct error *err) NODISCARD;
 
 /* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool.
@@ -137,8 +137,8 @@ bool wal_archive_copy_fork(const struct wal_archive *archive, struct timeline fr
 /* Durable. The same name with another parent or switch point is INTEGRITY, errnum EILSEQ, and changes nothing. */
 bool wal_archive_write_history(const struct wal_archive *archive, struct timeline timeline, const void *text,
                                size_t size, struct error *err) NODISCARD;
-/* At start: temporary files removed, raw beside zst removed, a partial that is whole but unrenamed finished. Raw
- * segments that wait for compression are returned (malloc'd). */
+/* At start: temporary files removed, raw beside zst removed, a partial that is whole but unrenamed loses its last byte,
+ * so that it is received again. Raw segments that wait for compression are returned (malloc'd). */
 bool wal_archive_recover(const struct wal_archive *archive, struct wal_segment **ret_raw, size_t *ret_raw_count,
                          struct error *err) NODISCARD;
 

@@ -48,6 +48,9 @@ static inline void scoped_wal_gaps(struct wal_gaps *gaps)
 uint64_t wal_gap_segments(const struct wal_gap *gap, struct wal_segment_size size);
 /* The gap of that timeline that holds `position`, or NULL. */
 const struct wal_gap *wal_gaps_at(const struct wal_gaps *gaps, struct timeline timeline, struct wal_position position);
+/* What is recorded of this file's damage; NULL when it is not known to be damaged, or was written since. */
+const struct wal_gap *wal_gaps_damage(const struct wal_gaps *recorded, const struct wal_file *file,
+                                      struct wal_segment_size size);
 
 /* ---- reading ---- */
 
@@ -85,7 +88,10 @@ bool wal_gaps_record(const struct wal_archive *archive, const struct wal_gap *ga
 bool wal_gaps_settle(const struct wal_archive *archive, struct wal_gaps *ret_gaps, struct error *err) NODISCARD;
 /* This segment was found sound, or replaced by a sound one: it is damaged no longer. */
 bool wal_gaps_mend(const struct wal_archive *archive, struct wal_segment segment, struct error *err) NODISCARD;
-/* A record that cannot be read is renamed to gaps.json.suspect-N, so that a new one can begin. */
+/*
+ * A record that is damaged is renamed to gaps.json.suspect-N, so that a new one can begin; NULL when it is fine. That
+ * of a newer program stays, and the error says so.
+ */
 bool wal_gaps_set_aside(const struct wal_archive *archive, char **ret_new_path, struct error *err) NODISCARD;
 /* At start: what a killed writer left. */
 bool wal_gaps_clean(const struct wal_archive *archive, struct error *err) NODISCARD;

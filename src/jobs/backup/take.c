@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "jobs/host_internal.h"
 #include "jobs/backup/backup_internal.h"
 #include "jobs/backup/copy_internal.h"
 #include "jobs/backup/label_internal.h"
@@ -308,7 +309,7 @@ bool take_backup(struct backup_run *run, struct backup_meta **ret_meta, struct e
     if (!reserve_allows(&reserve, 0, err))
         return false;
     if (!backup_run_phase(run, "connect", run->job->server->name, 0, err) ||
-        !pg_connect(run->job->server, "pgcoffer backup", run->job->worker->interrupt_fd, &taking.connection, err))
+        !job_connect(run->job, "pgcoffer backup", &taking.connection, err))
         return false;
     pg_set_notice_function(taking.connection, take_notice, &taking);
     if (!identify(&taking, err) || !check_system(&taking, err) || !start(&taking, err) || !make_folder(&taking, err))

@@ -81,15 +81,16 @@ static bool refuse_system(const struct receiver *receiver, const struct system_i
                       receiver->server->name);
 }
 
-/* *ret_noted: server.json says so already. */
+/* *ret_noted: server.json says so already. *ret_upgraded_from: 0, or its former version. */
 static bool check_system(struct receiver *receiver, const struct system_id *system, int version, bool *ret_noted,
-                         struct error *err)
+                         int *ret_upgraded_from, struct error *err)
 {
     const char *name = receiver->server->name;
     struct system_id stored;
     int stored_version = 0;
 
     *ret_noted = false;
+    *ret_upgraded_from = 0;
     if (!repo_read_server(receiver->repo, name, &stored, err))
         return err->errnum == ENOENT;
     if (!repo_read_server_version(receiver->repo, name, &stored_version, err))
@@ -100,22 +101,42 @@ static bool check_system(struct receiver *receiver, const struct system_id *syst
         return true;
     if (!receive_start_is_upgrade(stored_version, version))
         return refuse_system(receiver, &stored, system->text, stored_version, version, err);
-    log_warning("the server was upgraded from version %d to %d: its new system identifier is %s; what is held of %s "
-                "stays, and a new backup is needed",
-                stored_version / 10000, version / 10000, system->text, stored.text);
+    *ret_upgraded_from = stored_version;
     return true;
+}
+
+static bool system_id_of(uint64_t system_identifier, struct system_id *ret_system, struct error *err)
+{
+    char text[SYSTEM_ID_TEXT_SIZE];
+
+    snprintf(text, sizeof text, "%" PRIu64, system_identifier);
+    return system_id_parse(text, ret_system, err);
+}
+
+bool receive_cluster_check(struct receiver *receiver, uint64_t system_identifier, int server_version, struct error *err)
+{
+    struct system_id system;
+    bool is_noted = false;
+    int upgraded_from = 0;
+
+    return system_id_of(system_identifier, &system, err) &&
+           check_system(receiver, &system, server_version, &is_noted, &upgraded_from, err);
 }
 
 bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier, int server_version,
                            struct wal_segment_size segment_size, struct error *err)
 {
-    char text[SYSTEM_ID_TEXT_SIZE];
     struct system_id system;
     bool is_noted = false;
+    int upgraded_from = 0;
 
-    snprintf(text, sizeof text, "%" PRIu64, system_identifier);
-    if (!system_id_parse(text, &system, err) || !check_system(receiver, &system, server_version, &is_noted, err))
+    if (!system_id_of(system_identifier, &system, err) ||
+        !check_system(receiver, &system, server_version, &is_noted, &upgraded_from, err))
         return false;
+    if (upgraded_from > 0)
+        log_warning("the server was upgraded from version %d to %d: its new system identifier is %s; what is held of "
+                    "the former one stays, and a new backup is needed",
+                    upgraded_from / 10000, server_version / 10000, system.text);
     if (!is_noted && !(repo_create_system(receiver->repo, receiver->server->name, &system, err) &&
                        repo_write_server_version(receiver->repo, receiver->server->name, &system, server_version, err)))
         return false;

@@ -5,6 +5,7 @@
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_contents.h"
 #include "pgcoffer/stage/pool.h"
 
 #define RETRY_MICROSECONDS INT64_C(10000000)
@@ -31,6 +32,7 @@ struct receive_compressor {
     struct wal_archive archive;
     int level;
     struct pool *pool;
+    struct wal_noter *noter;     /* of the pool's one thread */
     struct wal_segment *waiting; /* a ring */
     size_t room, first, count;
     struct compression at_hand;
@@ -48,8 +50,8 @@ static bool compress_segment(void *shared, void *worker, void *task, struct erro
     const struct compression *compression = task;
 
     (void)worker;
-    return wal_archive_compress_within(&compressor->archive, compression->segment, compression->level,
-                                       compression->budget, err);
+    return wal_archive_compress_noting(&compressor->archive, compression->segment, compression->level,
+                                       compression->budget, compressor->noter, err);
 }
 
 static const struct pool_ops compress_ops = {.work = compress_segment};
@@ -65,6 +67,7 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
         free(compressor);
         return false;
     }
+    compressor->noter = wal_noter_new(archive);
     *ret_compressor = compressor;
     return true;
 }
@@ -225,6 +228,7 @@ void receive_compressor_free(struct receive_compressor *compressor)
     if (compressor == NULL)
         return;
     pool_free(compressor->pool, NULL);
+    wal_noter_free(compressor->noter);
     free(compressor->waiting);
     free(compressor);
 }

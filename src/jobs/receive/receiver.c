@@ -42,6 +42,7 @@ static void read_channel(struct receiver *receiver)
     if (event == NULL || strcmp(event, "look") != 0)
         return;
     receive_certificates_look_now(&receiver->certificates);
+    receive_gaps_look_now(&receiver->gaps);
     receive_sync_look_now(&receiver->sync);
 }
 
@@ -55,6 +56,12 @@ static int64_t earliest(const struct receiver *receiver, int64_t until)
     if (due < until)
         until = due;
     due = receive_sync_due(&receiver->sync);
+    if (due < until)
+        until = due;
+    due = receive_gaps_due(receiver);
+    if (due < until)
+        until = due;
+    due = receive_hosts_due(&receiver->hosts);
     if (due < until)
         until = due;
     due = receive_room_due(receiver);
@@ -73,12 +80,15 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
     for (;;) {
         receive_certificates_turn(certificates);
         receive_sync_turn(&receiver->sync);
+        receive_hosts_turn(&receiver->hosts);
         receive_room_turn(receiver);
+        receive_gaps_turn(receiver);
         receive_report_turn(&receiver->report);
         compress_what_waits(receiver);
         if (worker_is_interrupted(receiver->worker))
             return RECEIVE_WAKE_INTERRUPTED;
-        if (certificates->is_renewed && receiver->report.state == RECEIVE_STREAMING)
+        bool is_to_change = certificates->is_renewed || receiver->hosts.is_elsewhere;
+        if (is_to_change && receiver->report.state == RECEIVE_STREAMING)
             return RECEIVE_WAKE_RENEWED;
 
         struct pollfd descriptors[] = {
@@ -90,6 +100,8 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
             {.fd = receive_certificates_watch_descriptor(certificates), .events = POLLIN},
             {.fd = receive_certificates_task_descriptor(certificates), .events = POLLIN},
             {.fd = receive_sync_descriptor(&receiver->sync), .events = POLLIN},
+            {.fd = receive_hosts_descriptor(&receiver->hosts), .events = POLLIN},
+            {.fd = receive_gaps_descriptor(&receiver->gaps), .events = POLLIN},
         };
         int64_t left = earliest(receiver, until) - clock_monotonic();
         int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
@@ -97,6 +109,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
             if (worker_is_interrupted(receiver->worker))
                 return RECEIVE_WAKE_INTERRUPTED;
             certificates->is_signalled = descriptors[4].revents != 0 || descriptors[5].revents != 0;
+            receiver->gaps.is_signalled = descriptors[7].revents != 0;
             if (descriptors[2].revents != 0)
                 read_channel(receiver);
             if (descriptors[0].revents != 0)
@@ -115,10 +128,11 @@ struct retry {
     int64_t logged_at;
 };
 
-static int64_t back_off(unsigned failures)
+/* With another host at hand the wait is short: it may be promoted any moment. */
+static int64_t back_off(unsigned failures, bool has_others)
 {
     static const int64_t waits[] = {SECOND / 5, SECOND / 2, SECOND, 2 * SECOND, 5 * SECOND};
-    size_t most = sizeof waits / sizeof waits[0] - 1;
+    size_t most = sizeof waits / sizeof waits[0] - 1 - has_others;
 
     return waits[failures < most ? failures : most];
 }
@@ -136,23 +150,23 @@ static void log_fault(struct retry *retry, enum receive_verdict verdict, const s
 }
 
 /* How long to wait before the next try. */
-static int64_t judge(struct retry *retry, enum receive_verdict verdict)
+static int64_t judge(struct retry *retry, enum receive_verdict verdict, bool has_others)
 {
     switch (verdict) {
     case RECEIVE_SHUTDOWN:
         retry->failures = 0;
-        return back_off(retry->failures++);
+        return back_off(retry->failures++, has_others);
     case RECEIVE_SLOT_BUSY:
         return SECOND;
     case RECEIVE_LOST_WAL:
-        return back_off(0);
+        return back_off(0, has_others);
     case RECEIVE_INTERRUPTED:
     case RECEIVE_RENEWED:
     case RECEIVE_RETRY:
     case RECEIVE_REFUSED:
         break;
     }
-    return back_off(retry->failures++);
+    return back_off(retry->failures++, has_others);
 }
 
 /* False when the worker is to end. */
@@ -163,7 +177,7 @@ static bool wait_after(struct receiver *receiver, struct retry *retry, enum rece
 
     log_fault(retry, verdict, err);
     receive_report_state(&receiver->report, is_alarm ? RECEIVE_ALARM : RECEIVE_WAITING, err);
-    int64_t until = clock_monotonic() + judge(retry, verdict);
+    int64_t until = clock_monotonic() + judge(retry, verdict, receiver->hosts.count > 1);
     return receiver_wait(receiver, -1, false, until) != RECEIVE_WAKE_INTERRUPTED;
 }
 
@@ -250,6 +264,10 @@ static void end_threads(struct receiver *receiver)
 {
     int64_t until = clock_monotonic() + THREADS_WAITED_FOR;
 
+    receive_gaps_cancel(&receiver->gaps);
+    if (receiver->gaps.is_busy)
+        wait_for_thread(receive_gaps_descriptor(&receiver->gaps), until);
+    receive_gaps_end(&receiver->gaps);
     if (receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor))
         wait_for_thread(receive_compressor_descriptor(receiver->compressor), until);
     receive_compressor_free(TAKE(receiver->compressor));
@@ -259,6 +277,9 @@ static void end_threads(struct receiver *receiver)
     if (receiver->sync.thread != NULL)
         wait_for_thread(receive_sync_descriptor(&receiver->sync), until);
     receive_sync_end(&receiver->sync);
+    if (receiver->hosts.is_busy)
+        wait_for_thread(receive_hosts_descriptor(&receiver->hosts), until);
+    receive_hosts_end(&receiver->hosts);
 }
 
 int job_receive_main(struct job *job)
@@ -282,9 +303,12 @@ int job_receive_main(struct job *job)
     if (prepare(&receiver, &lock)) {
         if (!job_last_backup(&job->repo, job->server->name, &receiver.report.last_backup, &err))
             log_failure(LOG_LEVEL_WARNING, &err);
-        receive_certificates_begin(&receiver.certificates, job->server, &job->repo, &receiver.report,
-                                   job->worker->interrupt_fd);
-        receive_sync_begin(&receiver.sync, job->server, &receiver.report, job->worker->interrupt_fd);
+        receive_hosts_begin(&receiver.hosts, job->server, &receiver.report, job->worker->interrupt_fd);
+        receive_certificates_begin(&receiver.certificates, receive_hosts_view(&receiver.hosts), &job->repo,
+                                   &receiver.report, job->worker->interrupt_fd);
+        receive_sync_begin(&receiver.sync, receive_hosts_view(&receiver.hosts), &receiver.report,
+                           job->worker->interrupt_fd);
+        receive_gaps_begin(&receiver);
         stream_for_ever(&receiver);
     }
     log_info("ends");

@@ -3,6 +3,8 @@
 
 #include "jobs/receive/certificates_internal.h"
 #include "jobs/receive/compressor_internal.h"
+#include "jobs/receive/gaps_internal.h"
+#include "jobs/receive/hosts_internal.h"
 #include "jobs/receive/report_internal.h"
 #include "jobs/receive/room_internal.h"
 #include "jobs/receive/sync_standby_internal.h"
@@ -21,6 +23,7 @@ struct receiver {
     struct receive_report report;
     struct receive_certificates certificates;
     struct receive_sync sync;
+    struct receive_hosts hosts;
 
     bool has_archive;
     struct wal_archive archive;
@@ -35,6 +38,7 @@ struct receiver {
     bool is_lost; /* the server has removed what follows: the next session goes on behind it */
     struct wal_position lost_position;
     struct error lost_error;
+    struct receive_gaps gaps;
     int64_t behind_since; /* monotonic; 0: the server is not behind what is held */
 };
 
@@ -42,7 +46,7 @@ enum receive_wake {
     RECEIVE_WAKE_INTERRUPTED,
     RECEIVE_WAKE_SOCKET,
     RECEIVE_WAKE_TIME,
-    RECEIVE_WAKE_RENEWED, /* while streaming only: end in order, and go on with renewed certificates */
+    RECEIVE_WAKE_RENEWED, /* while streaming only: end in order, and go on with renewed certificates or elsewhere */
 };
 /*
  * Waits for the socket (-1: none), until `until` (monotonic) or the end of the worker, and meanwhile compresses,
@@ -54,6 +58,9 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
 
 /* Opens what server.json names, if it is there: leftovers are finished, raw segments queued. */
 bool receive_cluster_open_stored(struct receiver *receiver, struct error *err) NODISCARD;
+/* Would the next function refuse it? Nothing is written, nothing opened. */
+bool receive_cluster_check(struct receiver *receiver, uint64_t system_identifier, int server_version,
+                           struct error *err) NODISCARD;
 /*
  * Is this the cluster whose WAL is held? The first contact and a pg_upgrade are written down; anything else of another
  * system identifier is INTEGRITY and touches nothing. Then the archive is open.
@@ -65,7 +72,7 @@ bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier
 
 enum receive_verdict {
     RECEIVE_INTERRUPTED, /* end */
-    RECEIVE_RENEWED,     /* no fault: at once again, with renewed certificates */
+    RECEIVE_RENEWED,     /* no fault: at once again, with renewed certificates or from another host */
     RECEIVE_SHUTDOWN,    /* the server ended in order: it is likely to be back soon */
     RECEIVE_RETRY,       /* back-off, state waiting */
     RECEIVE_SLOT_BUSY,   /* the server has not noticed yet that the former connection is gone */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
+#include "jobs/gap_told_internal.h"
 #include "pgcoffer/base/memory.h"
 
 #define MOST_NAMES_SHOWN 1024
@@ -73,12 +74,21 @@ static json_t *room_to_json(const struct receive_report_room *room)
                      "reserve_at", events_time(room->reserve_at), "full_at", events_time(room->full_at));
 }
 
+static json_t *role_to_json(enum pg_role role)
+{
+    return role == PG_ROLE_UNKNOWN ? json_null() : json_boolean(role == PG_ROLE_STANDBY);
+}
+
 json_t *receive_report_to_json(const struct receive_report *report)
 {
     json_t *data = json_object();
 
     json_object_set_new(data, "state", json_string(state_word(report->state)));
     json_object_set_new(data, "since", events_time(report->since));
+    json_object_set_new(data, "host", control_text(report->host));
+    json_object_set_new(data, "port", json_integer(report->port));
+    json_object_set_new(data, "in_recovery", role_to_json(report->role));
+    json_object_set_new(data, "hosts", report->hosts != NULL ? json_incref(report->hosts) : json_null());
     json_object_set_new(data, "timeline", json_integer(report->timeline.value));
     json_object_set_new(data, "received", events_position(report->received));
     json_object_set_new(data, "flushed", events_position(report->flushed));
@@ -94,6 +104,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "sync", sync_to_json(report));
     json_object_set_new(data, "room", room_to_json(&report->room));
+    json_object_set_new(data, "gaps", report->gaps != NULL ? json_incref(report->gaps) : json_null());
     json_object_set_new(data, "system_id", json_string(report->system.text));
     json_object_set_new(data, "last_backup",
                         report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
@@ -108,6 +119,10 @@ void receive_report_done(struct receive_report *report)
 {
     json_decref(report->last_backup);
     report->last_backup = NULL;
+    json_decref(report->hosts);
+    report->hosts = NULL;
+    json_decref(report->gaps);
+    report->gaps = NULL;
     free(TAKE(report->sync_names));
     for (enum receive_warning source = 0; source < RECEIVE_WARNING_COUNT; source++)
         free(TAKE(report->warnings[source]));
@@ -170,9 +185,27 @@ void receive_report_session(struct receive_report *report, const struct pg_sessi
 {
     snprintf(report->tls_version, sizeof report->tls_version, "%s", session->tls_version);
     snprintf(report->tls_cipher, sizeof report->tls_cipher, "%s", session->tls_cipher);
+    snprintf(report->host, sizeof report->host, "%s", session->host);
+    report->port = session->port;
+    report->role = session->role;
     report->certificate = session->own;
     report->server_certificate = session->peer;
     report->is_changed = true;
+}
+
+void receive_report_role(struct receive_report *report, enum pg_role role)
+{
+    report->is_changed = report->is_changed || report->role != role;
+    report->role = role;
+}
+
+void receive_report_hosts(struct receive_report *report, json_t *hosts)
+{
+    bool is_same = json_equal(report->hosts, hosts) == 1;
+
+    json_decref(report->hosts);
+    report->hosts = hosts;
+    report->is_changed = report->is_changed || !is_same;
 }
 
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate)
@@ -209,6 +242,16 @@ void receive_report_sync(struct receive_report *report, enum sync_state state, c
 void receive_report_room(struct receive_report *report, const struct receive_report_room *room)
 {
     report->room = *room;
+    report->is_changed = true;
+}
+
+void receive_report_gaps(struct receive_report *report, const struct wal_gaps *gaps, struct wal_segment_size size)
+{
+    const struct wal_gap *newest = gaps->count > 0 ? &gaps->gaps[gaps->count - 1] : NULL;
+
+    json_decref(report->gaps);
+    report->gaps = json_pack("{s:I, s:o}", "count", (json_int_t)gaps->count, "newest",
+                             newest != NULL ? gap_to_json(newest, size) : json_null());
     report->is_changed = true;
 }
 

@@ -6,6 +6,7 @@
 #include "pgcoffer/pg/connection.h"
 #include "pgcoffer/pg/sync_names.h"
 #include "pgcoffer/repo/layout.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /*
  * What the receiver tells the supervisor: the `receiver` object of doc/control-protocol.md. A change of state goes out
@@ -26,6 +27,7 @@ enum receive_warning {
     RECEIVE_WARNING_CERTIFICATES,
     RECEIVE_WARNING_SYNC,
     RECEIVE_WARNING_ROOM,
+    RECEIVE_WARNING_HOSTS,
     RECEIVE_WARNING_COUNT,
 };
 
@@ -46,6 +48,10 @@ struct receive_report {
     struct wal_position received, flushed, server_position;
     struct timestamp last_message_at; /* 0: never */
     const char *slot;                 /* borrowed */
+    char host[256];                   /* of the session */
+    long port;
+    enum pg_role role;
+    json_t *hosts; /* owned; NULL: there is one only */
     unsigned reconnects;
     char tls_version[16], tls_cipher[64];
     struct pg_certificate certificate;             /* ours, of the session */
@@ -57,6 +63,7 @@ struct receive_report {
     struct system_id system;                       /* "" until it is known */
     json_t *last_backup;                           /* owned; NULL: none */
     struct receive_report_room room;
+    json_t *gaps; /* owned; NULL: not looked at yet */
     bool has_error;
     struct error error;
     int64_t error_kept_until; /* monotonic: a gap stays visible for a while after streaming goes on */
@@ -70,12 +77,18 @@ void receive_report_state(struct receive_report *report, enum receive_state stat
 /* The error stays in the report for so long, whatever the state. */
 void receive_report_keep_error(struct receive_report *report, const struct error *failure, int64_t microseconds);
 void receive_report_session(struct receive_report *report, const struct pg_session *session);
+/* It may be promoted while it streams. */
+void receive_report_role(struct receive_report *report, enum pg_role role);
+/* Takes the reference: what is known of each of several hosts. */
+void receive_report_hosts(struct receive_report *report, json_t *hosts);
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
 /* NULL: there is nothing to warn of. */
 void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning);
 /* `names` NULL: the server does not tell; copied. */
 void receive_report_sync(struct receive_report *report, enum sync_state state, const char *names);
 void receive_report_room(struct receive_report *report, const struct receive_report_room *room);
+/* The `gaps` object: how many there are, and the newest. */
+void receive_report_gaps(struct receive_report *report, const struct wal_gaps *gaps, struct wal_segment_size size);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);

@@ -5,64 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/receive/start_internal.h"
+#include "jobs/receive/session_internal.h"
 #include "jobs/receive/stream_internal.h"
-#include "jobs/receive/timelines_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
 
 /* A standby that restarts may be behind for a while; after that it is worth an alarm. */
-#define BEHIND_PATIENCE INT64_C(30000000)
-#define LOST_SHOWN_FOR  INT64_C(60000000)
+#define BEHIND_PATIENCE   INT64_C(30000000)
+#define LOST_SHOWN_FOR    INT64_C(60000000)
+#define SETTING_TEXT_SIZE 1024
 
-struct session {
-    struct receiver *receiver;
-    struct pg_connection *connection;
-    const char *slot_name;
-    struct pg_identity server;
-    struct wal_segment_size segment_size;
-    struct receive_history history; /* of the server's timeline */
-    struct pg_slot slot;
-    struct receive_start start;
-    bool is_patient;              /* not an alarm yet */
-    enum receive_verdict verdict; /* of the failure */
-};
+static void done_candidate(struct session *session)
+{
+    receive_history_done(&session->history);
+}
 
 static void scoped_session(struct session *session)
 {
     receive_history_done(&session->history);
     pg_disconnect(session->connection);
-}
-
-static bool connect_and_identify(struct session *session, struct error *err)
-{
-    struct receiver *receiver = session->receiver;
-
-    session->connection = receive_certificates_take_connection(&receiver->certificates);
-    if (session->connection == NULL && !pg_connect(receiver->server, receiver->server->settings.application_name,
-                                                   receiver->worker->interrupt_fd, &session->connection, err))
-        return false;
-    receive_report_session(&receiver->report, pg_session(session->connection));
-    receive_certificates_connected(&receiver->certificates, pg_session(session->connection));
-    if (!pg_identify(session->connection, &session->server, err) ||
-        !pg_segment_size(session->connection, &session->segment_size, err))
-        return false;
-    receive_report_server(&receiver->report, session->server.position);
-    return receive_cluster_adopt(receiver, session->server.system_identifier,
-                                 pg_session(session->connection)->server_version, session->segment_size, err);
-}
-
-static bool read_slot(struct session *session, struct error *err)
-{
-    session->slot = (struct pg_slot){.is_known = true};
-    if (text_is_empty(session->slot_name))
-        return true;
-    if (!pg_slot_read(session->connection, session->slot_name, &session->slot, err))
-        return false;
-    if (!session->slot.exists || session->slot.is_physical)
-        return true;
-    error_set(err, ERROR_CONFIG, "replication slot \"%s\" is a logical one", session->slot_name);
-    return error_hint(err, "Give wal_slot of [%s] another name.", session->receiver->server->name);
 }
 
 static void scoped_wal_ranges(struct wal_ranges *ranges)
@@ -105,27 +66,59 @@ static void be_patient_when_behind(struct session *session, bool is_behind)
     session->is_patient = is_behind && clock_monotonic() - receiver->behind_since < BEHIND_PATIENCE;
 }
 
-/* Nothing is made on a server that we will not stream from, so this comes after the first decision. */
-static bool create_missing_slot(struct session *session, bool *ret_created, struct error *err)
+/* One that is refused here is named, and the next one is tried. Nothing is changed. */
+static bool judge_host(void *context, struct pg_connection *connection, const struct pg_identity *identity,
+                       struct error *err)
 {
-    const struct server_config *server = session->receiver->server;
-    bool existed = false;
+    struct session *session = context;
+    struct receiver *receiver = session->receiver;
+    struct session candidate SCOPED(done_candidate) = {
+        .receiver = receiver, .connection = connection, .server = *identity, .slot = {.is_known = true}};
+    enum receive_obstacle obstacle = RECEIVE_OBSTACLE_NONE;
 
-    *ret_created = false;
-    if (text_is_empty(session->slot_name) || session->slot.exists)
-        return true;
-    if (!server->settings.create_slot) {
-        if (!session->slot.is_known)
-            return true; /* START_REPLICATION will tell */
-        error_set(err, ERROR_SERVER, "replication slot \"%s\" does not exist", session->slot_name);
-        return error_hint(err, "Create it: pgcoffer slot create %s, or set create_slot = yes.", server->name);
-    }
-    if (!pg_slot_create(session->connection, session->slot_name, &existed, err))
+    if (!receive_cluster_check(receiver, identity->system_identifier, pg_session(connection)->server_version, err))
         return false;
-    if (!existed)
-        log_info("created replication slot \"%s\"", session->slot_name);
-    *ret_created = !existed;
+    if (!receiver->has_archive || system_id_value(&receiver->archive.system) != identity->system_identifier)
+        return true; /* nothing is held of it */
+    candidate.segment_size = receiver->archive.segment_size;
+    bool is_good = receive_timelines_fetch(connection, identity->timeline, &candidate.history, err) &&
+                   decide(&candidate, &obstacle, err);
+    session->is_behind = session->is_behind || obstacle == RECEIVE_OBSTACLE_BEHIND;
+    return is_good;
+}
+
+static bool find_host(struct session *session, struct error *err)
+{
+    struct receiver *receiver = session->receiver;
+    struct receive_hosts *hosts = &receiver->hosts;
+
+    session->connection = receive_certificates_take_connection(&receiver->certificates);
+    if (session->connection != NULL && !receive_hosts_is_here(hosts, session->connection))
+        pg_disconnect(TAKE(session->connection));
+    if (session->connection == NULL && !receive_hosts_connect(hosts, judge_host, session, &session->connection, err)) {
+        be_patient_when_behind(session, session->is_behind);
+        return false;
+    }
+    receiver->certificates.server = receive_hosts_view(hosts);
+    receiver->sync.server = receive_hosts_view(hosts);
+    session->role = receive_hosts_role(hosts, session->connection);
     return true;
+}
+
+static bool connect_and_identify(struct session *session, struct error *err)
+{
+    struct receiver *receiver = session->receiver;
+
+    if (!find_host(session, err))
+        return false;
+    receive_report_session(&receiver->report, pg_session(session->connection));
+    receive_certificates_connected(&receiver->certificates, pg_session(session->connection));
+    if (!pg_identify(session->connection, &session->server, err) ||
+        !pg_segment_size(session->connection, &session->segment_size, err))
+        return false;
+    receive_report_server(&receiver->report, session->server.position);
+    return receive_cluster_adopt(receiver, session->server.system_identifier,
+                                 pg_session(session->connection)->server_version, session->segment_size, err);
 }
 
 static bool find_start(struct session *session, struct error *err)
@@ -134,13 +127,13 @@ static bool find_start(struct session *session, struct error *err)
     bool is_created = false;
 
     if (!receive_timelines_fetch(session->connection, session->server.timeline, &session->history, err) ||
-        !read_slot(session, err))
+        !session_read_slot(session, err))
         return false;
     bool decided = decide(session, &obstacle, err);
     be_patient_when_behind(session, obstacle == RECEIVE_OBSTACLE_BEHIND);
-    if (!decided || !create_missing_slot(session, &is_created, err))
+    if (!decided || !session_create_missing_slot(session, &is_created, err))
         return false;
-    return !is_created || (read_slot(session, err) && decide(session, &obstacle, err));
+    return !is_created || (session_read_slot(session, err) && decide(session, &obstacle, err));
 }
 
 static bool publish_histories(struct session *session, struct error *err)
@@ -177,56 +170,14 @@ static int64_t ask_patience(struct session *session)
 
 static void log_start(const struct session *session)
 {
-    const struct settings *settings = &session->receiver->server->settings;
     const struct pg_session *peer = pg_session(session->connection);
     char position[WAL_POSITION_TEXT_SIZE];
 
     wal_position_format(session->start.position, position);
-    log_info("streaming from %s:%ld (PostgreSQL %s, %s%s%s): timeline %" PRIu32 " from %s",
-             text_is_empty(settings->host) ? settings->hostaddr : settings->host, settings->port,
-             peer->server_version_text, peer->is_encrypted ? peer->tls_version : "not encrypted",
-             peer->is_encrypted ? " " : "", peer->tls_cipher, session->start.timeline.value, position);
-}
-
-/* The next attempt goes on behind what is gone. A second loss in a row is an alarm like any other. */
-static enum receive_verdict note_lost_wal(struct session *session, struct error *err)
-{
-    struct receiver *receiver = session->receiver;
-    char name[WAL_SEGMENT_NAME_SIZE];
-
-    wal_segment_format(wal_segment_at(session->start.timeline, session->start.position, session->segment_size),
-                       session->segment_size, name);
-    error_wrap(err, "WAL is lost from segment %s on", name);
-    err->kind = ERROR_INTEGRITY;
-    error_hint(err,
-               "The server has removed WAL that was not received yet. Streaming goes on behind the gap (pgcoffer wal "
-               "status %s); take a new backup now: pgcoffer backup %s",
-               receiver->server->name, receiver->server->name);
-    if (receiver->is_lost) {
-        receiver->is_lost = false;
-        return RECEIVE_REFUSED;
-    }
-    receiver->is_lost = true;
-    receiver->lost_position = session->start.position;
-    receiver->lost_error = *err;
-    return RECEIVE_LOST_WAL;
-}
-
-/* What the server has invalidated keeps nothing any more: a new one loses nothing. */
-static enum receive_verdict replace_slot(struct session *session, struct error *err)
-{
-    const struct server_config *server = session->receiver->server;
-    struct error problem;
-
-    error_hint(err, "Drop it and create it again: pgcoffer slot drop %s, pgcoffer slot create %s", server->name,
-               server->name);
-    if (!server->settings.create_slot)
-        return RECEIVE_REFUSED;
-    if (pg_slot_drop(session->connection, session->slot_name, &problem))
-        error_hint(err, "The slot was dropped and will be created again.");
-    else
-        error_detail(err, "%s", problem.message);
-    return RECEIVE_REFUSED;
+    log_info("streaming from %s:%ld (%sPostgreSQL %s, %s%s%s): timeline %" PRIu32 " from %s", peer->host, peer->port,
+             session->role == PG_ROLE_STANDBY ? "a standby, " : "", peer->server_version_text,
+             peer->is_encrypted ? peer->tls_version : "not encrypted", peer->is_encrypted ? " " : "", peer->tls_cipher,
+             session->start.timeline.value, position);
 }
 
 static enum receive_verdict judge_fault(struct session *session, enum wal_stream_fault fault, struct error *err)
@@ -235,9 +186,10 @@ static enum receive_verdict judge_fault(struct session *session, enum wal_stream
     case WAL_FAULT_SLOT_ACTIVE:
         return RECEIVE_SLOT_BUSY;
     case WAL_FAULT_SLOT_LOST:
-        return replace_slot(session, err);
+        receive_gaps_note_slot_lost(&session->receiver->gaps, err->message);
+        return session_replace_slot(session, err);
     case WAL_FAULT_REMOVED:
-        return note_lost_wal(session, err);
+        return session_note_loss(session, err);
     case WAL_FAULT_NOT_IN_HISTORY:
         return RECEIVE_REFUSED;
     case WAL_FAULT_INTERRUPTED:
@@ -288,6 +240,9 @@ static bool stream_timeline(struct session *session, int64_t server_patience, st
         return false;
     }
     log_start(session);
+    receive_report_role(&receiver->report, session->role);
+    receive_hosts_note_stream(&receiver->hosts, &session->server, session->role, session->segment_size,
+                              session_has_lasting_slot(session));
     if (is_at_end)
         return true;
     enum receive_stream_end end = receive_stream_run(&stream, &fault, err);
@@ -307,6 +262,10 @@ static bool stream_timeline(struct session *session, int64_t server_patience, st
         return error_set(err, ERROR_SERVER, "the server ended the stream: it is shutting down");
     case RECEIVE_STREAM_FAULT:
         break;
+    }
+    if (err->kind == ERROR_INTEGRITY && receive_gaps_give_up_damaged(receiver, start->timeline, stream.next, err)) {
+        session->verdict = RECEIVE_LOST_WAL;
+        return false;
     }
     session->verdict = judge_fault(session, fault, err);
     return false;
@@ -332,7 +291,9 @@ static bool follow_switch(struct session *session, struct error *err)
                                     .position = wal_segment_start(first, session->segment_size),
                                     .fork_from = start->timeline,
                                     .fork_position = fork};
-    return true;
+    if (session->server.timeline.value < next.value)
+        session->server.timeline = next;
+    return session_follow_promotion(session, err);
 }
 
 static bool run(struct session *session, struct error *err)
@@ -344,6 +305,7 @@ static bool run(struct session *session, struct error *err)
         return false;
     if (receiver->is_lost)
         receive_report_keep_error(&receiver->report, &receiver->lost_error, LOST_SHOWN_FOR);
+    receive_gaps_look_now(&receiver->gaps);
     receive_sync_ask(&receiver->sync, session->connection);
     int64_t server_patience = ask_patience(session);
     while (stream_timeline(session, server_patience, err) && follow_switch(session, err))

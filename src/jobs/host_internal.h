@@ -1,0 +1,14 @@
+#ifndef PGCOFFER_SRC_JOBS_HOST_INTERNAL_H
+#define PGCOFFER_SRC_JOBS_HOST_INTERNAL_H
+
+#include "pgcoffer/jobs/jobs.h"
+#include "pgcoffer/pg/connection.h"
+
+/*
+ * pg_connect() for a job of a moment, which remembers no host. Of several it uses none that the repository contradicts:
+ * another cluster, or a former primary that has come back, on an older timeline than is held.
+ */
+bool job_connect(const struct job *job, const char *application_name, struct pg_connection **ret_connection,
+                 struct error *err) NODISCARD;
+
+#endif
