@@ -73,14 +73,20 @@ static bool clean_folder(const char *folder, int depth, struct error *err)
     return file_sync_directory(folder, err);
 }
 
-/* Whole but not renamed: the process ended between its last byte and the new name. */
-static bool finish_partial(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+/*
+ * All its bytes are there, but whether they were synced nobody knows: after a power cut some may be zeros. Under its
+ * final name they would stay so. Without its last byte, which is acknowledged under the final name only, it is received
+ * again and compared.
+ */
+static bool reopen_whole_partial(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
 {
-    struct wal_partial *partial = NULL;
-    bool done = wal_partial_open(archive, segment, &partial, err) && wal_partial_finish(partial, err);
+    char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
 
-    wal_partial_free(partial);
-    return done;
+    int fd SCOPED(scoped_close) = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, "could not open \"%s\"", path);
+    return ftruncate(fd, (off_t)archive->segment_size.bytes - 1) == 0 ||
+           error_set_errno(err, "could not shorten \"%s\"", path);
 }
 
 /*
@@ -124,11 +130,11 @@ static bool recover_segment(const struct wal_archive *archive, struct wal_segmen
     if (file.state == WAL_FILE_COMPRESSED && access(raw, F_OK) == 0 && !wal_settle_pair(archive, segment, err))
         return false;
     if (file.state == WAL_FILE_PARTIAL) {
-        if (file.stored_bytes == archive->segment_size.bytes && !finish_partial(archive, segment, err))
+        if (file.stored_bytes == archive->segment_size.bytes && !reopen_whole_partial(archive, segment, err))
             return false;
         if (file.stored_bytes > archive->segment_size.bytes && !set_partial_aside(archive, segment, err))
             return false;
-        if (file.stored_bytes < archive->segment_size.bytes && !sync_partial(archive, segment, err))
+        if (file.stored_bytes <= archive->segment_size.bytes && !sync_partial(archive, segment, err))
             return false;
     } else if (!set_partial_aside(archive, segment, err)) { /* a finished one is what counts */
         return false;
