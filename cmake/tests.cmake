@@ -77,7 +77,7 @@ foreach(layer IN LISTS all_layers)
   endforeach()
 endforeach()
 
-foreach(folder system bench)
+foreach(folder breaking system bench)
   if(EXISTS ${CMAKE_SOURCE_DIR}/test/${folder}/CMakeLists.txt)
     add_subdirectory(test/${folder})
   endif()
