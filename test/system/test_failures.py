@@ -157,7 +157,7 @@ def test_a_full_repository_disk_in_backup_and_stream(make_agent, cluster, folder
         agent = make_agent()
         agent.daemon_settings["base_dir"] = place
         agent.base = place
-        agent.add_server("primary", cluster).start()
+        agent.add_server("primary", cluster, wal_reserve=0).start()
         agent.wait_streaming("primary")
         cluster.sql("CREATE TABLE noise AS SELECT md5(random()::text) || md5(random()::text) AS t FROM generate_series(1, 400000)")
         full = receiver_error(agent)
