@@ -25,6 +25,7 @@ struct wal_builder {
     uint32_t timeline;
     uint16_t magic;
     bool is_big_endian;
+    uint32_t transaction;    /* of the next record */
     uint64_t previous;       /* xl_prev of the next record */
     uint32_t rest;           /* of the record being written, for page headers */
     uint16_t next_page_info; /* flags for the next page alone */
@@ -37,6 +38,7 @@ static inline void builder_begin(struct wal_builder *builder)
                                     .page_size = 8192,
                                     .timeline = 1,
                                     .magic = 0xD110,
+                                    .transaction = 77,
                                     .previous = 0x2FFF00};
     ck_assert_ptr_nonnull(builder->bytes);
 }
@@ -112,7 +114,7 @@ static inline uint64_t builder_raw_record(struct wal_builder *builder, uint8_t m
 
     ck_assert_ptr_nonnull(record);
     builder_number(builder, record, 4, total);
-    builder_number(builder, record + 4, 4, 77);
+    builder_number(builder, record + 4, 4, builder->transaction);
     builder_number(builder, record + 8, 8, builder->previous);
     record[16] = info;
     record[17] = manager;
