@@ -50,6 +50,15 @@ static void set_duration(struct table *table, size_t column, const json_t *backu
     table_set(table, column, "%s", duration);
 }
 
+/* "0/5000060", and whether more would follow behind a gap. */
+static void set_reach(struct table *table, size_t column, const json_t *reach)
+{
+    const char *position = json_text_or_null(reach, "lsn");
+
+    table_set(table, column, "%s%s", position != NULL ? position : "-",
+              json_is_object(json_object_get(reach, "gap")) ? " (gap behind it)" : "");
+}
+
 static void add_backup(struct table *table, const json_t *backup)
 {
     const char *state = json_text_or_null(backup, "state");
@@ -67,19 +76,20 @@ static void add_backup(struct table *table, const json_t *backup)
     table_set_bytes(table, 6, backup, "size_bytes");
     table_set_bytes(table, 7, backup, "stored_bytes");
     table_set(table, 8, "%s%s%s", start != NULL ? start : "-", end != NULL ? ".." : "", end != NULL ? end : "");
+    set_reach(table, 9, json_object_get(backup, "reach"));
     if (problem != NULL)
-        table_set(table, 9, "%s", problem);
+        table_set(table, 10, "%s", problem);
     else
-        table_set_text(table, 9, backup, "label");
+        table_set_text(table, 10, backup, "label");
     if (state != NULL && (strcmp(state, "damaged") == 0 || strcmp(state, "unreadable") == 0))
         table_mark_bad(table);
 }
 
 static void print_backups(const struct invocation *invocation, const json_t *result)
 {
-    static const char *const titles[] = {"SERVER", "ID",    "STATE",   "KIND", "STARTED",
-                                         ">TOOK",  ">SIZE", ">STORED", "WAL",  "LABEL"};
-    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 10);
+    static const char *const titles[] = {"SERVER", "ID",      "STATE", "KIND",    "STARTED", ">TOOK",
+                                         ">SIZE",  ">STORED", "WAL",   "REACHES", "LABEL"};
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 11);
     const json_t *server;
     const json_t *backup;
     size_t count = 0;

@@ -97,21 +97,6 @@ static void print_fault(const struct invocation *invocation, const json_t *serve
         output_line(invocation, "  check: %s", check);
 }
 
-/* "primary: synchronous standby: quorum, by synchronous_standby_names = 'ANY 1 (a, pgcoffer)'" */
-static void print_sync(const struct invocation *invocation, const json_t *server)
-{
-    const json_t *sync = json_object_get(json_object_get(server, "receiver"), "sync");
-    const char *name = json_text_or_null(server, "server");
-    const char *state = json_text_or_null(sync, "state");
-    const char *names = json_text_or_null(sync, "names");
-    bool is_waited_for = state != NULL && names != NULL && strcmp(state, "async") != 0;
-
-    if (is_waited_for || json_is_true(json_object_get(sync, "wanted")))
-        output_line(invocation, "%s: synchronous standby: %s, by synchronous_standby_names = %s%s%s",
-                    name != NULL ? name : "?", state != NULL ? state : "unknown", names != NULL ? "'" : "",
-                    names != NULL ? names : "(not known)", names != NULL ? "'" : "");
-}
-
 /* "primary: 12 GB free on "/srv" (...), 256 MB of it kept for WAL; WAL takes 1.2 GB an hour: full at ..." */
 static void print_room(const struct invocation *invocation, const json_t *server)
 {
@@ -134,6 +119,43 @@ static void print_room(const struct invocation *invocation, const json_t *server
                           full_at != NULL ? full_at : "", full_at != NULL ? "Z" : "");
     output_line(invocation, "%s: %s free on %s, %s of it kept for WAL; %s", name != NULL ? name : "?", free_text,
                 disk != NULL ? disk : "?", reserve, forecast);
+}
+
+/* "primary: synchronous standby: quorum, by synchronous_standby_names = 'ANY 1 (a, pgcoffer)'" */
+static void print_sync(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *sync = json_object_get(json_object_get(server, "receiver"), "sync");
+    const char *name = json_text_or_null(server, "server");
+    const char *state = json_text_or_null(sync, "state");
+    const char *names = json_text_or_null(sync, "names");
+    bool is_waited_for = state != NULL && names != NULL && strcmp(state, "async") != 0;
+
+    if (is_waited_for || json_is_true(json_object_get(sync, "wanted")))
+        output_line(invocation, "%s: synchronous standby: %s, by synchronous_standby_names = %s%s%s",
+                    name != NULL ? name : "?", state != NULL ? state : "unknown", names != NULL ? "'" : "",
+                    names != NULL ? names : "(not known)", names != NULL ? "'" : "");
+}
+
+/* "primary: warning: 2 gaps in the WAL, the newest from 0/3000000 to 0/5000000 on timeline 1 (removed by ...)" */
+static void print_gaps(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *gaps = json_object_get(json_object_get(server, "receiver"), "gaps");
+    const json_t *newest = json_object_get(gaps, "newest");
+    const char *name = json_text_or_null(server, "server");
+    const char *start = json_text_or_null(newest, "start");
+    const char *end = json_text_or_null(newest, "end");
+    const char *what = json_text_or_null(newest, "what");
+    long long count = (long long)json_number_or(gaps, "count", 0);
+
+    if (count == 0)
+        return;
+    output_line(invocation, "%s: warning: %lld gap%s in the WAL, the newest from %s %s%s on timeline %lld (%s)",
+                name != NULL ? name : "?", count, count == 1 ? "" : "s", start != NULL ? start : "?",
+                end != NULL ? "to " : "on,", end != NULL ? end : "", (long long)json_number_or(newest, "timeline", 0),
+                what != NULL ? what : "?");
+    output_line(invocation,
+                "  hint: A backup from before it reaches no further; pgcoffer list %s and pgcoffer wal status %s tell.",
+                name != NULL ? name : "?", name != NULL ? name : "?");
 }
 
 static void print_status(const struct invocation *invocation, const json_t *status)
@@ -173,6 +195,7 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     {
         print_fault(invocation, server, "error");
         print_fault(invocation, server, "warning");
+        print_gaps(invocation, server);
     }
 }
 

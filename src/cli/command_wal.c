@@ -56,17 +56,43 @@ static void add_stretches(struct table *table, const json_t *list, const char *w
     }
 }
 
+/* "GAP from 0/3000000 to 0/5000000 on timeline 1: 2 segments, removed by ... , noticed ...: its words" */
+static void print_gap(const struct invocation *invocation, const json_t *gap)
+{
+    const char *end = json_text_or_null(gap, "end");
+    const char *start = json_text_or_null(gap, "start");
+    const char *what = json_text_or_null(gap, "what");
+    const char *noticed = json_text_or_null(gap, "noticed_at");
+    const char *words = json_text_or_null(gap, "words");
+    long long segments = (long long)json_number_or(gap, "segments", 0);
+    char count[48];
+
+    snprintf(count, sizeof count, "%lld segment%s", segments, segments == 1 ? "" : "s");
+    output_line(invocation, "GAP from %s %s%s on timeline %lld: %s, %s%s%s%s%s", start != NULL ? start : "?",
+                end != NULL ? "to " : "on,", end != NULL ? end : "", (long long)json_number_or(gap, "timeline", 0),
+                end != NULL ? count : "nothing behind it is held yet", what != NULL ? what : "?",
+                noticed != NULL ? ", noticed " : "", noticed != NULL ? noticed : "", text_is_empty(words) ? "" : ": ",
+                text_is_empty(words) ? "" : words);
+}
+
 static void print_ranges(const struct invocation *invocation, const json_t *result)
 {
     static const char *const titles[] = {"WHAT", ">TIMELINE", "FROM", "TO", "WRITTEN"};
     struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 5);
-    size_t gaps = json_array_size(json_object_get(result, "gaps"));
+    const json_t *gap_list = json_object_get(result, "gaps");
+    long long gaps = (long long)json_number_or(result, "gap_count", (int64_t)json_array_size(gap_list));
+    const json_t *gap;
+    size_t i;
     long long segments = (long long)json_number_or(result, "segments", 0);
     char stored[TEXT_BYTES_SIZE];
 
     add_stretches(table, json_object_get(result, "ranges"), "held", false);
-    add_stretches(table, json_object_get(result, "gaps"), "GAP", true);
+    add_stretches(table, gap_list, "GAP", true);
     table_print(table);
+    json_array_foreach(gap_list, i, gap)
+    {
+        print_gap(invocation, gap);
+    }
     text_format_bytes((uint64_t)json_number_or(result, "stored_bytes", 0), stored);
     output_line(invocation, "%lld segment%s, stored as %s, %s", segments, segments == 1 ? "" : "s", stored,
                 gaps == 0 ? "without a gap" : "WITH GAPS: a recovery cannot pass them");

@@ -84,6 +84,19 @@ struct reach reach_along(const struct wal_ranges *ranges, const struct history *
     return reach;
 }
 
+const struct wal_gap *reach_find_gap(const struct reach *reach, const struct history *history,
+                                     const struct wal_gaps *gaps)
+{
+    const struct wal_gap *gap = wal_gaps_at(gaps, reach->timeline, reach->end);
+    struct wal_position switched_at;
+    struct timeline next;
+
+    if (gap == NULL && history_switch_point(history, reach->timeline, &switched_at) &&
+        switched_at.value == reach->end.value && history_next(history, reach->timeline, &next))
+        gap = wal_gaps_at(gaps, next, switched_at);
+    return gap;
+}
+
 void reach_format_place(struct timeline timeline, struct wal_position position, struct wal_segment_size size,
                         char ret_text[REACH_PLACE_SIZE])
 {

@@ -2,7 +2,7 @@
 #define PGCOFFER_JOBS_REACH_INTERNAL_H
 
 #include "pgcoffer/repo/backup_meta.h"
-#include "pgcoffer/repo/wal_archive.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /* Pure: how far the WAL held carries a recovery along a timeline's history. */
 
@@ -22,6 +22,11 @@ struct reach {
 /* The whole stretch from `start` on, switching where `history` switches. */
 struct reach reach_along(const struct wal_ranges *ranges, const struct history *history, struct timeline start_timeline,
                          struct wal_position start);
+
+/* What is missing behind `reach`, on its own timeline or at the beginning of the next; NULL when nothing is known to
+ * be. */
+const struct wal_gap *reach_find_gap(const struct reach *reach, const struct history *history,
+                                     const struct wal_gaps *gaps);
 
 /* "WAL 0/3000000 on timeline 1 (segment 000000010000000000000003)" for messages. */
 #define REACH_PLACE_SIZE 96

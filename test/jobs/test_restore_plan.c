@@ -376,14 +376,54 @@ START_TEST(a_backup_without_its_own_wal_is_refused)
 }
 END_TEST
 
-START_TEST(a_gap_behind_the_backup_is_a_warning_and_limits_the_reach)
+START_TEST(a_gap_behind_the_backup_is_refused_and_limits_the_reach)
 {
     held.count = 0;
     hold(1, 10, 40, 400);
     hold(1, 45, 50, 500);
-    expect(2, 1);
+    expect_refusal(ERROR_INTEGRITY, "000000010000000000000028");
+    ck_assert_ptr_nonnull(strstr(err.message, "the end of what is held lies behind it"));
+    ck_assert_ptr_nonnull(strstr(err.hint, "--target-lsn"));
+    ck_assert_ptr_nonnull(strstr(err.hint, "pgcoffer backup primary"));
     ck_assert_uint_eq(plan.reach.end.value, at(40).value);
-    expect_warning("000000010000000000000028");
+}
+END_TEST
+
+START_TEST(a_gap_is_named_with_its_reason_and_the_backup_behind_it)
+{
+    struct wal_gap gap = {.timeline = {1},
+                          .start = at(27),
+                          .end = at(28),
+                          .reason = WAL_GAP_REMOVED,
+                          .words = "has already been removed"};
+    struct wal_gaps gaps = {&gap, 1};
+
+    held.count = 0;
+    hold(1, 10, 27, 270);
+    hold(1, 28, 50, 500);
+    stock.gaps = &gaps;
+    wish.backup = &entries[1];
+    want_position(46);
+    expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
+    ck_assert_ptr_nonnull(strstr(err.detail, "from 0/1B00000 to 0/1C00000 on timeline 1 (removed by the server"));
+    ck_assert_ptr_nonnull(strstr(err.detail, "has already been removed"));
+    ck_assert_ptr_nonnull(strstr(err.hint, "Backup 20261122T000003Z was taken behind the gap"));
+    wish.backup = NULL;
+    expect(2, 1);
+}
+END_TEST
+
+START_TEST(a_loss_behind_which_nothing_has_come_yet_is_a_gap)
+{
+    struct wal_gap gap = {.timeline = {1}, .start = at(50), .reason = WAL_GAP_REMOVED};
+    struct wal_gaps gaps = {&gap, 1};
+
+    stock.gaps = &gaps;
+    expect_refusal(ERROR_INTEGRITY, "lies behind it");
+    want_position(51);
+    expect_refusal(ERROR_INTEGRITY, "the target lies behind it");
+    want_position(49);
+    expect(2, 1);
 }
 END_TEST
 
@@ -804,10 +844,14 @@ START_TEST(wal_missing_right_after_a_fork_is_a_gap)
 {
     add_timeline(2, "1\t0/1900000\tno reason\n");
     hold(2, 27, 60, 600);
-    expect(1, 2);
+    expect_refusal(ERROR_INTEGRITY, "lies behind it");
     ck_assert_uint_eq(plan.reach.end.value, at(25).value);
     ck_assert(plan.reach.has_gap);
-    expect_warning("up to 0/1B00000 on timeline 2");
+    struct wal_gap gap = {.timeline = {2}, .start = at(25), .end = at(27), .reason = WAL_GAP_SLOT_LOST};
+    struct wal_gaps gaps = {&gap, 1};
+    stock.gaps = &gaps;
+    expect_refusal(ERROR_INTEGRITY, "WAL 0/1900000 on timeline 2");
+    ck_assert_ptr_nonnull(strstr(err.detail, "invalidated the replication slot"));
 }
 END_TEST
 
@@ -924,7 +968,9 @@ static TCase *cases(void)
     tcase_add_test(tests, an_unreadable_backup_is_refused_by_name);
     tcase_add_test(tests, backups_of_a_former_system_are_taken_by_name_only);
     tcase_add_test(tests, a_backup_without_its_own_wal_is_refused);
-    tcase_add_test(tests, a_gap_behind_the_backup_is_a_warning_and_limits_the_reach);
+    tcase_add_test(tests, a_gap_behind_the_backup_is_refused_and_limits_the_reach);
+    tcase_add_test(tests, a_gap_is_named_with_its_reason_and_the_backup_behind_it);
+    tcase_add_test(tests, a_loss_behind_which_nothing_has_come_yet_is_a_gap);
     tcase_add_test(tests, a_gap_does_not_matter_when_recovery_stops_before_it);
     tcase_add_test(tests, a_target_behind_a_gap_is_damage_not_a_wrong_question);
     tcase_add_test(tests, a_time_takes_the_newest_backup_that_had_ended);

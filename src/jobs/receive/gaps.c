@@ -260,11 +260,8 @@ void receive_gaps_turn(struct receiver *receiver)
     if (gaps->was_lost && !receiver->is_lost)
         receive_gaps_look_now(gaps);
     gaps->was_lost = receiver->is_lost;
-    if (!gaps->is_signalled && clock_monotonic() < receive_gaps_due(receiver))
-        return;
-    gaps->is_signalled = false;
     take_result(receiver);
-    if (!gaps->is_busy)
+    if (!gaps->is_busy && clock_monotonic() >= receive_gaps_due(receiver))
         begin_what_is_due(receiver);
 }
 

@@ -15,8 +15,7 @@ struct receiver;
 struct receive_gaps {
     struct pool *thread; /* one, for the task; NULL: it could not be had */
     struct filler_task task;
-    bool is_busy;      /* with it */
-    bool is_signalled; /* its descriptor spoke */
+    bool is_busy; /* with it */
     int cancel_fd;
 
     struct wal_gaps known;

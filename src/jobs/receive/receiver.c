@@ -109,7 +109,6 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
             if (worker_is_interrupted(receiver->worker))
                 return RECEIVE_WAKE_INTERRUPTED;
             certificates->is_signalled = descriptors[4].revents != 0 || descriptors[5].revents != 0;
-            receiver->gaps.is_signalled = descriptors[7].revents != 0;
             if (descriptors[2].revents != 0)
                 read_channel(receiver);
             if (descriptors[0].revents != 0)

@@ -1,11 +1,21 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
-#include "jobs/serve/session_internal.h"
+#include "jobs/serve/held_wal_internal.h"
 #include "pgcoffer/base/memory.h"
 
+/* WAL that cannot be read keeps nobody from listing: where it reaches is null then. */
+static json_t *reach_of(struct held_wal *wal, const struct session *session, const char *server,
+                        const struct catalogue_entry *entry)
+{
+    struct error ignored;
+
+    return held_wal_open(wal, session, server, &entry->system, &ignored) ? held_wal_reach(wal, entry->meta)
+                                                                         : json_null();
+}
+
 static bool send_entry(struct session *session, const char *server, const struct catalogue_entry *entry,
-                       struct error *err)
+                       struct held_wal *wal, struct error *err)
 {
     json_t *item;
 
@@ -15,6 +25,7 @@ static bool send_entry(struct session *session, const char *server, const struct
         json_object_del(item, "notices");
         json_object_del(item, "left_out");
         json_object_set_new(item, "server", control_text(server));
+        json_object_set_new(item, "reach", reach_of(wal, session, server, entry));
     } else {
         json_t *failure = control_error_to_json(&entry->error);
         json_object_del(failure, "event");
@@ -27,12 +38,13 @@ static bool send_entry(struct session *session, const char *server, const struct
 static bool list_server(struct session *session, const char *server, json_t *names, struct error *err)
 {
     struct catalogue catalogue SCOPED(scoped_catalogue) = {0};
+    struct held_wal wal SCOPED(held_wal_done) = {.is_open = false};
 
     if (!catalogue_read(session->repo, server, &catalogue, err))
         return false;
     json_array_append_new(names, control_text(server));
     for (size_t i = 0; i < catalogue.count; i++)
-        if (!send_entry(session, server, &catalogue.entries[i], err))
+        if (!send_entry(session, server, &catalogue.entries[i], &wal, err))
             return false;
     return true;
 }
@@ -75,6 +87,7 @@ bool answer_list(struct session *session, const struct request *request, struct 
 bool answer_show(struct session *session, const struct request *request, struct error *err)
 {
     struct catalogue catalogue SCOPED(scoped_catalogue) = {0};
+    struct held_wal wal SCOPED(held_wal_done) = {.is_open = false};
     const struct catalogue_entry *entry;
 
     if (!catalogue_read(session->repo, request->server, &catalogue, err) ||
@@ -87,5 +100,6 @@ bool answer_show(struct session *session, const struct request *request, struct 
     char *path SCOPED(scoped_free) = repo_backup_path(session->repo, request->server, &entry->system, &entry->id, "");
     json_t *result = events_backup(entry->meta);
     json_object_set_new(result, "path", control_text(path));
+    json_object_set_new(result, "reach", reach_of(&wal, session, request->server, entry));
     return control_send_result(session->client, result, err);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "jobs/gap_told_internal.h"
 #include "pgcoffer/base/text.h"
 
 void plan_warn(struct plan *plan, const char *format, ...)
@@ -72,14 +73,49 @@ static void explain(const struct plan_wish *wish, struct plan *plan)
     text_make_printable(plan->why);
 }
 
+/* Everything from its beginning on lies behind the gap. */
+static const struct catalogue_entry *oldest_behind(const struct plan_stock *stock, const struct wal_gap *gap)
+{
+    const struct plan_wish any = {.target = PLAN_END};
+
+    for (size_t i = 0; gap->end.value != 0 && i < stock->catalogue->count; i++) {
+        const struct catalogue_entry *entry = &stock->catalogue->entries[i];
+        if (plan_is_candidate(stock, &any, NULL, entry) && entry->meta->start_position.value >= gap->end.value)
+            return entry;
+    }
+    return NULL;
+}
+
 bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
                        const char *what, struct error *err)
 {
-    char place[REACH_PLACE_SIZE];
+    const struct wal_gap *gap = stock->gaps != NULL ? wal_gaps_at(stock->gaps, timeline, position) : NULL;
+    const struct catalogue_entry *behind = gap != NULL ? oldest_behind(stock, gap) : NULL;
+    char place[REACH_PLACE_SIZE], text[GAP_TOLD_SIZE];
 
     reach_format_place(timeline, position, stock->segment_size, place);
     error_set(err, ERROR_INTEGRITY, "%s is missing from the archive: %s", place, what);
-    return error_hint(err, "\"pgcoffer wal status %s\" shows the gaps.", stock->server);
+    if (gap != NULL) {
+        gap_describe(gap, text);
+        error_detail(err, "WAL is missing %s%s%s", text, gap->words[0] != '\0' ? ": " : "", gap->words);
+    }
+    if (behind != NULL)
+        return error_hint(
+            err,
+            "Backup %s was taken behind the gap and can be restored; \"pgcoffer wal status %s\" shows the "
+            "gaps.",
+            behind->id.text, stock->server);
+    return error_hint(err,
+                      "\"pgcoffer wal status %s\" shows the gaps. A backup that is taken now can be restored: pgcoffer "
+                      "backup %s",
+                      stock->server, stock->server);
+}
+
+bool plan_fail_behind(const struct plan_stock *stock, const struct plan *plan, const char *what, struct error *err)
+{
+    if (plan->gap != NULL)
+        return plan_fail_missing(stock, plan->gap->timeline, plan->gap->start, what, err);
+    return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, what, err);
 }
 
 /* Without all of its own WAL a backup never becomes consistent. */
@@ -133,7 +169,7 @@ static bool check_time(const struct plan_stock *stock, const struct plan_wish *w
     if (plan->reach.written_at.microseconds >= wish->time.microseconds)
         return end_with_all(stock, wish, plan, err);
     if (plan->reach.has_gap)
-        return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+        return plan_fail_behind(stock, plan, "the target lies behind it", err);
     timestamp_format(plan->reach.written_at, until);
     error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
               until);
@@ -153,7 +189,7 @@ static bool check_position(const struct plan_stock *stock, const struct plan_wis
     if (wish->position.value < plan->reach.end.value)
         return true;
     if (plan->reach.has_gap)
-        return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, "the target lies behind it", err);
+        return plan_fail_behind(stock, plan, "the target lies behind it", err);
     wal_position_format(plan->reach.end, until);
     error_set(err, ERROR_USAGE, "the target %s cannot be reached: the archive holds WAL until %s", wish->value, until);
     return error_hint(err, "Leave out --target-lsn to replay everything that is held.");
@@ -161,17 +197,40 @@ static bool check_position(const struct plan_stock *stock, const struct plan_wis
 
 static void warn_of_gap(const struct plan_stock *stock, struct plan *plan)
 {
-    char place[REACH_PLACE_SIZE];
-    char until[WAL_POSITION_TEXT_SIZE];
+    const struct reach *reach = &plan->reach;
+    const struct wal_gap *gap = plan->gap;
+    char place[REACH_PLACE_SIZE], until[GAP_TOLD_SIZE], position[WAL_POSITION_TEXT_SIZE];
+
+    if (!reach->has_gap)
+        return;
+    reach_format_place(reach->timeline, reach->end, stock->segment_size, place);
+    wal_position_format(reach->gap_end, position);
+    snprintf(until, sizeof until, "up to %s on timeline %" PRIu32, position, reach->gap_timeline.value);
+    if (gap != NULL)
+        gap_describe(gap, until);
+    plan_warn(plan,
+              "%s is missing from the archive, %s: recovery stops there with an error, and what came later cannot be "
+              "restored from this backup",
+              place, until);
+}
+
+/* A recovery without a target replays on until PostgreSQL gives up at the gap: it would never open. */
+static bool check_end(const struct plan_stock *stock, const struct plan *plan, struct error *err)
+{
+    struct wal_position last;
+    struct error ignored;
+    char hint[sizeof err->hint], position[WAL_POSITION_TEXT_SIZE];
 
     if (!plan->reach.has_gap)
-        return;
-    reach_format_place(plan->reach.timeline, plan->reach.end, stock->segment_size, place);
-    wal_position_format(plan->reach.gap_end, until);
-    plan_warn(plan,
-              "%s is missing from the archive, up to %s on timeline %" PRIu32
-              ": recovery stops there with an error, and what came later cannot be restored from this backup",
-              place, until, plan->reach.gap_timeline.value);
+        return true;
+    plan_fail_behind(stock, plan, "the end of what is held lies behind it, and a recovery cannot pass it", err);
+    if (stock->lookup.find_last_record == NULL ||
+        !stock->lookup.find_last_record(stock->lookup.context, plan->history, plan->reach.timeline, plan->reach.end,
+                                        &last, &ignored))
+        return false;
+    wal_position_format(last, position);
+    snprintf(hint, sizeof hint, "%s", err->hint);
+    return error_hint(err, "--target-lsn %s replays everything before the gap. %s", position, hint);
 }
 
 static bool check_target(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *plan,
@@ -188,8 +247,7 @@ static bool check_target(const struct plan_stock *stock, const struct plan_wish 
             warn_of_gap(stock, plan);
         break;
     case PLAN_END:
-        warn_of_gap(stock, plan);
-        break;
+        return check_end(stock, plan, err);
     case PLAN_IMMEDIATE:
         break;
     }
@@ -206,6 +264,11 @@ bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, s
         return false;
     const struct backup_meta *meta = plan->backup->meta;
     plan->reach = reach_along(stock->ranges, plan->history, meta->start_timeline, meta->start_position);
+    /* Known to be lost, and nothing behind it has come yet. */
+    if (stock->gaps != NULL)
+        plan->gap = reach_find_gap(&plan->reach, plan->history, stock->gaps);
+    if (plan->gap != NULL)
+        plan->reach.has_gap = true;
     explain(wish, plan);
     if (strcmp(stock->system->text, stock->catalogue->current.text) != 0)
         plan_warn(plan, "backup %s is of the former system %s; the server is system %s now", plan->backup->id.text,

@@ -3,6 +3,7 @@
 
 #include "jobs/reach_internal.h"
 #include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/repo/wal_gaps.h"
 #include "pgcoffer/wal/contents.h"
 
 /*
@@ -79,7 +80,8 @@ struct plan_stock {
     const struct system_id *system;        /* only its backups count, and all that follows is its WAL */
     const struct plan_timeline *timelines; /* ascending */
     size_t timeline_count;
-    const struct wal_ranges *ranges;
+    const struct wal_ranges *ranges; /* without what is damaged */
+    const struct wal_gaps *gaps;     /* may be NULL */
     struct wal_segment_size segment_size;
     struct plan_lookup lookup;
 };
@@ -90,7 +92,8 @@ struct plan {
     const struct catalogue_entry *backup;
     const struct history *history; /* of the timeline to follow; borrowed from the stock */
     struct reach reach;
-    bool has_stop; /* TIME, XID, NAME: the record that ends the recovery is known */
+    const struct wal_gap *gap; /* what is known of the one behind the reach; NULL: nothing, or there is none */
+    bool has_stop;             /* TIME, XID, NAME: the record that ends the recovery is known */
     struct plan_match stop;
     bool is_to_end;                  /* TIME: no record does; it is to end behind the last one, ... */
     struct wal_position last_record; /* ... which begins here */
@@ -116,9 +119,12 @@ bool plan_each_wal_file(const struct plan_stock *stock, const struct plan *plan,
                         bool (*visit)(void *context, const char *name, struct error *err), void *context,
                         struct timeline end_timeline, struct wal_position end, struct error *err) NODISCARD;
 
-/* INTEGRITY: WAL that is needed is not held. */
+/* INTEGRITY: WAL that is needed is not held. Names the gap, why it is there, and a backup behind it. */
 bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
                        const char *what, struct error *err);
+
+/* The same of what is missing behind the plan's reach. */
+bool plan_fail_behind(const struct plan_stock *stock, const struct plan *plan, const char *what, struct error *err);
 
 /* ---- plan_target.c: TIME, XID and NAME, after the timeline is chosen; takes an older backup where one is needed ----
  */

@@ -18,7 +18,8 @@
 struct gathered {
     struct catalogue catalogue;
     struct wal_archive archive;
-    struct wal_ranges ranges;
+    struct wal_ranges ranges; /* without what is recorded as damaged */
+    struct wal_gaps gaps;
     struct plan_timeline *timelines;
     size_t timeline_count;
     struct record_search search;
@@ -31,6 +32,7 @@ static void gathered_done(struct gathered *gathered)
     free(gathered->timelines);
     record_search_done(&gathered->search);
     wal_ranges_done(&gathered->ranges);
+    wal_gaps_done(&gathered->gaps);
     catalogue_done(&gathered->catalogue);
 }
 
@@ -148,6 +150,14 @@ static bool gather_timelines(struct gathered *gathered, struct error *err)
     return true;
 }
 
+static bool read_held(struct gathered *gathered, struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+
+    return wal_gaps_read(&gathered->archive, &record, err) &&
+           wal_gaps_look(&gathered->archive, &record, &gathered->ranges, &gathered->gaps, err);
+}
+
 static bool gather(const struct session *session, const struct request *request, struct plan_wish *wish,
                    struct gathered *gathered, struct error *err)
 {
@@ -165,8 +175,7 @@ static bool gather(const struct session *session, const struct request *request,
         error_set(err, ERROR_USAGE, "there is no backup of \"%s\"", request->server);
         return error_hint(err, "\"pgcoffer backup %s\" takes one.", request->server);
     }
-    return session_open_wal(session, request->server, system, &gathered->archive, err) &&
-           wal_archive_ranges(&gathered->archive, &gathered->ranges, err) &&
+    return session_open_wal(session, request->server, system, &gathered->archive, err) && read_held(gathered, err) &&
            record_search_begin(&gathered->search, &gathered->archive, err) && gather_timelines(gathered, err);
 }
 
@@ -317,6 +326,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
         .timelines = gathered.timelines,
         .timeline_count = gathered.timeline_count,
         .ranges = &gathered.ranges,
+        .gaps = &gathered.gaps,
         .segment_size = gathered.archive.segment_size,
         .lookup = record_search_lookup(&gathered.search),
     };

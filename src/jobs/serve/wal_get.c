@@ -8,6 +8,7 @@
 #include "jobs/serve/session_internal.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /*
  * "Not found" ends a recovery and promotes the server, so it is said only of what was never to be had: a file beyond
@@ -115,6 +116,43 @@ static bool is_on_way_to_fork(const struct wal_archive *archive, struct wal_segm
     return true;
 }
 
+/* Recorded as lost: nothing need have come behind it yet. */
+static bool is_known_lost(const struct wal_archive *archive, const struct wal_file *file, bool *ret_is_lost,
+                          struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+    struct wal_gaps gaps SCOPED(scoped_wal_gaps) = {NULL, 0};
+    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_position next = wal_segment_start(file->segment, archive->segment_size);
+
+    next.value += file->held_bytes;
+    *ret_is_lost = false;
+    if (!wal_gaps_read(archive, &record, err))
+        return false;
+    if (record.open.count == 0)
+        return true;
+    if (!wal_gaps_look(archive, &record, &ranges, &gaps, err))
+        return false;
+    *ret_is_lost = wal_gaps_at(&gaps, file->segment.timeline, next) != NULL;
+    return true;
+}
+
+/* Not every damage shows in the checksums of the file: verify may know more. */
+static bool check_damage(const struct wal_archive *archive, const char *name, const struct wal_file *file,
+                         struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+
+    if (!wal_gaps_read(archive, &record, err))
+        return false;
+    const struct wal_gap *damage = wal_gaps_damage(&record.open, file, archive->segment_size);
+    if (damage == NULL)
+        return true;
+    error_set(err, ERROR_INTEGRITY, "WAL segment %s is damaged in the archive of \"%s\"", name, archive->server);
+    error_detail(err, "%s", damage->words);
+    return error_hint(err, "\"pgcoffer verify %s --wal-only\" looks at it again.", archive->server);
+}
+
 /* A timeline has no segments from before its fork; recovery may ask for them all the same. */
 static bool is_before_timeline(const struct wal_archive *archive, struct wal_segment segment)
 {
@@ -134,6 +172,7 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file file;
     bool is_on_way;
+    bool is_lost = false;
 
     *ret_is_settled = true;
     if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, segment, &is_on_way, err) ||
@@ -142,7 +181,9 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
     *ret_is_settled = file.state == WAL_FILE_MISSING;
     if (!*ret_is_settled)
         return true;
-    if (!is_followed(&files, segment) && !is_on_way)
+    if (!is_followed(&files, segment) && !is_on_way && !is_known_lost(archive, &file, &is_lost, err))
+        return false;
+    if (!is_followed(&files, segment) && !is_on_way && !is_lost)
         return send_not_found(session, "it lies beyond the last byte held of its timeline", err);
     if (is_before_timeline(archive, segment))
         return send_not_found(session, "its timeline begins later", err);
@@ -155,6 +196,7 @@ static bool send_partial(struct session *session, const struct wal_archive *arch
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file now;
     bool is_on_way;
+    bool is_lost = false;
 
     *ret_is_settled = true;
     if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, file->segment, &is_on_way, err) ||
@@ -163,7 +205,9 @@ static bool send_partial(struct session *session, const struct wal_archive *arch
     *ret_is_settled = now.state == WAL_FILE_PARTIAL;
     if (!*ret_is_settled)
         return true;
-    if (is_followed(&files, file->segment) || is_on_way)
+    if (!is_known_lost(archive, file, &is_lost, err))
+        return false;
+    if (is_followed(&files, file->segment) || is_on_way || is_lost)
         return fail_hole(archive, name, err);
     if (file->held_bytes == 0)
         return send_not_found(session, "nothing of it has arrived yet", err);
@@ -172,10 +216,11 @@ static bool send_partial(struct session *session, const struct wal_archive *arch
            control_send_result(session->client, json_object(), err);
 }
 
-static bool send_whole(struct session *session, const struct wal_archive *archive, const char *encoding, int fd,
-                       const struct wal_file *file, struct error *err)
+static bool send_whole(struct session *session, const struct wal_archive *archive, const char *name,
+                       const char *encoding, int fd, const struct wal_file *file, struct error *err)
 {
-    return send_found(session, encoding, file->stored_bytes, archive->segment_size.bytes, err) &&
+    return check_damage(archive, name, file, err) &&
+           send_found(session, encoding, file->stored_bytes, archive->segment_size.bytes, err) &&
            control_send_file(session->client, fd, 0, file->stored_bytes, err) &&
            control_send_result(session->client, json_object(), err);
 }
@@ -198,9 +243,9 @@ static bool look_and_send(struct session *session, const struct wal_archive *arc
         if (file.stored_bytes != archive->segment_size.bytes)
             return error_set(err, ERROR_INTEGRITY, "WAL segment %s is damaged: it has %" PRIu64 " bytes", name,
                              file.stored_bytes);
-        return send_whole(session, archive, "plain", fd, &file, err);
+        return send_whole(session, archive, name, "plain", fd, &file, err);
     case WAL_FILE_COMPRESSED:
-        return send_whole(session, archive, "zstd", fd, &file, err);
+        return send_whole(session, archive, name, "zstd", fd, &file, err);
     }
     return error_set(err, ERROR_FAILED, "unknown state of WAL segment %s", name);
 }

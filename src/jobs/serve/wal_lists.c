@@ -2,11 +2,16 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
+#include "jobs/gap_told_internal.h"
 #include "jobs/serve/session_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
-/* Ranges or gaps in one line; with more of them the newest are shown. */
-#define MOST_RANGES 200
+/* All in one line of 64 KiB; with more of them the newest are shown. */
+#define MOST_RANGES 120
+#define MOST_GAPS   60
+#define MOST_WORDS  16
+#define MOST_FILLED 16
 
 static const char *state_word(enum wal_file_state state)
 {
@@ -77,28 +82,52 @@ bool answer_wal_list(struct session *session, const struct request *request, str
                                err);
 }
 
-static void append(json_t *list, struct timeline timeline, struct wal_position start, struct wal_position end,
-                   const struct timestamp *written_at)
+static void append(json_t *list, size_t most, json_t *row)
 {
-    json_t *row = json_pack("{s:I, s:o, s:o}", "timeline", (json_int_t)timeline.value, "start", events_position(start),
-                            "end", events_position(end));
-
-    if (written_at != NULL)
-        json_object_set_new(row, "written_at", events_time(*written_at));
-    if (json_array_size(list) == MOST_RANGES)
+    if (json_array_size(list) == most)
         json_array_remove(list, 0);
     json_array_append_new(list, row);
 }
 
-static void describe_ranges(const struct wal_ranges *ranges, json_t *ret_ranges, json_t *ret_gaps)
+static json_t *ranges_to_json(const struct wal_ranges *ranges)
 {
+    json_t *list = json_array();
+
     for (size_t i = 0; i < ranges->count; i++) {
         const struct wal_range *range = &ranges->ranges[i];
-        const struct wal_range *before = i > 0 ? &ranges->ranges[i - 1] : NULL;
-        append(ret_ranges, range->timeline, range->start, range->end, &range->last_written_at);
-        if (before != NULL && before->timeline.value == range->timeline.value)
-            append(ret_gaps, range->timeline, before->end, range->start, NULL);
+        append(list, MOST_RANGES,
+               json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)range->timeline.value, "start",
+                         events_position(range->start), "end", events_position(range->end), "written_at",
+                         events_time(range->last_written_at)));
     }
+    return list;
+}
+
+/* Words may be long: of many gaps only the newest have them, so that all fit into the line. */
+static json_t *gaps_to_json(const struct wal_gaps *gaps, struct wal_segment_size size)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < gaps->count; i++) {
+        json_t *gap = gap_to_json(&gaps->gaps[i], size);
+        if (gaps->count - i > MOST_WORDS)
+            json_object_del(gap, "words");
+        append(list, MOST_GAPS, gap);
+    }
+    return list;
+}
+
+static json_t *filled_to_json(const struct wal_gaps *filled, struct wal_segment_size size)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < filled->count; i++) {
+        json_t *gap = gap_to_json(&filled->gaps[i], size);
+        json_object_del(gap, "words");
+        json_object_set_new(gap, "filled_at", events_time(filled->gaps[i].filled_at));
+        append(list, MOST_FILLED, gap);
+    }
+    return list;
 }
 
 bool answer_wal_status(struct session *session, const struct request *request, struct error *err)
@@ -106,20 +135,21 @@ bool answer_wal_status(struct session *session, const struct request *request, s
     struct wal_archive archive;
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
+    struct wal_gaps gaps SCOPED(scoped_wal_gaps) = {0};
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     uint64_t stored_bytes = 0;
 
     if (!session_open_wal(session, request->server, NULL, &archive, err) || !wal_archive_list(&archive, &files, err) ||
-        !wal_archive_ranges(&archive, &ranges, err))
+        !wal_gaps_read(&archive, &record, err) || !wal_gaps_look(&archive, &record, &ranges, &gaps, err))
         return false;
     for (size_t i = 0; i < files.count; i++)
         stored_bytes += files.files[i].stored_bytes;
-    json_t *range_list = json_array();
-    json_t *gap_list = json_array();
-    describe_ranges(&ranges, range_list, gap_list);
-    return control_send_result(session->client,
-                               json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "server", request->server, "system_id",
-                                         archive.system.text, "segment_size", (json_int_t)archive.segment_size.bytes,
-                                         "segments", (json_int_t)files.count, "stored_bytes", (json_int_t)stored_bytes,
-                                         "ranges", range_list, "gaps", gap_list),
-                               err);
+    return control_send_result(
+        session->client,
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:I, s:o, s:o}", "server", request->server, "system_id",
+                  archive.system.text, "segment_size", (json_int_t)archive.segment_size.bytes, "segments",
+                  (json_int_t)files.count, "stored_bytes", (json_int_t)stored_bytes, "ranges", ranges_to_json(&ranges),
+                  "gap_count", (json_int_t)gaps.count, "gaps", gaps_to_json(&gaps, archive.segment_size), "filled",
+                  filled_to_json(&record.filled, archive.segment_size)),
+        err);
 }

@@ -1,0 +1,78 @@
+#include "jobs/serve/held_wal_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/events_internal.h"
+#include "jobs/gap_told_internal.h"
+#include "pgcoffer/base/memory.h"
+
+void held_wal_done(struct held_wal *wal)
+{
+    for (size_t i = 0; i < wal->history_count; i++)
+        history_done(&wal->histories[i]);
+    free(wal->histories);
+    wal_ranges_done(&wal->ranges);
+    wal_gaps_done(&wal->gaps);
+    *wal = (struct held_wal){.is_open = false};
+}
+
+/* A history that cannot be read is told by verify; a backup is then told along those that can. */
+static bool read_histories(struct held_wal *wal, struct error *err)
+{
+    struct timeline *timelines SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+    struct error ignored;
+
+    if (!wal_archive_timelines(&wal->archive, &timelines, &count, err))
+        return false;
+    wal->histories = memory_new((count + 1) * sizeof *wal->histories);
+    if (count == 0 || timelines[0].value != 1)
+        wal->histories[wal->history_count++] = (struct history){.timeline = {1}};
+    for (size_t i = 0; i < count; i++)
+        if (wal_archive_history(&wal->archive, timelines[i], &wal->histories[wal->history_count], &ignored))
+            wal->history_count++;
+    return true;
+}
+
+bool held_wal_open(struct held_wal *wal, const struct session *session, const char *server,
+                   const struct system_id *system, struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+
+    if (strcmp(wal->system.text, system->text) == 0)
+        return true;
+    held_wal_done(wal);
+    wal->system = *system;
+    if (!wal_archive_open(session->repo, server, system, (struct wal_segment_size){0}, &wal->archive, err))
+        return false;
+    if (wal->archive.segment_size.bytes == 0)
+        return true;
+    wal->is_record_broken = !wal_gaps_read(&wal->archive, &record, &wal->record_failure);
+    wal->is_open =
+        wal_gaps_look(&wal->archive, wal->is_record_broken ? NULL : &record, &wal->ranges, &wal->gaps, err) &&
+        read_histories(wal, err);
+    return wal->is_open;
+}
+
+const struct history *held_wal_way(const struct held_wal *wal, const struct backup_meta *meta)
+{
+    for (size_t i = wal->history_count; i-- > 0;)
+        if (reach_is_on_path(&wal->histories[i], meta))
+            return &wal->histories[i];
+    return NULL;
+}
+
+json_t *held_wal_reach(const struct held_wal *wal, const struct backup_meta *meta)
+{
+    const struct history *history = wal->is_open ? held_wal_way(wal, meta) : NULL;
+
+    if (history == NULL)
+        return json_null();
+    struct reach reach = reach_along(&wal->ranges, history, meta->start_timeline, meta->start_position);
+    const struct wal_gap *gap = reach_find_gap(&reach, history, &wal->gaps);
+    return json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
+                     events_position(reach.end), "at", events_time(reach.written_at), "gap",
+                     gap != NULL ? gap_to_json(gap, wal->archive.segment_size) : json_null());
+}
