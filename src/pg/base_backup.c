@@ -41,6 +41,7 @@ static bool begin(struct base_backup *backup, const struct base_backup_options *
         return false;
     if (!pg_send_command(connection, command, starting, err))
         return false;
+    connection->answer_within = 0; /* a checkpoint takes as long as it takes, and so does WAL that is archived */
     if (pg_expect_result(connection, PGRES_TUPLES_OK, starting, ret_result, err))
         return true;
     if (err->errnum == 0)

@@ -2,7 +2,16 @@
 
 #include "pg/connection_internal.h"
 #include "pg/refusal_internal.h"
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/text.h"
+
+/* Until when the next word is waited for: a server that says something has time again. */
+static int64_t answer_deadline(const struct pg_connection *connection)
+{
+    if (connection->command_deadline != 0)
+        return connection->command_deadline;
+    return connection->answer_within != 0 ? clock_monotonic() + connection->answer_within : 0;
+}
 
 bool pg_flush(struct pg_connection *connection, const char *what, struct error *err)
 {
@@ -13,7 +22,7 @@ bool pg_flush(struct pg_connection *connection, const char *what, struct error *
         if (left < 0)
             return pg_result_error(connection, NULL, what, err);
         /* The server may be unable to read before we did. */
-        if (!pg_wait(connection, POLLIN | POLLOUT, connection->command_deadline, what, err))
+        if (!pg_wait(connection, POLLIN | POLLOUT, answer_deadline(connection), what, err))
             return false;
         if (!PQconsumeInput(connection->handle))
             return pg_result_error(connection, NULL, what, err);
@@ -31,7 +40,7 @@ bool pg_send_command(struct pg_connection *connection, const char *command, cons
 bool pg_next_result(struct pg_connection *connection, const char *what, PGresult **ret_result, struct error *err)
 {
     while (PQstatus(connection->handle) != CONNECTION_BAD && PQisBusy(connection->handle)) {
-        if (!pg_wait(connection, POLLIN, connection->command_deadline, what, err))
+        if (!pg_wait(connection, POLLIN, answer_deadline(connection), what, err))
             return false;
         /* A broken connection becomes a result of its own, with the words. */
         if (!PQconsumeInput(connection->handle))

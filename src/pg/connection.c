@@ -16,6 +16,9 @@
 #include "pgcoffer/tls/files.h"
 
 #define OLDEST_SERVER 130000
+#define SECOND        INT64_C(1000000)
+/* Who is connected may take longer than who connects, but does not stay silent for ever. */
+#define ANSWER_FACTOR 6
 
 bool pg_wait(const struct pg_connection *connection, short events, int64_t deadline, const char *what,
              struct error *err)
@@ -82,6 +85,7 @@ struct pg_connection *pg_connection_new(const struct server_config *server, cons
     snprintf(connection->session.host, sizeof connection->session.host, "%s", config_host_name(server));
     connection->session.port = server->settings.port;
     connection->interrupt_fd = interrupt_fd;
+    connection->answer_within = ANSWER_FACTOR * SECOND * server->settings.connect_timeout;
     snprintf(connection->application_name, sizeof connection->application_name, "%s", application_name);
     return connection;
 }

@@ -20,6 +20,7 @@ struct pg_connection {
     PGconn *handle;
     PostgresPollingStatusType wanted; /* while it is being connected */
     int64_t command_deadline;         /* see pg_set_deadline() */
+    int64_t answer_within;            /* microseconds a server may be silent that owes an answer; 0: as it likes */
     int interrupt_fd;
     struct pg_session session;
     pg_notice_function *notice_function;

@@ -14,6 +14,10 @@ static struct {
     uint64_t flushed[64]; /* every feedback */
     size_t feedback_count;
     int sync_errno;
+    size_t sync_until; /* fdatasync(2) takes until so many feedbacks were sent */
+    uint64_t flushed_at_wait[MOST_MESSAGES];
+    size_t wait_count;
+    int64_t heard_before;   /* so long ago, at every wait */
     enum receive_wake wake; /* what the wait gives; 0 is not used */
     unsigned stops;
     bool is_stop_refused;
@@ -25,6 +29,9 @@ int fdatasync(int fd)
         errno = server.sync_errno;
         return -1;
     }
+    int64_t until = clock_monotonic() + 20000000;
+    while (__atomic_load_n(&server.feedback_count, __ATOMIC_ACQUIRE) < server.sync_until && clock_monotonic() < until)
+        usleep(1000);
     return (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -53,7 +60,8 @@ bool wal_stream_feedback(struct pg_connection *connection, struct wal_position w
     (void)is_reply_requested;
     (void)err;
     ck_assert_uint_lt(server.feedback_count, sizeof server.flushed / sizeof server.flushed[0]);
-    server.flushed[server.feedback_count++] = flushed.value;
+    server.flushed[server.feedback_count] = flushed.value;
+    __atomic_store_n(&server.feedback_count, server.feedback_count + 1, __ATOMIC_RELEASE);
     return true;
 }
 
@@ -74,12 +82,23 @@ bool wal_stream_stop(struct pg_connection *connection, int64_t deadline, struct 
     return !server.is_stop_refused || error_set(err, ERROR_SERVER, "gone");
 }
 
+void receive_room_ask(struct receiver *waiting)
+{
+    (void)waiting;
+}
+
+static struct receive_stream *observed;
+
 enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool is_output_pending, int64_t until)
 {
     (void)waiting;
     (void)descriptor;
     (void)is_output_pending;
     (void)until;
+    if (server.wait_count < MOST_MESSAGES)
+        server.flushed_at_wait[server.wait_count++] = server.flushed[server.feedback_count - 1];
+    if (observed != NULL)
+        observed->heard_at -= server.heard_before;
     return server.wake == RECEIVE_WAKE_RENEWED ? RECEIVE_WAKE_RENEWED : RECEIVE_WAKE_TIME;
 }
 
@@ -127,6 +146,11 @@ static void server_sends(uint64_t position, size_t size)
                                                            .bytes = bytes + position % ONE_MB,
                                                            .size = size,
                                                            .server_end = {position + size}};
+}
+
+static void server_pauses(void)
+{
+    server.messages[server.count++] = (struct wal_message){.kind = WAL_MESSAGE_NOTHING};
 }
 
 static void server_asks(void)
@@ -280,6 +304,99 @@ START_TEST(a_stream_that_ends_for_renewed_certificates_loses_nothing)
 }
 END_TEST
 
+START_TEST(a_slow_disk_does_not_silence_the_stream)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    stream.server_patience = 200000;
+    server_sends_first(3, 5000);
+    server_asks();
+    server.sync_until = 4; /* one at the begin, and then of the lifeline */
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_ge(server.feedback_count, 5);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_uint_le(server.flushed[i], 3 * ONE_MB);
+    ck_assert_uint_eq(last_flushed(), 3 * ONE_MB + 5000);
+    ck_assert_ptr_null(stream.lifeline);
+}
+END_TEST
+
+static void run_with_pauses(bool is_waited_for)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    receiver.sync.answer = (struct sync_answer){
+        .is_known = true, .match = {.method = SYNC_METHOD_FIRST, .needed = 1, .listed = 1, .position = is_waited_for}};
+    server_begins_again();
+    server_sends_first(3, 1000);
+    server_pauses();
+    server_sends(3 * ONE_MB + 1000, 1000);
+    server_pauses();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(server.wait_count, 2);
+    ck_assert_uint_eq(server.flushed_at_wait[0], 3 * ONE_MB + 1000);
+}
+
+START_TEST(every_batch_is_acknowledged_at_once_where_commits_wait)
+{
+    run_with_pauses(true);
+    ck_assert_uint_eq(server.flushed_at_wait[1], 3 * ONE_MB + 2000);
+}
+END_TEST
+
+START_TEST(the_first_batch_is_acknowledged_at_once_and_then_the_disk_rests_where_none_waits)
+{
+    int64_t began = clock_monotonic();
+
+    run_with_pauses(false);
+    if (clock_monotonic() - began < 20000) /* it had no time to rest in between */
+        ck_assert_uint_eq(server.flushed_at_wait[1], 3 * ONE_MB + 1000);
+}
+END_TEST
+
+START_TEST(a_receiver_that_catches_up_does_not_sync_each_batch)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    config.settings.synchronous = true;
+    server_sends_first(3, 1000);
+    server.messages[1].server_end.value = 30 * ONE_MB;
+    server_pauses();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(server.flushed_at_wait[0], 3 * ONE_MB);
+    ck_assert_uint_eq(receiver.acknowledged.value, 3 * ONE_MB + 1000);
+    config.settings.synchronous = false;
+}
+END_TEST
+
+/* Ten seconds are too long for a server that answers within one, and nothing for one that has a minute. */
+START_TEST(a_server_that_is_silent_for_longer_than_it_promises_is_given_up)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+
+    for (unsigned patient = 0; patient < 2; patient++) {
+        struct receive_stream stream = stream_from(1, 3);
+        stream.server_patience = patient == 0 ? 1000000 : 60000000;
+        server_begins_again();
+        observed = &stream;
+        server.heard_before = 10000000;
+        server_pauses();
+        server_pauses();
+        enum receive_stream_end end = receive_stream_run(&stream, &fault, &err);
+        observed = NULL;
+        ck_assert_int_eq(end, patient == 0 ? RECEIVE_STREAM_FAULT : RECEIVE_STREAM_END_OF_TIMELINE);
+    }
+    ck_assert_str_eq(err.message, "the server has been silent for 10 s");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive stream");
@@ -291,5 +408,10 @@ int main(void)
     tcase_add_test(tests, the_slot_is_not_moved_back_by_the_next_timeline);
     tcase_add_test(tests, another_cluster_begins_with_nothing_acknowledged);
     tcase_add_test(tests, a_stream_that_ends_for_renewed_certificates_loses_nothing);
+    tcase_add_test(tests, a_slow_disk_does_not_silence_the_stream);
+    tcase_add_test(tests, every_batch_is_acknowledged_at_once_where_commits_wait);
+    tcase_add_test(tests, the_first_batch_is_acknowledged_at_once_and_then_the_disk_rests_where_none_waits);
+    tcase_add_test(tests, a_receiver_that_catches_up_does_not_sync_each_batch);
+    tcase_add_test(tests, a_server_that_is_silent_for_longer_than_it_promises_is_given_up);
     return suite_run("receive_stream", tests);
 }

@@ -58,7 +58,8 @@ static inline void scoped_pg_connection(struct pg_connection **connection)
 }
 /* The view of the host that is connected; lives as long as the connection. */
 const struct server_config *pg_server(const struct pg_connection *connection);
-/* From now on an answer is waited for until then (clock_monotonic()) and no longer; 0: for ever, as at first. */
+/* From now on an answer is waited for until then (clock_monotonic()) and no longer; 0: as at first, six times
+ * connect_timeout from each word to the next, but as long as it takes in a base backup. */
 void pg_set_deadline(struct pg_connection *connection, int64_t deadline);
 const struct pg_session *pg_session(const struct pg_connection *connection);
 int pg_socket(const struct pg_connection *connection);

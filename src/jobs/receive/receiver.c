@@ -106,7 +106,8 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
         int64_t left = earliest(receiver, until) - clock_monotonic();
         int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
         if (poll(descriptors, sizeof descriptors / sizeof descriptors[0], milliseconds) > 0) {
-            if (worker_is_interrupted(receiver->worker))
+            bool is_called = descriptors[1].revents != 0 || descriptors[2].revents != 0;
+            if (is_called && worker_is_interrupted(receiver->worker))
                 return RECEIVE_WAKE_INTERRUPTED;
             certificates->is_signalled = descriptors[4].revents != 0 || descriptors[5].revents != 0;
             if (descriptors[2].revents != 0)

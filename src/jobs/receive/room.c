@@ -16,12 +16,9 @@
 #define LOOKED_EVERY                  (60 * SECOND)
 #define LOOKED_AFTER_WAL              (5 * SECOND)
 #define PAUSE_LOOKS_EVERY             (2 * SECOND)
-#define SERVER_ASKED_EVERY            (60 * SECOND)
 /* On a disk that is full to the brim every segment is followed by a pause; one line in the log tells it. */
 #define SAME_PAUSE   (600 * SECOND)
 #define SAME_WARNING (3600 * SECOND)
-
-#define QUESTION_NAME "pgcoffer room" /* no name that synchronous_standby_names could mean */
 
 static void look(struct receiver *receiver);
 
@@ -263,35 +260,6 @@ static bool has_room_again(struct receiver *receiver)
 
 /* ---- what the slot keeps meanwhile ---- */
 
-static void ask(struct receiver *receiver)
-{
-    struct receive_room *room = &receiver->room;
-    struct pg_connection *connection SCOPED(scoped_pg_connection) = NULL;
-    struct error *err = &room->question_error;
-    struct pg_identity identity;
-    struct pg_slot slot = {.exists = false};
-
-    room->ask_at = clock_monotonic() + SERVER_ASKED_EVERY;
-    room->is_unanswered =
-        !pg_connect(receiver->server, QUESTION_NAME, receiver->worker->interrupt_fd, &connection, err) ||
-        !pg_identify(connection, &identity, err);
-    if (room->is_unanswered)
-        return;
-    if (receiver->has_archive && identity.system_identifier != system_id_value(&receiver->archive.system))
-        return; /* another cluster: the next session tells it */
-    room->asked_at = clock_now();
-    room->server_now = identity.position;
-    if (room->server_before.value == 0)
-        room->server_before = identity.position;
-    receive_report_server(&receiver->report, identity.position);
-    if (!pg_show(connection, "max_slot_wal_keep_size", room->slot_limit, sizeof room->slot_limit, err) ||
-        strcmp(room->slot_limit, "-1") == 0)
-        room->slot_limit[0] = '\0';
-    if (receiver->acknowledged.value == 0 && !text_is_empty(receiver->server->settings.wal_slot) &&
-        pg_slot_read(connection, receiver->server->settings.wal_slot, &slot, err) && slot.has_position)
-        room->slot_position = slot.restart_position;
-}
-
 /* "slot "pgcoffer" keeps 64 MB of WAL on the server, 48 MB more than when receiving paused" */
 static void describe_growth(const struct receiver *receiver, char *ret_text, size_t size)
 {
@@ -402,7 +370,7 @@ bool receive_room_pause(struct receiver *receiver, const struct error *cause)
             return true;
         }
         if (clock_monotonic() >= room->ask_at)
-            ask(receiver);
+            receive_room_ask(receiver);
         before = told;
         describe(receiver, cause, &told);
         if (strcmp(before.message, told.message) != 0 || strcmp(before.detail, told.detail) != 0)

@@ -39,6 +39,8 @@ bool receive_room_demand(struct receiver *receiver, struct wal_segment segment, 
 /* After a session that ended for lack of room (room_is_short()): until there is some again; false when the worker is to
  * end. */
 bool receive_room_pause(struct receiver *receiver, const struct error *cause);
+/* By a connection of its own: what the server's slot keeps meanwhile. In room_question.c. */
+void receive_room_ask(struct receiver *receiver);
 /* Looks at the room now and then, and warns in time. */
 void receive_room_turn(struct receiver *receiver);
 int64_t receive_room_due(const struct receiver *receiver); /* monotonic */
