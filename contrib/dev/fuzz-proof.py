@@ -31,6 +31,7 @@ PARSERS = {
     "startup_answer": ["src/tls/answer.c"],
     "sync_names": ["src/pg/sync_names.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
+    "wal_contents": ["src/wal/contents.c"],
     "wal_message": ["src/pg/copy_message.c"],
     "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],
 }
