@@ -4,7 +4,8 @@
 #include <unistd.h>
 
 #include "cli/cli_internal.h"
-#include "pgcoffer/jobs/restore.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/jobs/wal_get.h"
 
 #define STATUS_NOT_THERE 1
 
@@ -31,30 +32,112 @@ static void catch_signals(void)
         sigaction(caught[i], &action, NULL);
 }
 
-bool command_wal_get(struct invocation *invocation, struct error *err)
+/* Opened when it is needed: a segment that was fetched ahead needs neither the daemon nor the repository. */
+struct late_source {
+    const struct invocation *invocation;
+    struct session_source *source;
+};
+
+static bool open_late(void *context, struct control_stream **ret_stream, struct error *err)
+{
+    struct late_source *late = context;
+
+    return (late->source != NULL || session_source_new(late->invocation, false, &late->source, err)) &&
+           session_source_open(late->source, ret_stream, err);
+}
+
+static void scoped_late_source(struct late_source *late)
+{
+    session_source_free(late->source);
+}
+
+static const char *text_or_nothing(const struct invocation *invocation, enum option_id option)
+{
+    const char *text = invocation_text(invocation, option);
+
+    return text == NULL ? "" : text;
+}
+
+/* The words of the command line that say where the archive is; NULL with --no-prefetch. */
+static char *describe_source(const struct invocation *invocation)
+{
+    if (invocation_has(invocation, OPTION_ID_no_prefetch))
+        return NULL;
+    return memory_text("%d\n%s\n%s", invocation_has(invocation, OPTION_ID_direct),
+                       text_or_nothing(invocation, OPTION_ID_config), text_or_nothing(invocation, OPTION_ID_socket));
+}
+
+/* The process left behind: it has no caller, and nobody to tell of a failure. */
+static void run_ahead(struct invocation *invocation, struct wal_ahead *ahead)
 {
     struct session_source *source SCOPED(scoped_session_source) = NULL;
-    const char *server = invocation_argument(invocation, 0);
-    const char *file = invocation_argument(invocation, 1);
-    const char *path = invocation_argument(invocation, 2);
-    struct request request SCOPED(request_done) = {0};
-    enum wal_get_outcome outcome;
+    struct error ignored;
 
-    snprintf(temporary_path, sizeof temporary_path, "%s.tmp", path);
-    catch_signals();
-    if (!invocation_request(invocation, &request, err) || !session_source_new(invocation, false, &source, err))
-        return false;
+    wal_ahead_detach(ahead);
+    if (!session_source_new(invocation, false, &source, &ignored)) {
+        wal_ahead_cancel(ahead);
+        return;
+    }
     struct connector connector = session_source_connector(source);
-    if (!wal_get_run(server, file, path, request_text(&request, OPTION_ID_system_id), &connector, &outcome, err))
-        return false;
-    bool is_written = outcome == WAL_GET_WRITTEN;
+    wal_ahead_run(ahead, &connector);
+}
+
+static void leave_behind(struct invocation *invocation, struct wal_ahead *ahead)
+{
+    fflush(NULL);
+    switch (fork()) {
+    case -1:
+        wal_ahead_cancel(ahead);
+        return;
+    case 0:
+        run_ahead(invocation, ahead);
+        _exit(0);
+    }
+    wal_ahead_free(ahead);
+}
+
+static void report(struct invocation *invocation, const char *file, enum wal_get_outcome outcome)
+{
+    bool is_written = outcome != WAL_GET_NOT_THERE;
+
     if (!is_written)
         invocation->exit_status = STATUS_NOT_THERE;
     if (output_is_json(invocation)) {
-        json_t *data SCOPED(scoped_json) = json_pack("{s:b}", "found", is_written);
+        json_t *data SCOPED(scoped_json) =
+            json_pack("{s:b, s:b}", "found", is_written, "prefetched", outcome == WAL_GET_WAS_AHEAD);
         output_json(data);
     }
     /* Recovery asks for files that are not there as part of its normal work: no line in PostgreSQL's log for each. */
-    output_detail(invocation, is_written ? "%s is written" : "%s is not held", file);
+    output_detail(invocation,
+                  outcome == WAL_GET_WAS_AHEAD ? "%s is written, it was fetched ahead"
+                  : is_written                 ? "%s is written"
+                                               : "%s is not held",
+                  file);
+}
+
+bool command_wal_get(struct invocation *invocation, struct error *err)
+{
+    struct late_source late SCOPED(scoped_late_source) = {.invocation = invocation};
+    char *source SCOPED(scoped_free) = describe_source(invocation);
+    struct request request SCOPED(request_done) = {0};
+    struct wal_ahead *ahead = NULL;
+    enum wal_get_outcome outcome;
+    struct connector connector = {open_late, &late};
+    struct wal_get get = {.server = invocation_argument(invocation, 0),
+                          .file = invocation_argument(invocation, 1),
+                          .path = invocation_argument(invocation, 2),
+                          .source = source,
+                          .connector = &connector};
+
+    snprintf(temporary_path, sizeof temporary_path, "%s.tmp", get.path);
+    catch_signals();
+    if (!invocation_request(invocation, &request, err))
+        return false;
+    get.system_id = request_text(&request, OPTION_ID_system_id);
+    if (!wal_get_run(&get, &outcome, &ahead, err))
+        return false;
+    report(invocation, get.file, outcome);
+    if (ahead != NULL)
+        leave_behind(invocation, ahead);
     return true;
 }

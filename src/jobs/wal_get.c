@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "jobs/restore/restore_internal.h"
+#include "jobs/restore/wal_ahead_internal.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/repo/layout.h"
 
@@ -26,31 +26,69 @@ static bool read_system_id(char ret_system_id[SYSTEM_ID_TEXT_SIZE], bool *ret_is
     return true;
 }
 
-static bool look(const struct wal_fetch *fetch, const struct connector *connector, bool *ret_found, struct error *err)
+static bool look(const struct wal_fetch *fetch, const struct connector *connector, struct wal_fetched *ret_fetched,
+                 struct error *err)
 {
     struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
 
-    return connector->open(connector->context, &stream, err) && wal_fetch(stream, fetch, ret_found, err);
+    return connector->open(connector->context, &stream, err) && wal_fetch(stream, fetch, ret_fetched, err);
 }
 
-bool wal_get_run(const char *server, const char *file, const char *path, const char *system_id,
-                 const struct connector *connector, enum wal_get_outcome *ret_outcome, struct error *err)
+/* A whole segment came from the archive: the next ones will be wanted soon. */
+static struct wal_ahead *go_ahead(struct wal_spool **spool, const struct wal_fetch *fetch,
+                                  const struct wal_fetched *fetched)
+{
+    struct wal_segment segment;
+
+    if (fetched->kind != WAL_FETCHED_WHOLE || !wal_segment_size_is_valid(fetched->length))
+        return NULL;
+    struct wal_segment_size size = {(uint32_t)fetched->length};
+    unsigned capacity = wal_spool_capacity(*spool, size);
+    if (capacity == 0 || !wal_segment_parse(fetch->file, size, &segment))
+        return NULL;
+    if (wal_spool_lead(*spool))
+        return wal_ahead_new(TAKE(*spool), fetch->server, fetch->system_id, segment, size, capacity);
+    wal_spool_ask(*spool, fetch->file);
+    return NULL;
+}
+
+static bool fetch_now(const struct wal_fetch *fetch, const struct connector *connector, struct wal_fetched *ret_fetched,
+                      struct error *err)
+{
+    if (!look(fetch, connector, ret_fetched, err))
+        return false;
+    /* "Not there" ends a recovery for good, so it is believed only when it is said twice, over two connections. */
+    return ret_fetched->kind != WAL_FETCHED_NOTHING || look(fetch, connector, ret_fetched, err);
+}
+
+bool wal_get_run(const struct wal_get *get, enum wal_get_outcome *ret_outcome, struct wal_ahead **ret_ahead,
+                 struct error *err)
 {
     char own_system_id[SYSTEM_ID_TEXT_SIZE];
-    struct wal_fetch fetch = {.server = server, .file = file, .system_id = system_id, .path = path, .mode = 0600};
+    struct wal_fetch fetch = {
+        .server = get->server, .file = get->file, .system_id = get->system_id, .path = get->path, .mode = 0600};
+    struct wal_fetched fetched = {WAL_FETCHED_NOTHING, 0};
     bool is_known;
-    bool is_found;
 
-    if (system_id == NULL) {
+    *ret_ahead = NULL;
+    if (get->system_id == NULL) {
         if (!read_system_id(own_system_id, &is_known, err))
             return false;
         fetch.system_id = is_known ? own_system_id : NULL;
     }
-    if (!look(&fetch, connector, &is_found, err))
+    struct wal_spool *spool SCOPED(scoped_wal_spool) =
+        wal_spool_enter(get->path, get->server, fetch.system_id, get->source);
+    if (spool != NULL && wal_spool_take(spool, get->file, get->path)) {
+        *ret_outcome = WAL_GET_WAS_AHEAD;
+        return true;
+    }
+    bool is_answered = fetch_now(&fetch, get->connector, &fetched, err);
+    if (spool != NULL && is_answered)
+        *ret_ahead = go_ahead(&spool, &fetch, &fetched);
+    if (spool != NULL)
+        wal_spool_remove(spool);
+    if (!is_answered)
         return false;
-    /* "Not there" ends a recovery for good, so it is believed only when it is said twice, over two connections. */
-    if (!is_found && !look(&fetch, connector, &is_found, err))
-        return false;
-    *ret_outcome = is_found ? WAL_GET_WRITTEN : WAL_GET_NOT_THERE;
+    *ret_outcome = fetched.kind == WAL_FETCHED_NOTHING ? WAL_GET_NOT_THERE : WAL_GET_WRITTEN;
     return true;
 }

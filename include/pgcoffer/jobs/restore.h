@@ -4,7 +4,7 @@
 #include "pgcoffer/jobs/jobs.h"
 
 /*
- * Restore and wal-get run in the CLI, as the caller, and pull bytes from sessions.
+ * Restore runs in the CLI, as the caller, and pulls bytes from sessions.
  */
 #define RESTORE_MOST_JOBS 16 /* connections: the daemon allows a user 32, and another command may run */
 
@@ -43,15 +43,5 @@ bool restore_run(const struct restore_options *options, const struct connector *
 
 /* The word as sh(1) reads it back, in single quotes where it needs any; malloc'd. */
 char *restore_quote_for_shell(const char *text) NEVER_NULL;
-
-enum wal_get_outcome { WAL_GET_WRITTEN, WAL_GET_NOT_THERE };
-/*
- * Writes PATH by a temporary name and rename. NOT_THERE only when the repository was read, the system identifier
- * matches, and the file lies beyond the last byte held of its timeline (or the timeline is unknown), confirmed by a
- * second look. system_id NULL: taken from global/pg_control of the current directory if there is one, else the server's
- * current.
- */
-bool wal_get_run(const char *server, const char *file, const char *path, const char *system_id,
-                 const struct connector *connector, enum wal_get_outcome *ret_outcome, struct error *err) NODISCARD;
 
 #endif

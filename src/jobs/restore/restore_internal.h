@@ -137,15 +137,29 @@ bool restore_copy(struct restore *restore, struct error *err) NODISCARD;
 bool restore_fetch_wal(struct restore *restore, struct error *err) NODISCARD;
 bool restore_sync(struct restore *restore, struct error *err) NODISCARD;
 
-/* wal_fetch.c: one WAL file of a session, whole, under `path`; absent on failure. */
+/* wal_fetch.c: one WAL file of a session */
+enum wal_fetched_kind {
+    WAL_FETCHED_NOTHING,    /* it is not held */
+    WAL_FETCHED_UNFINISHED, /* the newest segment, completed with zeros: there may be more of it by now */
+    WAL_FETCHED_WHOLE,      /* a segment that never changes again */
+    WAL_FETCHED_HISTORY
+};
+struct wal_fetched {
+    enum wal_fetched_kind kind;
+    uint64_t length;
+};
 struct wal_fetch {
     const char *server, *file, *system_id; /* system_id may be NULL */
     const char *path;
     mode_t mode;
     bool is_durable;
 };
-bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, bool *ret_found,
+/* Under `path`, by a temporary name; absent on failure. */
+bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, struct wal_fetched *ret_fetched,
                struct error *err) NODISCARD;
+/* Into the empty file `fd`, and only a whole segment: after any other answer the stream is of no more use. */
+bool wal_fetch_whole(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
+                     struct wal_fetched *ret_fetched, struct error *err) NODISCARD;
 
 /* inflate.c: a zstd stream in pieces */
 struct inflater;

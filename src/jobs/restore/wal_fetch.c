@@ -1,8 +1,11 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "jobs/restore/restore_internal.h"
@@ -159,37 +162,91 @@ static bool receive_content(struct control_stream *stream, const struct announce
     return true;
 }
 
-static bool store(struct control_stream *stream, const struct wal_fetch *fetch, const struct announced *announced,
-                  const char *temporary, struct error *err)
+/*
+ * "<path>.tmp", empty and ours alone. What a killed process left is used again; one that is being written by another
+ * call for the same path is waited for.
+ */
+static bool open_temporary(const char *temporary, mode_t mode, int *ret_fd, struct error *err)
 {
-    int fd SCOPED(scoped_close) = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, fetch->mode);
-    struct output output = {.fd = fd, .path = temporary, .limit = announced->length};
-
-    if (fd < 0)
-        return error_set_errno(err, "could not create \"%s\"", temporary);
-    if (!receive_content(stream, announced, &output, err))
-        return error_wrap(err, "could not fetch \"%s\"", fetch->file);
-    if (fetch->is_durable && !file_sync(fd, temporary, err))
-        return false;
-    if (rename(temporary, fetch->path) < 0)
-        return error_set_errno(err, "could not rename \"%s\" to \"%s\"", temporary, fetch->path);
-    return true;
+    for (;;) {
+        struct stat opened;
+        struct stat named;
+        int fd SCOPED(scoped_close) = open(temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd < 0)
+            return error_set_errno(err, "could not create \"%s\"", temporary);
+        while (flock(fd, LOCK_EX) < 0 && errno == EINTR)
+            continue; /* any other failure is that of a file system without locks */
+        if (fstat(fd, &opened) < 0)
+            return error_set_errno(err, "could not look at \"%s\"", temporary);
+        if (lstat(temporary, &named) < 0 || named.st_ino != opened.st_ino || named.st_dev != opened.st_dev)
+            continue;
+        if (ftruncate(fd, 0) < 0)
+            return error_set_errno(err, "could not empty \"%s\"", temporary);
+        *ret_fd = file_take_descriptor(&fd);
+        return true;
+    }
 }
 
-bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, bool *ret_found, struct error *err)
+static bool store(struct control_stream *stream, const struct wal_fetch *fetch, const struct announced *announced,
+                  struct error *err)
+{
+    char *temporary SCOPED(scoped_free) = memory_text("%s.tmp", fetch->path);
+    int fd SCOPED(scoped_close) = -1;
+
+    if (!open_temporary(temporary, fetch->mode, &fd, err))
+        return false;
+    struct output output = {.fd = fd, .path = temporary, .limit = announced->length};
+    if (!receive_content(stream, announced, &output, err))
+        error_wrap(err, "could not fetch \"%s\"", fetch->file);
+    else if (!fetch->is_durable || file_sync(fd, temporary, err)) {
+        if (rename(temporary, fetch->path) == 0)
+            return true;
+        error_set_errno(err, "could not rename \"%s\" to \"%s\"", temporary, fetch->path);
+    }
+    unlink(temporary);
+    return false;
+}
+
+static struct wal_fetched fetched_of(const struct announced *announced)
+{
+    struct wal_fetched fetched = {WAL_FETCHED_NOTHING, announced->length};
+
+    if (announced->is_found)
+        fetched.kind = strcmp(announced->encoding, "partial") == 0   ? WAL_FETCHED_UNFINISHED
+                       : strcmp(announced->encoding, "history") == 0 ? WAL_FETCHED_HISTORY
+                                                                     : WAL_FETCHED_WHOLE;
+    return fetched;
+}
+
+bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, struct wal_fetched *ret_fetched,
+               struct error *err)
 {
     struct announced announced;
-    char *temporary SCOPED(scoped_free) = memory_text("%s.tmp", fetch->path);
 
     if (!ask(stream, fetch, &announced, err))
         return false;
-    *ret_found = announced.is_found;
+    *ret_fetched = fetched_of(&announced);
     if (!announced.is_found)
         return true;
-    if (!store(stream, fetch, &announced, temporary, err)) {
-        unlink(temporary);
+    if (!store(stream, fetch, &announced, err))
         return false;
-    }
+    json_t *result SCOPED(scoped_json) = control_await_result(stream, NULL, NULL, err);
+    return result != NULL;
+}
+
+bool wal_fetch_whole(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
+                     struct wal_fetched *ret_fetched, struct error *err)
+{
+    struct announced announced;
+
+    if (!ask(stream, fetch, &announced, err))
+        return false;
+    *ret_fetched = fetched_of(&announced);
+    if (ret_fetched->kind != WAL_FETCHED_WHOLE)
+        return true;
+    struct output output = {.fd = fd, .path = fetch->path, .limit = announced.length};
+    if (!receive_content(stream, &announced, &output, err))
+        return error_wrap(err, "could not fetch \"%s\"", fetch->file);
     json_t *result SCOPED(scoped_json) = control_await_result(stream, NULL, NULL, err);
     return result != NULL;
 }

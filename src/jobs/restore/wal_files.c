@@ -23,11 +23,11 @@ static bool attempt_file(void *context, struct fetcher *fetcher, struct error *e
                               .path = path,
                               .mode = restore->plan.file_mode,
                               .is_durable = true};
-    bool is_found;
+    struct wal_fetched fetched;
 
-    if (!wal_fetch(fetcher->stream, &fetch, &is_found, err))
+    if (!wal_fetch(fetcher->stream, &fetch, &fetched, err))
         return false;
-    if (!is_found)
+    if (fetched.kind == WAL_FETCHED_NOTHING)
         return error_set(err, ERROR_INTEGRITY, "WAL file %s, which the restore needs, is no longer held", task->name);
     return true;
 }
