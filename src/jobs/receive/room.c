@@ -9,20 +9,16 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
 
-#define MILLISECOND                   INT64_C(1000)
-#define SECOND                        INT64_C(1000000)
-#define COMPRESSION_WAITED_FOR        (2 * SECOND)
-#define PAUSE_LOOKS_WHILE_COMPRESSING (SECOND / 5)
-#define LOOKED_EVERY                  (60 * SECOND)
-#define LOOKED_AFTER_WAL              (5 * SECOND)
-#define PAUSE_LOOKS_EVERY             (2 * SECOND)
-/* On a disk that is full to the brim every segment is followed by a pause; one line in the log tells it. */
-#define SAME_PAUSE   (600 * SECOND)
-#define SAME_WARNING (3600 * SECOND)
+#define MILLISECOND            INT64_C(1000)
+#define SECOND                 INT64_C(1000000)
+#define COMPRESSION_WAITED_FOR (2 * SECOND)
+#define LOOKED_EVERY           (60 * SECOND)
+#define LOOKED_AFTER_WAL       (5 * SECOND)
+#define SAME_WARNING           (3600 * SECOND)
 
 static void look(struct receiver *receiver);
 
-static bool read_room(struct receiver *receiver, struct error *err)
+bool receive_room_read(struct receiver *receiver, struct error *err)
 {
     struct receive_room *room = &receiver->room;
 
@@ -38,7 +34,7 @@ static uint64_t tell_budget(void *context)
     struct receiver *receiver = context;
     struct error ignored;
 
-    if (!read_room(receiver, &ignored))
+    if (!receive_room_read(receiver, &ignored))
         return UINT64_MAX; /* the try itself will tell */
     return room_budget(&receiver->room.seen, receiver->archive.segment_size);
 }
@@ -118,7 +114,7 @@ static void look(struct receiver *receiver)
 
     room->looked_at = clock_monotonic();
     room->look_at = room->looked_at + LOOKED_EVERY;
-    if (!read_room(receiver, &warning))
+    if (!receive_room_read(receiver, &warning))
         return; /* the next segment tells it */
     room_forecast(&room->rate, &room->seen, reserve, clock_now(), &forecast);
     report_room(receiver, &forecast);
@@ -146,13 +142,13 @@ static uint64_t unfinished_bytes(const struct receiver *receiver)
 }
 
 /* A compression that ends between the two looks has freed what the first one missed. */
-static bool has_room_for_segment(struct receiver *receiver, bool *ret_has, struct error *err)
+bool receive_room_fits(struct receiver *receiver, bool *ret_has, struct error *err)
 {
     struct wal_segment_size size = receiver->archive.segment_size;
 
     *ret_has = false;
     for (int looks = 0; looks < 2 && !*ret_has; looks++) {
-        if (!read_room(receiver, err))
+        if (!receive_room_read(receiver, err))
             return false;
         *ret_has = room_has_segment(&receiver->room.seen, size, unfinished_bytes(receiver));
     }
@@ -171,7 +167,7 @@ static bool wait_for_compression(struct receiver *receiver, bool *ret_has, struc
     for (;;) {
         if (!receive_compressor_turn(receiver->compressor, &failure))
             log_failure(LOG_LEVEL_WARNING, &failure);
-        if (!has_room_for_segment(receiver, ret_has, err))
+        if (!receive_room_fits(receiver, ret_has, err))
             return false;
         int64_t left = deadline - clock_monotonic();
         if (*ret_has || left <= 0 || !receive_compressor_is_working(receiver->compressor) ||
@@ -196,7 +192,7 @@ bool receive_room_demand(struct receiver *receiver, struct wal_segment segment, 
         return false;
     if (file.state != WAL_FILE_MISSING)
         return true;
-    if (!has_room_for_segment(receiver, &has_room, err))
+    if (!receive_room_fits(receiver, &has_room, err))
         return false;
     if (!has_room && receiver->compressor != NULL && !wait_for_compression(receiver, &has_room, err))
         return false;
@@ -208,172 +204,4 @@ bool receive_room_demand(struct receiver *receiver, struct wal_segment segment, 
     error_set(err, ERROR_STORAGE, "there is no room for WAL segment %s", name);
     err->errnum = ENOSPC;
     return false;
-}
-
-/* Without a segment that waits, what failed was a name, a folder or a small file. */
-static uint64_t needed_bytes(const struct receiver *receiver)
-{
-    return receiver->room.has_segment ? room_for_segment(receiver->archive.segment_size) : ROOM_MARGIN_BYTES;
-}
-
-static bool is_segment_missing(const struct receiver *receiver)
-{
-    struct wal_file file;
-    struct error ignored;
-
-    return receiver->room.has_segment &&
-           wal_archive_stat(&receiver->archive, receiver->room.segment, &file, &ignored) &&
-           file.state == WAL_FILE_MISSING;
-}
-
-/* Quotas and what is kept for root show only when it is tried; what fails for another reason the next session tells. */
-static bool can_go_on(struct receiver *receiver)
-{
-    struct wal_partial *partial = NULL;
-    struct error err;
-
-    if (receiver->is_to_recover && !receive_cluster_open_stored(receiver, &err))
-        return !room_is_short(&err);
-    if (!receiver->room.has_segment)
-        return true;
-    bool is_made = wal_partial_open(&receiver->archive, receiver->room.segment, &partial, &err);
-    wal_partial_free(partial);
-    return is_made || !room_is_short(&err);
-}
-
-static bool has_room_again(struct receiver *receiver)
-{
-    struct error ignored;
-    bool has_room = false;
-
-    if (is_segment_missing(receiver)) {
-        if (!has_room_for_segment(receiver, &has_room, &ignored))
-            return true;
-    } else {
-        if (!read_room(receiver, &ignored))
-            return true;
-        has_room =
-            receiver->room.seen.free_bytes >= ROOM_MARGIN_BYTES && receiver->room.seen.free_files >= ROOM_MARGIN_FILES;
-    }
-    return has_room && can_go_on(receiver);
-}
-
-/* ---- what the slot keeps meanwhile ---- */
-
-/* "slot "pgcoffer" keeps 64 MB of WAL on the server, 48 MB more than when receiving paused" */
-static void describe_growth(const struct receiver *receiver, char *ret_text, size_t size)
-{
-    const struct receive_room *room = &receiver->room;
-    const char *slot = receiver->server->settings.wal_slot;
-    uint64_t from = receiver->acknowledged.value != 0 ? receiver->acknowledged.value : room->slot_position.value;
-    uint64_t kept = room->server_now.value > from && from != 0 ? room->server_now.value - from : 0;
-    uint64_t more =
-        room->server_now.value > room->server_before.value ? room->server_now.value - room->server_before.value : 0;
-    char kept_text[TEXT_BYTES_SIZE], more_text[TEXT_BYTES_SIZE], limit[96] = "", asked[TIMESTAMP_TEXT_SIZE + 16] = "";
-
-    text_format_bytes(kept, kept_text);
-    text_format_bytes(more, more_text);
-    if (room->asked_at.microseconds != 0) {
-        char at[TIMESTAMP_TEXT_SIZE];
-        timestamp_format((struct timestamp){room->asked_at.microseconds / SECOND * SECOND}, at);
-        snprintf(asked, sizeof asked, " (at %s)", at);
-    }
-    if (room->slot_limit[0] != '\0')
-        snprintf(limit, sizeof limit, "; at %s (max_slot_wal_keep_size) it is given up", room->slot_limit);
-    if (text_is_empty(slot))
-        snprintf(ret_text, size,
-                 "the server has written %s of WAL since receiving paused%s, and without a slot (wal_slot) it keeps no "
-                 "more of it than wal_keep_size",
-                 more_text, asked);
-    else
-        snprintf(ret_text, size, "slot \"%s\" keeps %s of WAL on the server, %s more than when receiving paused%s%s",
-                 slot, kept_text, more_text, asked, limit);
-}
-
-/* ---- the pause ---- */
-
-static void describe(const struct receiver *receiver, const struct error *cause, struct error *ret_told)
-{
-    const struct receive_room *room = &receiver->room;
-    uint64_t needed = needed_bytes(receiver);
-    char growth[400], free_text[TEXT_BYTES_SIZE], needed_text[TEXT_BYTES_SIZE];
-
-    text_format_bytes(room->seen.free_bytes, free_text);
-    text_format_bytes(needed, needed_text);
-    if (cause->errnum == EDQUOT)
-        error_set(ret_told, ERROR_STORAGE,
-                  "receiving is paused: the quota on the disk of the repository, %s, is used up (%s are needed)",
-                  room->disk.name, needed_text);
-    else if (room->seen.free_files < ROOM_MARGIN_FILES)
-        error_set(ret_told, ERROR_STORAGE,
-                  "receiving is paused: the disk of the repository, %s, has no room for files, whatever their size "
-                  "(df -i %s)",
-                  room->disk.name, room->disk.place);
-    else
-        error_set(ret_told, ERROR_STORAGE,
-                  "receiving is paused: the disk of the repository, %s, is full: %s free, and %s are needed",
-                  room->disk.name, free_text, needed_text);
-    ret_told->errnum = cause->errnum;
-    describe_growth(receiver, growth, sizeof growth);
-    error_detail(ret_told, "%s%s%.200s; %.300s", growth, room->is_unanswered ? "; it could not be asked again: " : "",
-                 room->is_unanswered ? room->question_error.message : "", cause->message);
-    room_hint(&room->disk, receiver->server->name, "; receiving goes on by itself.", ret_told);
-}
-
-static void begin_pause(struct receiver *receiver, const struct error *cause, struct error *ret_told)
-{
-    struct receive_room *room = &receiver->room;
-    struct error ignored;
-    int64_t now = clock_monotonic();
-    bool is_same = room->paused_until != 0 && now - room->paused_until < SAME_PAUSE;
-
-    room->disk.name[0] = '\0'; /* it may have been mounted anew */
-    (void)read_room(receiver, &ignored);
-    room->server_before = receiver->report.server_position;
-    room->server_now = room->server_before;
-    room->asked_at = (struct timestamp){0};
-    room->is_unanswered = false;
-    describe(receiver, cause, ret_told);
-    if (is_same)
-        log_debug("%s", ret_told->message);
-    else
-        log_failure(LOG_LEVEL_WARNING, ret_told);
-    receive_report_state(&receiver->report, RECEIVE_WAITING, ret_told);
-}
-
-static void end_pause(struct receiver *receiver)
-{
-    struct receive_room *room = &receiver->room;
-    char free_text[TEXT_BYTES_SIZE];
-
-    text_format_bytes(room->seen.free_bytes, free_text);
-    log_info("there is room on the disk of the repository, %s, again (%s free): receiving goes on", room->disk.name,
-             free_text);
-    room->paused_until = clock_monotonic();
-    room->has_segment = false;
-    room->look_at = 0;
-}
-
-bool receive_room_pause(struct receiver *receiver, const struct error *cause)
-{
-    struct receive_room *room = &receiver->room;
-    struct error told, before;
-
-    begin_pause(receiver, cause, &told);
-    for (;;) {
-        bool is_compressing = receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor);
-        int64_t pause = is_compressing ? PAUSE_LOOKS_WHILE_COMPRESSING : PAUSE_LOOKS_EVERY;
-        if (receiver_wait(receiver, -1, false, clock_monotonic() + pause) == RECEIVE_WAKE_INTERRUPTED)
-            return false;
-        if (has_room_again(receiver)) {
-            end_pause(receiver);
-            return true;
-        }
-        if (clock_monotonic() >= room->ask_at)
-            receive_room_ask(receiver);
-        before = told;
-        describe(receiver, cause, &told);
-        if (strcmp(before.message, told.message) != 0 || strcmp(before.detail, told.detail) != 0)
-            receive_report_state(&receiver->report, RECEIVE_WAITING, &told);
-    }
 }

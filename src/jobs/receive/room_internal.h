@@ -36,8 +36,12 @@ struct receive_room {
 void receive_room_begin(struct receiver *receiver);
 /* Before the segment is made; STORAGE with errnum ENOSPC when it must not be. One that is there needs nothing. */
 bool receive_room_demand(struct receiver *receiver, struct wal_segment segment, struct error *err) NODISCARD;
-/* After a session that ended for lack of room (room_is_short()): until there is some again; false when the worker is to
- * end. */
+/* The room there is, into `seen`. */
+bool receive_room_read(struct receiver *receiver, struct error *err) NODISCARD;
+/* Could a segment be begun now? */
+bool receive_room_fits(struct receiver *receiver, bool *ret_fits, struct error *err) NODISCARD;
+/* room_pause.c: after a session that ended for lack of room (room_is_short()): until there is some again; false when
+ * the worker is to end. */
 bool receive_room_pause(struct receiver *receiver, const struct error *cause);
 /* By a connection of its own: what the server's slot keeps meanwhile. In room_question.c. */
 void receive_room_ask(struct receiver *receiver);
