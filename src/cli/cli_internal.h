@@ -57,6 +57,8 @@ bool output_is_quiet(const struct invocation *invocation);
 bool output_has_color(const struct invocation *invocation, FILE *stream);
 /* A line of the result; nothing with --quiet or --json. */
 void output_line(const struct invocation *invocation, const char *format, ...) PRINTF_LIKE(2, 3);
+/* "primary: every moment from ... to ... can be restored ...", a line for each stretch. */
+void output_moments(const struct invocation *invocation, const char *server, const json_t *moments);
 /* To stderr; nothing with --quiet. */
 void output_warning(const struct invocation *invocation, const char *format, ...) PRINTF_LIKE(2, 3);
 /* To stderr, with --verbose only. */

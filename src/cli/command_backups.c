@@ -10,7 +10,36 @@
 
 /* ---- list ---- */
 
-/* {"servers":[{"server":NAME,"backups":[...]}]} from the items and the names. */
+static bool reaches_alike(const json_t *moment, const json_t *reach)
+{
+    return json_equal(json_object_get(moment, "timeline"), json_object_get(reach, "timeline")) &&
+           json_equal(json_object_get(moment, "lsn"), json_object_get(reach, "lsn"));
+}
+
+/* Backups that reach equally far make one stretch, which begins with the oldest of them. */
+static json_t *moments_of(const json_t *backups)
+{
+    json_t *moments = json_array();
+    const json_t *backup;
+    size_t i;
+
+    json_array_foreach(backups, i, backup)
+    {
+        const json_t *reach = json_object_get(backup, "reach");
+        const json_t *before = json_array_get(moments, json_array_size(moments) - 1);
+        const char *state = json_text_or_null(backup, "state");
+        if (!json_is_object(reach) || state == NULL || strcmp(state, "complete") != 0 || reaches_alike(before, reach))
+            continue;
+        json_array_append_new(
+            moments, json_pack("{s:O*, s:O*, s:O*, s:O*, s:O*, s:O*}", "backup", json_object_get(backup, "id"),
+                               "timeline", json_object_get(reach, "timeline"), "lsn", json_object_get(reach, "lsn"),
+                               "from", json_object_get(reach, "from"), "until", json_object_get(reach, "at"),
+                               "last_commit_at", json_object_get(reach, "last_commit_at")));
+    }
+    return moments;
+}
+
+/* {"servers":[{"server":NAME,"backups":[...],"moments":[...]}]} from the items and the names. */
 static void group_by_server(const struct invocation *invocation, const json_t *items, json_t *result)
 {
     json_t *servers = json_array();
@@ -29,7 +58,8 @@ static void group_by_server(const struct invocation *invocation, const json_t *i
             if (server != NULL && json_is_string(name) && strcmp(server, json_string_value(name)) == 0)
                 json_array_append(backups, (json_t *)item);
         }
-        json_array_append_new(servers, json_pack("{s:O, s:o}", "server", name, "backups", backups));
+        json_array_append_new(
+            servers, json_pack("{s:O, s:o, s:o}", "server", name, "backups", backups, "moments", moments_of(backups)));
     }
     json_object_clear(result);
     json_object_set_new(result, "servers", servers);
@@ -107,6 +137,10 @@ static void print_backups(const struct invocation *invocation, const json_t *res
     if (count == 0)
         output_line(invocation, "no backups");
     table_print(table);
+    json_array_foreach(json_object_get(result, "servers"), i, server)
+    {
+        output_moments(invocation, json_text_or_null(server, "server"), json_object_get(server, "moments"));
+    }
 }
 
 bool command_list(struct invocation *invocation, struct error *err)

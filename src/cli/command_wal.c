@@ -10,10 +10,30 @@ static void gather_files(const struct invocation *invocation, const json_t *item
     json_object_set_new(result, "files", items != NULL ? json_incref((json_t *)items) : json_array());
 }
 
+/* Restore points: the first of them, and how many more. */
+static void set_contents(struct table *table, const json_t *contents)
+{
+    const json_t *points = json_object_get(contents, "restore_points");
+    const char *first = json_text_or_null(json_array_get(points, 0), "name");
+    size_t count = json_array_size(points);
+    char more[32] = "";
+
+    if (!json_is_object(contents))
+        return;
+    table_set_text(table, 6, contents, "commits");
+    table_set_text(table, 7, contents, "last_commit_at");
+    if (count > 1)
+        snprintf(more, sizeof more, " and %zu%s more", count - 1,
+                 json_is_set(contents, "more_restore_points") ? " or" : "");
+    if (first != NULL)
+        table_set(table, 8, "%s%s", first, more);
+}
+
 static void print_files(const struct invocation *invocation, const json_t *result)
 {
-    static const char *const titles[] = {"NAME", ">TIMELINE", "STATE", ">HELD", ">STORED", "WRITTEN"};
-    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 6);
+    static const char *const titles[] = {"NAME",    ">TIMELINE", "STATE",       ">HELD",         ">STORED",
+                                         "WRITTEN", ">COMMITS",  "LAST COMMIT", "RESTORE POINTS"};
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 9);
     const json_t *files = json_object_get(result, "files");
     const json_t *file;
     size_t i;
@@ -27,6 +47,7 @@ static void print_files(const struct invocation *invocation, const json_t *resul
         table_set_bytes(table, 3, file, "held_bytes");
         table_set_bytes(table, 4, file, "stored_bytes");
         table_set_text(table, 5, file, "written_at");
+        set_contents(table, json_object_get(file, "contents"));
     }
     if (json_array_size(files) == 0)
         output_line(invocation, "no WAL");
@@ -93,6 +114,7 @@ static void print_ranges(const struct invocation *invocation, const json_t *resu
     {
         print_gap(invocation, gap);
     }
+    output_moments(invocation, json_text_or_null(result, "server"), json_object_get(result, "moments"));
     text_format_bytes((uint64_t)json_number_or(result, "stored_bytes", 0), stored);
     output_line(invocation, "%lld segment%s, stored as %s, %s", segments, segments == 1 ? "" : "s", stored,
                 gaps == 0 ? "without a gap" : "WITH GAPS: a recovery cannot pass them");

@@ -131,3 +131,20 @@ void output_error(const struct invocation *invocation, const struct error *err)
     if (hint[0] != '\0')
         fprintf(stderr, "hint: %s\n", hint);
 }
+
+void output_moments(const struct invocation *invocation, const char *server, const json_t *moments)
+{
+    const json_t *moment;
+    size_t i;
+
+    json_array_foreach(moments, i, moment)
+    {
+        const char *from = json_text_or_null(moment, "from");
+        const char *until = json_text_or_null(moment, "until");
+        const char *commit = json_text_or_null(moment, "last_commit_at");
+        output_line(invocation, "%s: every moment from %s to %s can be restored, on timeline %lld%s%s",
+                    server != NULL ? server : "?", from != NULL ? from : "?", until != NULL ? until : "?",
+                    (long long)json_number_or(moment, "timeline", 0), commit != NULL ? "; last commit: " : "",
+                    commit != NULL ? commit : "");
+    }
+}

@@ -51,6 +51,64 @@ bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment 
     return true;
 }
 
+/* ---- the last commit ---- */
+
+/* Notes cost little, segments without one are read. */
+#define LAST_COMMIT_MOST_NOTES 256
+#define LAST_COMMIT_MOST_READ  3
+
+struct last_commit {
+    struct wal_position end;
+    struct timestamp time;
+};
+
+static bool keep_last_commit(void *context, const struct wal_event *event, struct error *err)
+{
+    struct last_commit *last = context;
+
+    (void)err;
+    if (event->kind == WAL_EVENT_COMMIT && event->position.value < last->end.value &&
+        event->time.microseconds > last->time.microseconds)
+        last->time = event->time;
+    return true;
+}
+
+/* False: it could not be read. */
+static bool look_for_commit(const struct wal_archive *archive, struct wal_segment segment, struct last_commit *last,
+                            unsigned *read_count)
+{
+    struct wal_noted *noted SCOPED(scoped_free) = memory_new(sizeof *noted);
+    struct wal_file file;
+    struct error ignored;
+    bool is_noted = false;
+
+    if (wal_segment_end(segment, archive->segment_size).value <= last->end.value &&
+        wal_archive_read_note(archive, segment, noted, &is_noted, &ignored) && is_noted) {
+        last->time = noted->contents.last_commit_at;
+        return true;
+    }
+    struct wal_walk *walk SCOPED(scoped_wal_walk) = wal_walk_new(archive, keep_last_commit, last);
+    return ++*read_count <= LAST_COMMIT_MOST_READ && wal_walk_segment(walk, segment, &file, &ignored) &&
+           file.state != WAL_FILE_MISSING;
+}
+
+struct timestamp wal_archive_last_commit(const struct wal_archive *archive, const struct history *history,
+                                         struct timeline timeline, struct wal_position end)
+{
+    struct last_commit last = {.end = end};
+    struct wal_segment segment = wal_segment_before(timeline, end, archive->segment_size);
+    unsigned read_count = 0;
+
+    for (unsigned i = 0; i < LAST_COMMIT_MOST_NOTES; i++) {
+        if (!look_for_commit(archive, segment, &last, &read_count) || last.time.microseconds != 0 ||
+            segment.number == 0)
+            break;
+        struct wal_position before = {wal_segment_start(segment, archive->segment_size).value - 1};
+        segment = wal_segment_at(history_timeline_at(history, before), before, archive->segment_size);
+    }
+    return last.time;
+}
+
 /* ---- noting ---- */
 
 struct wal_noter {

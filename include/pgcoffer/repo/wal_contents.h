@@ -62,6 +62,13 @@ bool wal_note_is_outdated(const struct wal_archive *archive, struct wal_segment 
 bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment segment, struct wal_noted *ret_noted,
                           bool *ret_was_read, struct wal_file *ret_file, struct error *err) NODISCARD;
 
+/*
+ * The latest commit in the WAL before `end`, on the way of `history` to its timeline `timeline`. Looks back for a while
+ * only; 0 when it has found none by then, or what it had to read is damaged.
+ */
+struct timestamp wal_archive_last_commit(const struct wal_archive *archive, const struct history *history,
+                                         struct timeline timeline, struct wal_position end);
+
 /* ---- noting: the receiver ---- */
 
 /* Goes along with the compression of segments, best of consecutive ones. */

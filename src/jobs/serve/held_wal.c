@@ -6,7 +6,9 @@
 
 #include "jobs/events_internal.h"
 #include "jobs/gap_told_internal.h"
+#include "jobs/serve/plan_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_contents.h"
 
 void held_wal_done(struct held_wal *wal)
 {
@@ -64,7 +66,19 @@ const struct history *held_wal_way(const struct held_wal *wal, const struct back
     return NULL;
 }
 
-json_t *held_wal_reach(const struct held_wal *wal, const struct backup_meta *meta)
+struct timestamp held_wal_last_commit(struct held_wal *wal, const struct history *history, const struct reach *reach)
+{
+    bool is_known = wal->last_commit_end.value == reach->end.value && reach->end.value != 0 &&
+                    wal->last_commit_timeline.value == reach->timeline.value;
+
+    if (!is_known)
+        wal->last_commit_at = wal_archive_last_commit(&wal->archive, history, reach->timeline, reach->end);
+    wal->last_commit_end = reach->end;
+    wal->last_commit_timeline = reach->timeline;
+    return wal->last_commit_at;
+}
+
+json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
 {
     const struct history *history = wal->is_open ? held_wal_way(wal, meta) : NULL;
 
@@ -72,7 +86,9 @@ json_t *held_wal_reach(const struct held_wal *wal, const struct backup_meta *met
         return json_null();
     struct reach reach = reach_along(&wal->ranges, history, meta->start_timeline, meta->start_position);
     const struct wal_gap *gap = reach_find_gap(&reach, history, &wal->gaps);
-    return json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
-                     events_position(reach.end), "at", events_time(reach.written_at), "gap",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
+                     events_position(reach.end), "at", events_time(reach.written_at), "from",
+                     events_time(plan_stop_time(meta)), "last_commit_at",
+                     events_time(held_wal_last_commit(wal, history, &reach)), "gap",
                      gap != NULL ? gap_to_json(gap, wal->archive.segment_size) : json_null());
 }

@@ -16,6 +16,9 @@ struct held_wal {
     struct error record_failure;
     struct history *histories; /* ascending */
     size_t history_count;
+    struct timestamp last_commit_at; /* of the WAL before this end, where most backups reach: */
+    struct timeline last_commit_timeline;
+    struct wal_position last_commit_end;
 };
 
 /* False only when the archive is there and cannot be read. */
@@ -23,12 +26,14 @@ bool held_wal_open(struct held_wal *wal, const struct session *session, const ch
                    const struct system_id *system, struct error *err) NODISCARD;
 void held_wal_done(struct held_wal *wal);
 /*
- * {"timeline","lsn","at","gap"}: everything up to there can be recovered from the backup along the highest timeline
- * that it lies on the way to; `gap` is what is missing behind, null when nothing is held or known behind. null when no
- * WAL is held. New reference.
+ * {"timeline","lsn","at","from","last_commit_at","gap"}: everything up to there, and every moment from `from` to `at`,
+ * can be recovered from the backup along the highest timeline that it lies on the way to; `gap` is what is missing
+ * behind, null when nothing is held or known behind. null when no WAL is held. New reference.
  */
-json_t *held_wal_reach(const struct held_wal *wal, const struct backup_meta *meta);
+json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta);
 
+/* The latest commit that a recovery so far replays; 0: not found. */
+struct timestamp held_wal_last_commit(struct held_wal *wal, const struct history *history, const struct reach *reach);
 /* The highest timeline that it lies on the way to; NULL: none is known. */
 const struct history *held_wal_way(const struct held_wal *wal, const struct backup_meta *meta);
 

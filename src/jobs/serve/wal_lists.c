@@ -3,8 +3,9 @@
 
 #include "jobs/events_internal.h"
 #include "jobs/gap_told_internal.h"
-#include "jobs/serve/session_internal.h"
+#include "jobs/serve/moments_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_contents.h"
 #include "pgcoffer/repo/wal_gaps.h"
 
 /* All in one line of 64 KiB; with more of them the newest are shown. */
@@ -28,6 +29,53 @@ static const char *state_word(enum wal_file_state state)
     return "unknown";
 }
 
+static json_t *points_to_json(const struct wal_contents *contents)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < contents->point_count; i++) {
+        const struct wal_contents_point *point = &contents->points[i];
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "name", control_text(point->name), "at",
+                                              events_time(point->time), "lsn", events_position(point->position)));
+    }
+    return list;
+}
+
+static json_t *timelines_to_json(const struct wal_contents *contents)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < contents->timeline_count; i++) {
+        const struct wal_contents_timeline *mark = &contents->timelines[i];
+        json_array_append_new(list, json_pack("{s:I, s:I, s:o, s:o}", "timeline", (json_int_t)mark->timeline.value,
+                                              "previous", (json_int_t)mark->previous.value, "at",
+                                              events_time(mark->time), "lsn", events_position(mark->position)));
+    }
+    return list;
+}
+
+/* What is noted of it; null without a note. */
+static json_t *contents_of(const struct wal_archive *archive, const struct wal_file *file)
+{
+    struct wal_noted *noted SCOPED(scoped_free) = memory_new(sizeof *noted);
+    const struct wal_contents *contents = &noted->contents;
+    bool is_noted = false;
+    struct error ignored; /* verify tells */
+
+    if (!wal_archive_read_note(archive, file->segment, noted, &is_noted, &ignored) || !is_noted)
+        return json_null();
+    json_t *json =
+        json_pack("{s:I, s:I, s:o, s:o, s:o, s:b, s:o}", "commits", (json_int_t)contents->commits, "aborts",
+                  (json_int_t)contents->aborts, "first_commit_at", events_time(contents->first_commit_at),
+                  "last_commit_at", events_time(contents->last_commit_at), "restore_points", points_to_json(contents),
+                  "more_restore_points", (int)contents->has_more_points, "timelines", timelines_to_json(contents));
+    if (contents->has_transactions) {
+        json_object_set_new(json, "lowest_xid", json_integer(contents->lowest_transaction));
+        json_object_set_new(json, "highest_xid", json_integer(contents->highest_transaction));
+    }
+    return json;
+}
+
 static bool send_file(struct session *session, const struct wal_archive *archive, const struct wal_file *file,
                       struct error *err)
 {
@@ -35,10 +83,11 @@ static bool send_file(struct session *session, const struct wal_archive *archive
 
     wal_segment_format(file->segment, archive->segment_size, name);
     return control_send_item(session->client,
-                             json_pack("{s:s, s:I, s:s, s:I, s:I, s:o}", "name", name, "timeline",
+                             json_pack("{s:s, s:I, s:s, s:I, s:I, s:o, s:o}", "name", name, "timeline",
                                        (json_int_t)file->segment.timeline.value, "state", state_word(file->state),
                                        "held_bytes", (json_int_t)file->held_bytes, "stored_bytes",
-                                       (json_int_t)file->stored_bytes, "written_at", events_time(file->written_at)),
+                                       (json_int_t)file->stored_bytes, "written_at", events_time(file->written_at),
+                                       "contents", contents_of(archive, file)),
                              err);
 }
 
@@ -137,19 +186,23 @@ bool answer_wal_status(struct session *session, const struct request *request, s
     struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {0};
     struct wal_gaps gaps SCOPED(scoped_wal_gaps) = {0};
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+    struct catalogue catalogue SCOPED(scoped_catalogue) = {0};
+    struct held_wal held SCOPED(held_wal_done) = {.is_open = false};
     uint64_t stored_bytes = 0;
 
     if (!session_open_wal(session, request->server, NULL, &archive, err) || !wal_archive_list(&archive, &files, err) ||
-        !wal_gaps_read(&archive, &record, err) || !wal_gaps_look(&archive, &record, &ranges, &gaps, err))
+        !wal_gaps_read(&archive, &record, err) || !wal_gaps_look(&archive, &record, &ranges, &gaps, err) ||
+        !catalogue_read(session->repo, request->server, &catalogue, err) ||
+        !held_wal_open(&held, session, request->server, &archive.system, err))
         return false;
     for (size_t i = 0; i < files.count; i++)
         stored_bytes += files.files[i].stored_bytes;
     return control_send_result(
         session->client,
-        json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:I, s:o, s:o}", "server", request->server, "system_id",
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:o}", "server", request->server, "system_id",
                   archive.system.text, "segment_size", (json_int_t)archive.segment_size.bytes, "segments",
                   (json_int_t)files.count, "stored_bytes", (json_int_t)stored_bytes, "ranges", ranges_to_json(&ranges),
                   "gap_count", (json_int_t)gaps.count, "gaps", gaps_to_json(&gaps, archive.segment_size), "filled",
-                  filled_to_json(&record.filled, archive.segment_size)),
+                  filled_to_json(&record.filled, archive.segment_size), "moments", moments_to_json(&held, &catalogue)),
         err);
 }
