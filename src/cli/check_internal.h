@@ -33,6 +33,8 @@ void check_report_done(struct check_report *report);
 struct check_page *check_report_begin(struct check_report *report, const char *server, const char *title);
 /* One result, as it came over the wire; what is no result is left out. */
 void check_page_add(struct check_page *page, const json_t *check);
+/* "db2 port 5432: " before what is told of another host than the one in use, else "". */
+char *check_host_prefix(const json_t *check) NEVER_NULL;
 size_t check_report_count(const struct check_report *report, enum check_state state);
 bool check_state_find(const char *word, enum check_state *ret_state);
 /* {"checks":[...],"summary":{...}} */

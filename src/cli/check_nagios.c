@@ -81,8 +81,9 @@ static void append_page(FILE *line, const struct check_page *page)
     }
     const char *name = json_text_or_null(worst, "id");
     const char *cause = json_text_or_null(worst, "cause");
+    char *host SCOPED(scoped_free) = check_host_prefix(worst);
     append_text(line, name);
-    fputs(": ", line);
+    fprintf(line, ": %s", host);
     append_sentence(line, !text_is_empty(cause) ? cause : "no cause was told");
     fputs(" (", line);
     append_counts(line, page);
@@ -97,7 +98,8 @@ static const json_t *find_measure(const struct check_page *page, enum check_id i
     json_array_foreach(page->checks, i, check)
     {
         const char *name = json_text_or_null(check, "id");
-        if (name != NULL && strcmp(name, check_rows[id].name) == 0)
+        bool is_other = json_text_or_null(check, "host") != NULL;
+        if (!is_other && name != NULL && strcmp(name, check_rows[id].name) == 0)
             return json_object_get(check, "measure");
     }
     return NULL;

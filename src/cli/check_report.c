@@ -68,8 +68,8 @@ void check_page_add(struct check_page *page, const json_t *check)
     enum check_id id = id_of(check);
     insert(page->checks, check);
     page->counts[state]++;
-    if (id == CHECK_ID_NOTHING)
-        return;
+    if (id == CHECK_ID_NOTHING || json_text_or_null(check, "host") != NULL)
+        return; /* what follows from a check is asked of the host that is used */
     page->states.is_told[id] = true;
     page->states.state[id] = state;
 }
@@ -145,16 +145,27 @@ static void print_text(const json_t *check, const char *key)
         printf(TEXT_INDENT "%s: %s\n", key, text);
 }
 
+char *check_host_prefix(const json_t *check)
+{
+    const char *host = json_text_or_null(check, "host");
+
+    if (host == NULL)
+        return memory_copy_text("");
+    char *printable SCOPED(scoped_free) = output_printable(host);
+    return memory_text("%s port %lld: ", printable, (long long)json_number_or(check, "port", 0));
+}
+
 static void print_check(const struct invocation *invocation, const json_t *check)
 {
     enum check_state state = CHECK_SKIP;
     bool has_color = output_has_color(invocation, stdout);
     char *name SCOPED(scoped_free) = text_of(check, "id");
+    char *host SCOPED(scoped_free) = check_host_prefix(check);
     char *seen SCOPED(scoped_free) = text_of(check, "seen");
 
     check_state_find(json_text_or_null(check, "state"), &state);
-    printf("  %s%s%s  %-*s %s\n", has_color ? color_of(state) : "", check_state_word(state), has_color ? "\033[0m" : "",
-           NAME_WIDTH, name, seen);
+    printf("  %s%s%s  %-*s %s%s\n", has_color ? color_of(state) : "", check_state_word(state),
+           has_color ? "\033[0m" : "", NAME_WIDTH, name, host, seen);
     if (state != CHECK_WARN && state != CHECK_FAIL)
         return;
     print_text(check, "cause");
@@ -212,8 +223,9 @@ static void print_failures(const struct check_page *page)
         if (!check_state_find(json_text_or_null(check, "state"), &state) || state != CHECK_FAIL)
             continue;
         char *name SCOPED(scoped_free) = text_of(check, "id");
+        char *host SCOPED(scoped_free) = check_host_prefix(check);
         char *cause SCOPED(scoped_free) = text_of(check, "cause");
-        printf("%s: %s: %s\n", page->title, name, cause);
+        printf("%s: %s: %s%s\n", page->title, name, host, cause);
         print_text(check, "fix");
     }
 }

@@ -158,6 +158,46 @@ static void print_gaps(const struct invocation *invocation, const json_t *server
                 name != NULL ? name : "?", name != NULL ? name : "?");
 }
 
+static char *NEVER_NULL place_of(const json_t *host)
+{
+    const char *name = json_text_or_null(host, "host");
+    const char *role = json_text_or_null(host, "role");
+    char *printable SCOPED(scoped_free) = output_printable(name != NULL ? name : "?");
+
+    return memory_text("%s port %" PRId64 "%s%s%s", printable, json_number_or(host, "port", 0),
+                       role != NULL ? " (" : "", role != NULL ? role : "", role != NULL ? ")" : "");
+}
+
+/* "primary: from db2 port 5432 (primary); besides db1 port 5432 (standby)" */
+static void print_hosts(const struct invocation *invocation, const json_t *server)
+{
+    const json_t *hosts = json_object_get(json_object_get(server, "receiver"), "hosts");
+    const char *name = json_text_or_null(server, "server");
+    char *used SCOPED(scoped_free) = memory_copy_text("from no host yet");
+    char *others SCOPED(scoped_free) = memory_copy_text("");
+    const json_t *host;
+    size_t i;
+
+    json_array_foreach(hosts, i, host)
+    {
+        char *place SCOPED(scoped_free) = place_of(host);
+        bool is_used = json_is_true(json_object_get(host, "in_use"));
+        char *longer = is_used ? memory_text("from %s", place)
+                               : memory_text("%s%s%s", others, others[0] != '\0' ? ", " : "", place);
+        free(is_used ? used : others);
+        *(is_used ? &used : &others) = longer;
+    }
+    if (!json_is_array(hosts))
+        return;
+    output_line(invocation, "%s: %s; besides %s", name != NULL ? name : "?", used, others);
+    json_array_foreach(hosts, i, host)
+    {
+        const char *problem = json_text_or_null(host, "problem");
+        if (problem != NULL)
+            output_line(invocation, "  %s", problem);
+    }
+}
+
 static void print_status(const struct invocation *invocation, const json_t *status)
 {
     static const char *const titles[] = {"SERVER",  "RECEIVER", "SINCE", ">TIMELINE",  "FLUSHED",
@@ -185,6 +225,7 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     table_print(table);
     json_array_foreach(servers, i, server)
     {
+        print_hosts(invocation, server);
         print_sync(invocation, server);
     }
     json_array_foreach(servers, i, server)

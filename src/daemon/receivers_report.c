@@ -49,11 +49,12 @@ void receiver_set_state(struct receiver *receiver, const char *state, const stru
 
 json_t *receiver_first_report(const struct receiver *receiver)
 {
-    return json_pack("{s:s, s:o, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, s:n, s:n, s:n, s:n}", "state",
-                     "starting", "since", now_to_json(), "timeline", 0, "received", "flushed", "server_position",
-                     "last_message_at", "slot", control_text(receiver->wish.settings.wal_slot), "reconnects", 0,
-                     "tls_version", "", "tls_cipher", "", "certificate", "server_certificate", "error", "warning",
-                     "room", "sync");
+    return json_pack(
+        "{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, s:n, s:n, s:n, s:n}",
+        "state", "starting", "since", now_to_json(), "host", "", "port", 0, "in_recovery", "hosts", "timeline", 0,
+        "received", "flushed", "server_position", "last_message_at", "slot",
+        control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher", "",
+        "certificate", "server_certificate", "error", "warning", "room", "sync");
 }
 
 void receiver_take_report(struct receiver *receiver, const json_t *data)

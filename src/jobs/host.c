@@ -7,25 +7,30 @@
 #include "pgcoffer/pg/hosts.h"
 #include "pgcoffer/repo/wal_archive.h"
 
-static bool check_system(const struct job *job, const struct system_id *stored, const struct pg_identity *identity,
+struct place {
+    const struct server_config *server;
+    const struct repo *repo; /* NULL: unknown */
+};
+
+static bool check_system(const struct place *place, const struct system_id *stored, const struct pg_identity *identity,
                          struct error *err)
 {
     if (system_id_value(stored) == identity->system_identifier)
         return true;
     error_set(err, ERROR_INTEGRITY, "it has system identifier %" PRIu64 ", but the repository of \"%s\" belongs to %s",
-              identity->system_identifier, job->server->name, stored->text);
+              identity->system_identifier, place->server->name, stored->text);
     return error_hint(err, "Check host and port of [%s]; another cluster needs a section of its own.",
-                      job->server->name);
+                      place->server->name);
 }
 
-static bool check_timeline(const struct job *job, const struct system_id *stored, const struct pg_identity *identity,
-                           struct error *err)
+static bool check_timeline(const struct place *place, const struct system_id *stored,
+                           const struct pg_identity *identity, struct error *err)
 {
     struct timeline *timelines SCOPED(scoped_free) = NULL;
     struct wal_archive archive;
     size_t count = 0;
 
-    if (!wal_archive_open(&job->repo, job->server->name, stored, (struct wal_segment_size){0}, &archive, err))
+    if (!wal_archive_open(place->repo, place->server->name, stored, (struct wal_segment_size){0}, &archive, err))
         return false;
     if (archive.segment_size.bytes == 0)
         return true; /* nothing was received yet */
@@ -46,21 +51,44 @@ static bool check_timeline(const struct job *job, const struct system_id *stored
 static bool judge_host(void *context, struct pg_connection *connection, const struct pg_identity *identity,
                        struct error *err)
 {
-    const struct job *job = context;
+    const struct place *place = context;
     struct system_id stored;
 
     (void)connection;
-    if (!repo_read_server(&job->repo, job->server->name, &stored, err))
+    if (place->repo == NULL)
+        return true;
+    if (!repo_read_server(place->repo, place->server->name, &stored, err))
         return err->errnum == ENOENT;
-    return check_system(job, &stored, identity, err) && check_timeline(job, &stored, identity, err);
+    return check_system(place, &stored, identity, err) && check_timeline(place, &stored, identity, err);
+}
+
+static bool connect_to(const struct place *place, const char *application_name, int interrupt_fd,
+                       struct pg_hosts *hosts, struct pg_connection **ret_connection, struct error *err)
+{
+    hosts->judge = judge_host;
+    hosts->context = (void *)place;
+    return pg_connect_one_of(place->server, application_name, interrupt_fd, hosts, ret_connection, err);
 }
 
 bool job_connect(const struct job *job, const char *application_name, struct pg_connection **ret_connection,
                  struct error *err)
 {
     struct pg_hosts *hosts SCOPED(scoped_free) = memory_new(sizeof *hosts);
+    const struct place place = {.server = job->server, .repo = &job->repo};
 
-    hosts->judge = judge_host;
-    hosts->context = (void *)job;
-    return pg_connect_one_of(job->server, application_name, job->worker->interrupt_fd, hosts, ret_connection, err);
+    return connect_to(&place, application_name, job->worker->interrupt_fd, hosts, ret_connection, err);
+}
+
+size_t host_choose(const struct server_config *server, const struct repo *repo, const char *application_name,
+                   int interrupt_fd)
+{
+    struct pg_hosts *hosts SCOPED(scoped_free) = memory_new(sizeof *hosts);
+    struct pg_connection *connection SCOPED(scoped_pg_connection) = NULL;
+    const struct place place = {.server = server, .repo = repo};
+    struct error ignored;
+
+    if (config_host_count(server) == 1 ||
+        !connect_to(&place, application_name, interrupt_fd, hosts, &connection, &ignored))
+        return 0;
+    return hosts->preferred;
 }

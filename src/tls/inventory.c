@@ -251,7 +251,7 @@ static void add_served(const struct server_config *server, const struct tls_prob
                         sk_X509_value(probe->chain, i), &server->settings);
 }
 
-void inventory_take(const struct server_config *server, struct inventory *ret_inventory)
+static void take_host(const struct server_config *server, struct inventory *ret_inventory)
 {
     struct inventory inventory = {0};
     struct tls_probe probe SCOPED(tls_probe_done) = {.alert = -1};
@@ -266,6 +266,23 @@ void inventory_take(const struct server_config *server, struct inventory *ret_in
         add_served(server, &probe, &inventory);
     snprintf(inventory.address, sizeof inventory.address, "%s", probe.address);
     *ret_inventory = inventory;
+}
+
+/* Of several hosts the files are the same, and each serves its own. */
+void inventory_take(const struct server_config *server, struct inventory *ret_inventory)
+{
+    struct server_config view;
+
+    config_take_host(server, 0, &view);
+    take_host(&view, ret_inventory);
+    for (size_t host = 1; host < config_host_count(server); host++) {
+        struct tls_probe probe SCOPED(tls_probe_done) = {.alert = -1};
+        config_take_host(server, host, &view);
+        if (config_tls_mode(&view.settings) == TLS_DISABLE)
+            continue;
+        look_at_server(&view, &probe);
+        add_served(&view, &probe, ret_inventory);
+    }
 }
 
 void inventory_done(struct inventory *inventory)

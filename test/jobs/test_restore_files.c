@@ -266,6 +266,19 @@ START_TEST(a_standbys_conninfo_has_the_servers_tls_settings_and_no_password)
 }
 END_TEST
 
+START_TEST(a_standbys_conninfo_names_every_host_and_asks_for_the_primary)
+{
+    struct server_config server = {
+        .name = "primary",
+        .settings = {
+            .host = "db1 , db2", .port = 5432, .port_list = "5432, 5433", .user = "repl", .tls_mode = "disable"}};
+    char *conninfo SCOPED(scoped_free) = recovery_conninfo(&server);
+
+    ck_assert_str_eq(conninfo, "host='db1,db2' port='5432,5433' target_session_attrs='read-write' user='repl' "
+                               "application_name='pgcoffer standby' sslmode='disable' gssencmode='disable'");
+}
+END_TEST
+
 /* ---- tablespace_map ---- */
 
 static bool rewrite_map(const char *text, struct restore_place *places, size_t count, char *ret_text, struct error *err)
@@ -335,6 +348,7 @@ int main(void)
     tcase_add_test(tests, a_copy_with_its_wal_asks_nobody);
     tcase_add_test(tests, options_that_contradict_each_other_are_refused);
     tcase_add_test(tests, a_standbys_conninfo_has_the_servers_tls_settings_and_no_password);
+    tcase_add_test(tests, a_standbys_conninfo_names_every_host_and_asks_for_the_primary);
     tcase_add_test(tests, paths_of_the_tablespace_map_are_replaced_and_escaped);
     tcase_add_test(tests, a_map_without_change_stays_as_it_is);
     tcase_add_test(tests, a_map_that_names_a_stranger_or_nothing_is_damage);

@@ -158,8 +158,11 @@ def test_another_cluster_in_the_list_is_named_and_left_alone(make_agent, cluster
     assert row["port"] == cluster.port and "system identifier" in row["hosts"][0]["problem"], row
     assert "system identifier" in row["warning"]["message"] and f"port {stranger.port}" in row["warning"]["message"], row
     assert stranger.sql("SELECT count(*) FROM pg_replication_slots") == 0
-    backup = agent.backup("primary")
-    assert backup["system_id"] == agent.system_folder("primary").name
+    assert agent.backup("primary")["state"] == "complete"
+    told = agent.cli("check", "primary", "--json", "--only", "repository.cluster,replication.login,server.connect")
+    failed = [check for check in told.json["checks"] if check["state"] == "fail"]
+    assert told.code == 1 and [check["id"] for check in failed] == ["repository.cluster"], told
+    assert failed[0]["port"] == stranger.port and "system identifier" in failed[0]["cause"]
     cluster.sql("CREATE TABLE t (n int)")
     agent.wait_flushed("primary", lsn(cluster))
     cluster.stop("fast")
@@ -171,6 +174,34 @@ def test_another_cluster_in_the_list_is_named_and_left_alone(make_agent, cluster
     wait_source(agent, cluster)
 
 
+def test_check_finds_what_the_next_failover_would_stumble_over(make_agent, cluster, make_cluster):
+    standby = make_standby(make_cluster, cluster, "standby")
+    agent = add_hosts(make_agent(), standby, cluster).start()
+    wait_source(agent, cluster)
+    agent.backup("primary")
+    sound = agent.cli("check", "primary", "--json")
+    assert sound.code == 0, sound
+    assert {check.get("port") for check in sound.json["checks"]} == {None, standby.port}
+    (login,) = [check for check in sound.json["checks"] if check["id"] == "replication.login" and "port" not in check]
+    assert login["state"] == "pass"
+    standby.write("pg_hba.conf", "local all postgres trust\nlocal replication postgres trust\n")
+    standby.reload()
+    told = wait_for(lambda: (lambda it: it if it.code == 1 else None)(agent.cli("check", "primary", "--json")), "the fault is told")
+    failed = [check for check in told.json["checks"] if check["state"] == "fail"]
+    assert [check["id"] for check in failed] == ["hba.replication"], told
+    assert failed[0]["host"] == "localhost" and failed[0]["port"] == standby.port
+    table = agent.cli("check", "primary")
+    assert f"hba.replication        localhost port {standby.port}: " in table.out, table
+    line = agent.cli("check", "primary", "--nagios")
+    assert line.code == 2 and f"hba.replication: localhost port {standby.port}: " in line.out, line
+    standby.stop("fast")
+    told = agent.cli("check", "primary", "--json")
+    failed = [check for check in told.json["checks"] if check["state"] == "fail"]
+    assert [(check["id"], check["port"]) for check in failed] == [("server.connect", standby.port)], told
+    assert agent.receiver("primary")["state"] == "streaming"
+
+
+@pytest.mark.long
 def test_a_standby_is_streamed_from_without_a_primary_and_its_change_of_timeline_is_followed(make_agent, cluster,
                                                                                            make_cluster, folder):
     """The list has two standbys, one behind the other; the primary is none of it."""

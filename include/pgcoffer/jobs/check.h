@@ -24,14 +24,16 @@ struct check_measure {
 struct check_result {
     enum check_id id;
     enum check_state state;
+    char host[256]; /* of several hosts, one that is not the primary: of what is told of that one; else "" */
+    long port;
     char seen[1024];  /* what was measured; with CHECK_SKIP the reason */
     char cause[1280]; /* "" with PASS and SKIP */
     char fix[1024];
     struct check_measure measure;
 };
 const char *check_state_word(enum check_state state); /* "pass" "warn" "fail" "skip" */
-/* {"server","id","group","level","state","seen","cause","fix"}, with a measure also "measure":{"unit","value","warn",
- * "critical"}; `server` "" leaves it out. New reference. */
+/* {"server","id","group","level","state","seen","cause","fix"}, of another host also "host" and "port", with a measure
+ * also "measure":{"unit","value","warn","critical"}; `server` "" leaves it out. New reference. */
 json_t *check_result_to_json(const char *server, const struct check_result *result);
 
 struct check_options {
@@ -54,8 +56,12 @@ struct check_request {
     int interrupt_fd; /* -1: none */
 };
 typedef bool check_sink(void *context, const struct check_result *result, struct error *err);
-/* Calls `sink` for each wanted check but those of level DAEMON, in the order of the table. False only when `sink` fails
- * or it was interrupted: a set-up that is wrong is no failure of this function. */
+/*
+ * Calls `sink` for each wanted check but those of level DAEMON, in the order of the table. Of several hosts they are
+ * about the one that is used; behind them comes what was found at each of the others, from the network to the login, so
+ * that the next failover finds no surprise. False only when `sink` fails or it was interrupted: a set-up that is wrong
+ * is no failure of this function.
+ */
 bool check_server(const struct check_request *request, check_sink *sink, void *context, struct error *err) NODISCARD;
 
 /* A request for `check`: its options over the days of the settings. USAGE. */

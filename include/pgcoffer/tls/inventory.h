@@ -44,7 +44,7 @@ struct inventory {
     char address[64];      /* what the host's name led to; "" when it was not reached */
 };
 
-/* Cannot fail: what could not be seen is an entry with its fault. Bounded by connect_timeout. */
+/* Cannot fail: what could not be seen is an entry with its fault. Bounded by connect_timeout for each host. */
 void inventory_take(const struct server_config *server, struct inventory *ret_inventory);
 void inventory_done(struct inventory *inventory);
 

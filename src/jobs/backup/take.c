@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "jobs/host_internal.h"
 #include "jobs/backup/backup_internal.h"
 #include "jobs/backup/copy_internal.h"
 #include "jobs/backup/label_internal.h"
 #include "jobs/events_internal.h"
+#include "jobs/host_internal.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"

@@ -11,7 +11,8 @@
 /*
  * One walk over one server. The files of this folder follow the levels of checks.def: files.c (with expiry.c, which
  * judges dates for all), network.c, handshake.c, client_certificate.c (what the server makes of ours), startup.c,
- * negative.c, login.c, show.c, sql.c, store.c, daemon.c; run.c walks through them and results.c keeps what they found.
+ * negative.c, login.c, show.c, sql.c, store.c, daemon.c; hosts.c goes from host to host, run.c
+ * walks through the levels and results.c keeps what they found.
  *
  * A level asks check_may() before it looks, sets at most one result for each of its checks, and leaves unset what it
  * could not get to: at the end results.c skips that with the fault it was waiting for, found through `needs`.
@@ -73,6 +74,10 @@ void check_set_measure(struct check_run *run, enum check_id id, const char *unit
 void check_block(struct check_run *run, enum check_id id, enum check_id fault);
 /* Everything still unset becomes SKIP with the fault it waited for. */
 void check_run_settle(struct check_run *run);
+
+/* ---- run.c ---- */
+/* All levels over one host, by `request` alone; then every wanted result is set. False when it was interrupted. */
+bool check_run_walk(struct check_run *run, struct error *err) NODISCARD;
 
 /* ---- expiry.c ---- */
 /* Passes, warns or fails `id` by the certificate (of a chain: by the one that ends first), naming it as `what`, for

@@ -31,6 +31,10 @@ json_t *check_result_to_json(const char *server, const struct check_result *resu
 
     if (!text_is_empty(server))
         json_object_set_new(object, "server", control_text(server));
+    if (result->host[0] != '\0') {
+        json_object_set_new(object, "host", control_text(result->host));
+        json_object_set_new(object, "port", json_integer(result->port));
+    }
     json_object_set_new(object, "id", json_string(row->name));
     json_object_set_new(object, "group", json_string(row->group));
     json_object_set_new(object, "level", json_string(row->level_word));

@@ -70,21 +70,13 @@ static bool walk(struct check_run *run, struct error *err)
     return true;
 }
 
-bool check_server(const struct check_request *request, check_sink *sink, void *context, struct error *err)
+bool check_run_walk(struct check_run *run, struct error *err)
 {
-    struct check_run run SCOPED(check_run_done) = {
-        .request = request,
-        .server = request->server,
-        .patience = (int64_t)request->server->settings.connect_timeout * 1000000,
-    };
-
-    mark_needed(&run);
-    if (!walk(&run, err))
+    run->server = run->request->server;
+    run->patience = (int64_t)run->server->settings.connect_timeout * 1000000;
+    mark_needed(run);
+    if (!walk(run, err))
         return false;
-    check_run_settle(&run);
-    for (enum check_id id = 0; id < CHECK_COUNT; id++)
-        if (request->options.is_wanted[id] && check_rows[id].level != CHECK_LEVEL_DAEMON &&
-            !sink(context, &run.results[id], err))
-            return false;
+    check_run_settle(run);
     return true;
 }

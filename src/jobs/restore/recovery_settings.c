@@ -269,16 +269,45 @@ static void add_word(char **conninfo, const char *keyword, const char *value)
     *conninfo = longer;
 }
 
+static void add_item(char **list, const char *item)
+{
+    char *longer = memory_text("%s%s%s", *list, (*list)[0] != '\0' ? "," : "", item);
+
+    free(*list);
+    *list = longer;
+}
+
+/* libpq takes lists that go together, without blanks, and finds the one that answers. */
+static void add_hosts(char **conninfo, const struct server_config *server)
+{
+    struct server_config *view SCOPED(scoped_free) = memory_new(sizeof *view);
+    char *hosts SCOPED(scoped_free) = memory_copy_text("");
+    char *addresses SCOPED(scoped_free) = memory_copy_text("");
+    char *ports SCOPED(scoped_free) = memory_copy_text("");
+    char port[8];
+
+    for (size_t host = 0; host < config_host_count(server); host++) {
+        config_take_host(server, host, view);
+        snprintf(port, sizeof port, "%ld", view->settings.port);
+        add_item(&ports, port);
+        if (view->settings.host[0] != '\0')
+            add_item(&hosts, view->settings.host);
+        if (view->settings.hostaddr[0] != '\0')
+            add_item(&addresses, view->settings.hostaddr);
+    }
+    add_word(conninfo, "host", hosts);
+    add_word(conninfo, "hostaddr", addresses);
+    add_word(conninfo, "port", ports);
+    if (config_host_count(server) > 1) /* one of them may be the restored one itself */
+        add_word(conninfo, "target_session_attrs", "read-write");
+}
+
 char *recovery_conninfo(const struct server_config *server)
 {
     const struct settings *settings = &server->settings;
-    char port[8];
     char *conninfo = memory_copy_text("");
 
-    snprintf(port, sizeof port, "%ld", settings->port);
-    add_word(&conninfo, "host", settings->host);
-    add_word(&conninfo, "hostaddr", settings->hostaddr);
-    add_word(&conninfo, "port", port);
+    add_hosts(&conninfo, server);
     add_word(&conninfo, "user", settings->user);
     add_word(&conninfo, "application_name", "pgcoffer standby");
     add_word(&conninfo, "sslmode", settings->tls_mode);
