@@ -27,12 +27,15 @@ from harness.certificates import Pki  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.scratch import make_folder  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402
+from storms import STORMS  # noqa: E402
 from world import World  # noqa: E402
 
+SHORT_SECONDS = 120  # less are not enough for each world to see every scenario
+STORM_CHECK_SECONDS = 3
 PROOF_SECONDS = 5  # kept back for the last proof: a restore that is started and asked for its rows
 
 Case = collections.namedtuple("Case", "scenario call_class number fault")
-Report = collections.namedtuple("Report", "injected missed checked cases planned broken seconds")
+Report = collections.namedtuple("Report", "injected missed checked cases planned broken")
 
 
 def spread(count, most, chance):
@@ -57,6 +60,7 @@ class Machine:
         self.arguments, self.share = arguments, share
         self.world = World(folder / f"world-{share}", programs, pki, f"{arguments.seed}/{share}")
         self.injected = self.missed = self.cases = self.planned = 0
+        self.is_short = arguments.seconds < SHORT_SECONDS and arguments.jobs > 1
         self.broken = []
 
     def say(self, text):
@@ -93,16 +97,22 @@ class Machine:
             self.world.cluster.start()
         self.world.begin_repository()
 
+    def cases_of(self, scenario):
+        """Counted in one run without a fault."""
+        counts = scenario.count()
+        self.say(f"{scenario.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+        chance = random.Random(f"{self.arguments.seed}/{scenario.name}")
+        cases = plan(scenario.name, counts, self.arguments.most, chance)
+        return cases if self.is_short else cases[self.share::self.arguments.jobs]
+
     def run_scenario(self, kind, deadline, only=None):
         scenario = kind(self.world)
-        scenario.begin()
-        chance = random.Random(f"{self.arguments.seed}/{kind.name}")
-        if only is not None:
-            cases = [only]
-        else:
-            counts = scenario.count()
-            self.say(f"{kind.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
-            cases = plan(kind.name, counts, self.arguments.most, chance)[self.share::self.arguments.jobs]
+        try:
+            scenario.begin()
+            cases = [only] if only is not None else self.cases_of(scenario)
+        except Exception as problem:
+            self.tell_broken(f"{kind.name}:count", problem)
+            return
         self.planned += len(cases)
         for done, case in enumerate(cases):
             if time.monotonic() > deadline:
@@ -116,27 +126,47 @@ class Machine:
             if len(self.broken) > before:
                 scenario.begin()
 
+    def run_storm(self, kind, deadline):
+        """Spoiled connections count as faults."""
+        name = f"{kind.name}:{self.share}"
+        storm = kind(self.world, f"{self.arguments.seed}/{name}")
+        self.planned += 1
+        self.cases += 1
+        try:
+            self.injected += storm.run(max(3, deadline - time.monotonic() - STORM_CHECK_SECONDS))
+            self.say(f"{name}: {storm.rounds} rounds, " + ", ".join(f"{count} {deed}" for deed, count in storm.proxy.deeds.items()))
+        except Exception as problem:
+            self.tell_broken(name, problem)
+        finally:
+            storm.end()
+
     def prove(self, name):
         try:
             self.world.invariants.verified()
             self.world.prove_restore()
-            self.world.invariants.checked += 1
         except Exception as problem:
             self.tell_broken(f"{name}:proof", problem)
 
-    def run(self):
-        began = time.monotonic()
-        only = Case(*self.arguments.only.split(":")) if self.arguments.only else None
-        if only is not None:
-            only = only._replace(number=int(only.number))
-            self.run_scenario(SCENARIOS[only.scenario], began + 3600, only)
-            self.prove(only.scenario)
-        for left, name in zip(range(len(self.arguments.scenario), 0, -1), self.arguments.scenario if only is None else ()):
+    def run_all(self):
+        names = self.arguments.scenario[self.share::self.arguments.jobs] if self.is_short else self.arguments.scenario
+        for done, name in enumerate(names):
             time_left = self.arguments.until - PROOF_SECONDS - time.monotonic()
-            self.run_scenario(SCENARIOS[name], time.monotonic() + time_left / left)
-            self.prove(name)
-        return Report(self.injected, self.missed, self.world.invariants.checked, self.cases, self.planned, self.broken,
-                      time.monotonic() - began)
+            deadline = time.monotonic() + time_left / (len(names) - done)
+            if name in STORMS:
+                self.run_storm(STORMS[name], deadline)
+            else:
+                self.run_scenario(SCENARIOS[name], deadline)
+            if done + 1 == len(names) or not self.is_short:
+                self.prove(name)
+
+    def run(self):
+        if self.arguments.only:
+            scenario, call_class, number, fault = self.arguments.only.split(":")
+            self.run_scenario(SCENARIOS[scenario], float("inf"), Case(scenario, call_class, int(number), fault))
+            self.prove(scenario)
+        else:
+            self.run_all()
+        return Report(self.injected, self.missed, self.world.invariants.checked, self.cases, self.planned, self.broken)
 
 
 def run_share(arguments, folder, programs, pki, share, results):
@@ -148,14 +178,15 @@ def run_share(arguments, folder, programs, pki, share, results):
             machine.world.close()
     except BaseException:
         traceback.print_exc()
-        results.put(Report(0, 0, 0, 0, 0, [f"share {share}"], 0))
+        results.put(Report(0, 0, 0, 0, 0, [f"share {share}"]))
 
 
 def parse_arguments(words):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="how long all of it may take (default: 60)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10 ** 6), help="for all that is left to chance")
-    parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), help="this one, may be repeated (default: all)")
+    parser.add_argument("--scenario", action="append", choices=[*SCENARIOS, *STORMS],
+                        help="this one, may be repeated (default: all)")
     parser.add_argument("--only", metavar="SCENARIO:CLASS:NUMBER:FAULT", help="one case")
     parser.add_argument("--most", type=int, default=60, help="calls of a class that are tried when there are more (default: 60)")
     parser.add_argument("--jobs", type=int, default=2, help="worlds side by side (default: 2)")
@@ -164,9 +195,11 @@ def parse_arguments(words):
     parser.add_argument("--verbose", action="store_true", help="a line for each case")
     parser.add_argument("--log-lines", type=int, default=12, help="of the daemon's log with a broken case")
     arguments = parser.parse_args(words)
-    arguments.scenario = arguments.scenario or list(SCENARIOS)
+    arguments.scenario = arguments.scenario or [*SCENARIOS, *STORMS]
     arguments.jobs = 1 if arguments.only else arguments.jobs
-    arguments.until = time.monotonic() + arguments.seconds
+    began = time.monotonic()
+    arguments.until = began + arguments.seconds
+    arguments.seconds_taken = lambda: time.monotonic() - began
     return arguments
 
 
@@ -193,9 +226,9 @@ def run(words):
         if not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
     total = Report(*(sum((report[index] for report in reports), [] if index == 5 else 0) for index in range(len(Report._fields))))
-    print(f"seed {arguments.seed}: {total.injected} faults injected in {total.cases} of {total.planned} cases ({total.missed} met no "
-          f"call), {total.checked} invariants checked, {len(total.broken)} broken, {max(report.seconds for report in reports):.0f} s",
-          flush=True)
+    print(f"seed {arguments.seed}: {total.injected} faults injected in {total.cases} of {total.planned} cases "
+          f"({total.missed} met no call), {total.checked} invariants checked, {len(total.broken)} broken, "
+          f"{arguments.seconds_taken():.0f} s", flush=True)
     for name in total.broken:
         print(f"broken: {name}", flush=True)
     return total

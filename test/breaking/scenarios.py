@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from board import DEADLY, LASTING
-from harness.scratch import give_to, make_folder, wait_for
+from harness.scratch import give_to, make_folder
 from invariants import difference, tree_of, wal_digests
 from world import PATIENCE, pause
 
@@ -102,7 +102,7 @@ class OfTheReceiver(Scenario):
                 pause(0.3)
                 world.board.clear()
             return world.acknowledged() >= lsn(self.end) and self.is_settled()
-        wait_for(is_over, f"{self.end} acknowledged; {world.agent.cli('status').out}\n{world.agent.log_text()[-3000:]}", PATIENCE, 0.01)
+        world.await_(is_over, f"{self.end} is acknowledged")
 
     def is_settled(self):
         """Finished segments wait for a retry after a fault: that is looked at later."""
@@ -122,7 +122,7 @@ class OfTheReceiver(Scenario):
         if chance.random() < CUT_AFTERWARDS:
             self.crash(True)
             self.wait_for_the_end()
-        if not self.invariants.wal_is_settled(0.5) or list(world.agent.base.rglob("*.tmp")):
+        if not self.invariants.wal_is_settled(0.5) or self.invariants.temporary_files():
             world.restart_daemon(signal.SIGTERM)
             assert self.invariants.wal_is_settled(PATIENCE), f"segments are not compressed; {world.agent.log_text()[-3000:]}"
 
@@ -156,7 +156,7 @@ class TimelineSwitch(OfTheReceiver):
         world.cluster.stop("fast")
         give_to_file(world.cluster.data / "standby.signal")
         world.cluster.start()
-        wait_for(lambda: world.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), "it streams", PATIENCE, 0.02)
+        world.wait_streaming()
 
     def act(self, fault):
         self.world.sql("SELECT pg_promote()")
@@ -182,12 +182,10 @@ class Recovery(OfTheReceiver):
         world.stop_daemon()
         segments = sorted((self.invariants.system_folder() / "wal").glob("*/*/*.zst"))
         subprocess.run(["zstd", "-dqf", segments[-1], "-o", segments[-1].with_suffix("")], check=True)
-        for path in (segments[-1].with_suffix(""), segments[-1].with_suffix(".zst.tmp"), world.agent.base / "primary" / "server.json.tmp"):
+        half = (segments[-1].with_suffix(".zst.tmp"), world.agent.base / "primary" / "server.json.tmp")
+        for path in (segments[-1].with_suffix(""), *half):
             path.touch()
             give_to(path)
-        whole = segments[-2].with_suffix(".partial")
-        subprocess.run(["zstd", "-dqf", "--rm", segments[-2], "-o", whole], check=True)
-        give_to(whole)
 
     def act(self, fault):
         self.world.start_daemon()
@@ -212,12 +210,13 @@ class Backup(Scenario):
             self.crash(fault == "power")
         elif world.chance.random() < CUT_AFTERWARDS:
             self.crash(True)
-        elif list(world.agent.base.rglob("*.tmp")) or self.has_strange_folders():
+        elif self.invariants.temporary_files() or self.has_strange_folders():
             world.restart_daemon(signal.SIGTERM)
         world.wait_for_jobs()
 
     def has_strange_folders(self):
-        return any(not (path / "backup.json").exists() for path in (self.invariants.system_folder() / "backup").iterdir())
+        return any(not (path / "backup.json").exists() or (path / "copied.json").exists()
+                   for path in (self.invariants.system_folder() / "backup").iterdir())
 
     def check(self, outcome):
         invariants, world = self.invariants, self.world

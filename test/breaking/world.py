@@ -32,7 +32,8 @@ class World:
         library = shutil.copy(BUILD / "breaking" / "faults.so", programs / f"faults-{self.folder.name}.so")
         pathlib.Path(library).chmod(0o755)
         self.cluster = Cluster(self.folder / "server", pki, settings=(
-            "synchronous_commit = local", "autovacuum = off", "checkpoint_timeout = 1h", "max_wal_size = 1GB", "shared_buffers = 16MB"))
+            "synchronous_commit = local", "autovacuum = off", "checkpoint_timeout = 1h", "max_wal_size = 1GB",
+            "shared_buffers = 16MB"))
         self.cluster.start().create_role()
         self.drop_templates()
         self.agent = Agent(self.folder / "agent", programs, pki)
@@ -94,7 +95,16 @@ class World:
         return int(self.sql("SELECT pg_walfile_name(pg_current_wal_flush_lsn())")[:8], 16)
 
     def wait_acknowledged(self, lsn):
-        wait_for(lambda: self.acknowledged() >= lsn_number(lsn), f"{lsn} acknowledged; {self.agent.cli('status').out}", PATIENCE, 0.02)
+        self.await_(lambda: self.acknowledged() >= lsn_number(lsn), f"{lsn} is acknowledged")
+
+    def wait_streaming(self):
+        self.await_(lambda: self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), "it streams")
+
+    def await_(self, condition, what):
+        try:
+            wait_for(condition, what, PATIENCE, 0.01)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}\n{self.agent.cli('status').out}\n{self.agent.log_text()[-3000:]}") from None
 
     # ---- pgcoffer
 
@@ -105,7 +115,7 @@ class World:
         shutil.rmtree(self.agent.base / "primary", ignore_errors=True)
         self.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
         self.agent.start()
-        wait_for(lambda: self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"), "it streams", PATIENCE, 0.02)
+        self.wait_streaming()
         self.base_backup = self.agent.backup("primary")["id"]
 
     def stop_daemon(self, sig=signal.SIGKILL):
@@ -134,7 +144,7 @@ class World:
 
     def wait_for_jobs(self):
         """The daemon completes by itself what was left over."""
-        wait_for(lambda: not any(job["state"] == "running" for job in self.agent.json("jobs")["jobs"]), "nothing is running", PATIENCE, 0.02)
+        self.await_(lambda: not any(job["state"] == "running" for job in self.agent.json("jobs")["jobs"]), "nothing is running")
 
     def begin_losses(self, folder):
         self.losses = Losses(self.ledger, folder, self.chance)
@@ -158,8 +168,8 @@ class World:
         self.agent.ok("restore", "primary", "--target-directory", target, "--json")
         copy = start_restored(self.folder / f"copy-{self.targets}", self.pki, target)
         try:
-            rows = copy.rows("SELECT n, count(*) FROM marks GROUP BY 1 ORDER BY 1")
-            assert rows == self.rows("SELECT n, count(*) FROM marks GROUP BY 1 ORDER BY 1"), "rows are missing in the restored cluster"
+            query = "SELECT n, count(*) FROM marks GROUP BY 1 ORDER BY 1"
+            self.invariants.demand(copy.rows(query) == self.rows(query), "rows are missing in the restored cluster")
         finally:
             copy.close()
             shutil.rmtree(target, ignore_errors=True)
