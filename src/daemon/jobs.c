@@ -177,6 +177,8 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
         receivers_end_hold(supervisor, entry->server, is_done ? entry->caller : NULL);
     else if (entry->command == COMMAND_ID_slot_create && is_done)
         receivers_resume(supervisor, entry->server);
+    else if (entry->command == COMMAND_ID_verify)
+        receivers_tell_verified(supervisor, entry->server);
 }
 
 static void end_entry(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)

@@ -213,6 +213,16 @@ void receivers_look(struct supervisor *supervisor)
             child_send(receiver->child, line);
 }
 
+void receivers_tell_verified(struct supervisor *supervisor, const char *server)
+{
+    json_t *line SCOPED(scoped_json) = json_pack("{s:s}", "event", "verified");
+
+    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (receiver->child != NULL && !receiver->is_restarting && !receiver->is_removed &&
+            (server[0] == '\0' || strcmp(receiver->name, server) == 0))
+            child_send(receiver->child, line);
+}
+
 /* ---- the slot is dropped ---- */
 
 bool receivers_hold(struct supervisor *supervisor, const char *server)

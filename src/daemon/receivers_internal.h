@@ -13,6 +13,8 @@ void receivers_start(struct supervisor *supervisor);
 void receivers_follow_configuration(struct supervisor *supervisor, bool is_restart_of_all_needed);
 /* An administrator's reload says that something may be new: those that go on look at their certificates. */
 void receivers_look(struct supervisor *supervisor);
+/* A verification has ended and may have found damage: the receiver looks at the gaps. `server` "" means all. */
+void receivers_tell_verified(struct supervisor *supervisor, const char *server);
 void receivers_free(struct supervisor *supervisor);
 
 /*

@@ -211,7 +211,8 @@ static bool is_held(const struct wal_ranges *ranges, const struct wal_gap *gap)
     return false;
 }
 
-bool wal_gaps_settle(const struct wal_archive *archive, struct wal_gaps *ret_gaps, struct error *err)
+bool wal_gaps_settle(const struct wal_archive *archive, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps,
+                     struct error *err)
 {
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     struct wal_gaps found SCOPED(scoped_wal_gaps) = {NULL, 0};
@@ -236,7 +237,9 @@ bool wal_gaps_settle(const struct wal_archive *archive, struct wal_gaps *ret_gap
             return false;
     }
     *ret_gaps = found;
+    *ret_ranges = ranges;
     found = (struct wal_gaps){NULL, 0};
+    ranges = (struct wal_ranges){NULL, 0};
     return true;
 }
 

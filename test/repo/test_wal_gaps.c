@@ -50,7 +50,8 @@ static void settle(void)
     struct error err;
 
     wal_gaps_done(&found);
-    MUST(wal_gaps_settle(&archive, &found, &err));
+    wal_ranges_done(&held);
+    MUST(wal_gaps_settle(&archive, &held, &found, &err));
 }
 
 static size_t count_filled(void)
@@ -324,7 +325,7 @@ static void expect_damage(const char *text, const char *words)
     ck_assert_msg(strstr(err.message, words) != NULL, "%s", err.message);
     ck_assert(!wal_gaps_record(&archive, &gap, &err));
     ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
-    ck_assert(!wal_gaps_settle(&archive, &found, &err));
+    ck_assert(!wal_gaps_settle(&archive, &held, &found, &err));
 }
 
 #define ONE_GAP(members) "{\"format\":1,\"gaps\":[{" members "}]}"

@@ -83,9 +83,11 @@ bool wal_gaps_look(const struct wal_archive *archive, const struct wal_gap_recor
 bool wal_gaps_record(const struct wal_archive *archive, const struct wal_gap *gap, struct error *err) NODISCARD;
 /*
  * Brings the record up to what is held: holes that nobody announced are written down, open ones closed by the first
- * byte behind them, filled ones moved to the past. Gives the gaps there are. Writes only when something has changed.
+ * byte behind them, filled ones moved to the past. Gives what wal_gaps_look() would. Writes only when something has
+ * changed.
  */
-bool wal_gaps_settle(const struct wal_archive *archive, struct wal_gaps *ret_gaps, struct error *err) NODISCARD;
+bool wal_gaps_settle(const struct wal_archive *archive, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps,
+                     struct error *err) NODISCARD;
 /* This segment was found sound, or replaced by a sound one: it is damaged no longer. */
 bool wal_gaps_mend(const struct wal_archive *archive, struct wal_segment segment, struct error *err) NODISCARD;
 /*

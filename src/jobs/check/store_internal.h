@@ -3,7 +3,7 @@
 
 #include "jobs/check/check_internal.h"
 #include "pgcoffer/repo/catalogue.h"
-#include "pgcoffer/repo/wal_archive.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /* What is stored of the server, as far as it can be told without reading the archives themselves: that is `verify`. */
 struct store {
@@ -23,7 +23,10 @@ struct stored_wal {
     bool is_open;
     struct error failure; /* why it is not */
     struct wal_archive archive;
-    struct wal_ranges ranges;
+    struct wal_ranges ranges; /* without what is recorded as damaged */
+    struct wal_gaps gaps;
+    bool is_record_broken; /* of the gaps: they are those of the files */
+    struct error record_failure;
 };
 void stored_wal_done(struct stored_wal *wal);
 /* Opens the archive of `system` unless it is open already. */

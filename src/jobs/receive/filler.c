@@ -62,8 +62,6 @@ static bool begin_segment(struct fetch *fetch, struct error *err)
         return true;
     if (fetch->is_replacing)
         return wal_partial_open_beside(&task->archive, segment, &fetch->partial, err);
-    if (is_damaged && file.state == WAL_FILE_PARTIAL && !wal_archive_set_segment_aside(&task->archive, segment, err))
-        return false;
     return wal_partial_open(&task->archive, segment, &fetch->partial, err);
 }
 
@@ -261,7 +259,7 @@ void filler_run(struct filler_task *task)
 {
     switch (task->kind) {
     case FILLER_SETTLE:
-        task->is_done = wal_gaps_settle(&task->archive, &task->gaps, &task->failure);
+        task->is_done = wal_gaps_settle(&task->archive, &task->held, &task->gaps, &task->failure);
         return;
     case FILLER_FETCH:
         task->is_done = fetch_from_any(task, &task->failure);
@@ -271,5 +269,6 @@ void filler_run(struct filler_task *task)
 
 void filler_done(struct filler_task *task)
 {
+    wal_ranges_done(&task->held);
     wal_gaps_done(&task->gaps);
 }

@@ -14,7 +14,7 @@
 #define FILLER_MOST_SEGMENTS    64 /* of one task: they lie uncompressed until it is done */
 
 enum filler_kind {
-    FILLER_SETTLE, /* `gaps`: those there are */
+    FILLER_SETTLE, /* `held` and `gaps`: those there are */
     FILLER_FETCH,  /* the beginning of `gap` */
 };
 
@@ -30,6 +30,7 @@ struct filler_task {
     size_t finished_count;
     bool has_advanced; /* something was fetched, if only a part of a segment */
 
+    struct wal_ranges held;
     struct wal_gaps gaps;
     bool is_done; /* else `failure`; of a FETCH that of the last host */
     struct error failure;

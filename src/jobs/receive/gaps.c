@@ -135,14 +135,21 @@ bool receive_gaps_note_loss(struct receiver *receiver, struct timeline timeline,
 
 /* ---- the loop ---- */
 
-static bool is_fetchable(const struct wal_gap *gap)
+/* The stream alone writes the end of what is held: only before something that is held there is anything to fetch. */
+static bool is_fetchable(const struct receive_gaps *gaps, const struct wal_gap *gap)
 {
-    return gap->end.value != 0;
+    for (size_t i = 0; gap->end.value != 0 && i < gaps->held.count; i++) {
+        const struct wal_range *range = &gaps->held.ranges[i];
+        if (range->timeline.value > gap->timeline.value ||
+            (range->timeline.value == gap->timeline.value && range->start.value >= gap->end.value))
+            return true;
+    }
+    return false;
 }
 
 static void find_next_gap(struct receive_gaps *gaps)
 {
-    while (gaps->next_gap < gaps->known.count && !is_fetchable(&gaps->known.gaps[gaps->next_gap]))
+    while (gaps->next_gap < gaps->known.count && !is_fetchable(gaps, &gaps->known.gaps[gaps->next_gap]))
         gaps->next_gap++;
 }
 
@@ -165,8 +172,11 @@ static void take_settled(struct receiver *receiver, struct filler_task *task)
     }
     log_news(&gaps->known, &task->gaps);
     wal_gaps_done(&gaps->known);
+    wal_ranges_done(&gaps->held);
     gaps->known = task->gaps;
+    gaps->held = task->held;
     task->gaps = (struct wal_gaps){NULL, 0};
+    task->held = (struct wal_ranges){NULL, 0};
     gaps->is_known = true;
     if (gaps->known.count == 0)
         gaps->told[0] = '\0';
@@ -319,5 +329,6 @@ void receive_gaps_end(struct receive_gaps *gaps)
         filler_done(&gaps->task);
     gaps->is_busy = false;
     wal_gaps_done(&gaps->known);
+    wal_ranges_done(&gaps->held);
     scoped_close(&gaps->cancel_fd);
 }

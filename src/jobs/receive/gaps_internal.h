@@ -19,6 +19,7 @@ struct receive_gaps {
     int cancel_fd;
 
     struct wal_gaps known;
+    struct wal_ranges held; /* of the same moment */
     bool is_known; /* they were looked at */
     bool is_settle_due;
     bool is_round_due; /* each gap is to be tried once more */

@@ -39,6 +39,8 @@ static void read_channel(struct receiver *receiver)
     if (!control_receive(receiver->worker->channel, &message, &ignored))
         return;
     const char *event = json_text_or_null(message, "event");
+    if (event != NULL && strcmp(event, "verified") == 0)
+        receive_gaps_look_now(&receiver->gaps);
     if (event == NULL || strcmp(event, "look") != 0)
         return;
     receive_certificates_look_now(&receiver->certificates);

@@ -305,6 +305,7 @@ static bool run(struct session *session, struct error *err)
         return false;
     if (receiver->is_lost)
         receive_report_keep_error(&receiver->report, &receiver->lost_error, LOST_SHOWN_FOR);
+    session->is_slot_invalidated = session_is_slot_invalidated(session);
     receive_gaps_look_now(&receiver->gaps);
     receive_sync_ask(&receiver->sync, session->connection);
     int64_t server_patience = ask_patience(session);

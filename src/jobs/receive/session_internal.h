@@ -19,6 +19,7 @@ struct session {
     struct wal_segment_size segment_size;
     struct receive_history history; /* of the server's timeline */
     struct pg_slot slot;
+    bool is_slot_invalidated;
     struct receive_start start;
     bool is_behind;               /* a host was refused because it is behind what is held */
     bool is_patient;              /* not an alarm yet */
@@ -40,6 +41,8 @@ enum receive_verdict session_replace_slot(struct session *session, struct error 
 bool session_has_lasting_slot(const struct session *session);
 
 /* ---- session_loss.c ---- */
+/* Servers up to 16 stream from an invalidated slot; it shows, before, by having lost the position that it had. */
+bool session_is_slot_invalidated(const struct session *session);
 /*
  * The server has removed what is needed; *err has its words. Recorded first: the next attempt goes on behind what is
  * gone, whatever happens in between. A second loss in a row is an alarm like any other.

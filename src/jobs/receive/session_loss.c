@@ -1,7 +1,6 @@
 #include "jobs/receive/session_internal.h"
 
-/* Servers up to 16 stream from an invalidated slot; it shows by having lost the position that it had. */
-static bool is_slot_invalidated(const struct session *session)
+bool session_is_slot_invalidated(const struct session *session)
 {
     const struct pg_slot *slot = &session->slot;
 
@@ -12,7 +11,7 @@ static bool is_slot_invalidated(const struct session *session)
 enum receive_verdict session_note_loss(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
-    bool is_invalidated = is_slot_invalidated(session);
+    bool is_invalidated = session->is_slot_invalidated;
     char name[WAL_SEGMENT_NAME_SIZE];
     struct error failure;
 

@@ -208,6 +208,7 @@ bool verify_run(const struct request *request, const struct config *config, cons
         .repo = repo,
         .events = events,
         .interrupt_fd = interrupt_fd,
+        .is_recording = interrupt_fd >= 0,
         .workers = (unsigned)config->settings.workers,
         .server = "",
     };

@@ -5,7 +5,7 @@
 #include "pgcoffer/jobs/jobs.h"
 #include "pgcoffer/repo/catalogue.h"
 #include "pgcoffer/repo/index.h"
-#include "pgcoffer/repo/wal_archive.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /*
  * Verify reads everything back: what is wrong becomes an item each, and only what keeps it from going on (no
@@ -14,7 +14,8 @@
 struct verify {
     const struct repo *repo;
     struct control_stream *events;
-    int interrupt_fd; /* -1: none */
+    int interrupt_fd;  /* -1: none */
+    bool is_recording; /* damage that is found, or found no longer, is written down */
     unsigned workers;
     struct progress_meter meter;
     uint64_t done_bytes;
@@ -77,11 +78,21 @@ struct checked_wal {
     struct wal_ranges ranges;
     struct history *histories; /* those that could be read, and the empty one of timeline 1 */
     size_t history_count;
+    bool has_record; /* of the gaps: it could be read */
+    struct wal_gap_record record;
 };
 /* The names of backups that cannot be recovered through, or beyond, this stretch. New reference. */
 json_t *verify_suffering(const struct checked_wal *wal, struct timeline timeline, struct wal_position start,
                          struct wal_position end);
 const struct history *verify_find_history(const struct checked_wal *wal, struct timeline timeline);
+/* ---- wal_damage.c ---- */
+bool verify_read_record(struct checked_wal *wal, struct error *err) NODISCARD;
+/* Of a segment: it is damaged, or sound. */
+bool verify_note_damage(struct checked_wal *wal, const struct wal_file *file, const struct error *damage,
+                        struct error *err) NODISCARD;
+bool verify_note_sound(struct checked_wal *wal, const struct wal_file *file, struct error *err) NODISCARD;
+/* It was found damaged before, and has not been written since; NULL when not. */
+const struct wal_gap *verify_known_damage(const struct checked_wal *wal, const struct wal_file *file);
 /* ---- wal_timelines.c ---- */
 /* Reads the histories and compares each fork with the bytes on both sides of it. */
 bool verify_timelines(struct checked_wal *wal, struct error *err) NODISCARD;

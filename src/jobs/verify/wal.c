@@ -13,6 +13,7 @@ static void checked_wal_done(struct checked_wal *wal)
         history_done(&wal->histories[i]);
     free(wal->histories);
     wal_ranges_done(&wal->ranges);
+    wal_gap_record_done(&wal->record);
     wal_files_done(&wal->files);
 }
 
@@ -72,8 +73,10 @@ static bool tell_gap(struct checked_wal *wal, struct timeline timeline, struct w
         return events_log(wal->verify->events, err, "warning",
                           "%s: WAL from %s to %s on timeline %" PRIu32 " is missing, but no backup needs it",
                           wal->verify->server, from, to, timeline.value);
+    const struct wal_gap *gap = wal->has_record ? wal_gaps_at(&wal->record.open, timeline, start) : NULL;
     return verify_problem(wal->verify, NULL, name, VERIFY_NO_FRAME, TAKE(suffering), err,
-                          "WAL from %s to %s on timeline %" PRIu32 " is missing", from, to, timeline.value);
+                          "WAL from %s to %s on timeline %" PRIu32 " is missing%s%s", from, to, timeline.value,
+                          gap != NULL ? ": " : "", gap != NULL ? wal_gap_reason_text(gap->reason) : "");
 }
 
 /* Between the ranges of a timeline; whether one timeline takes over from another is told with the histories. */
@@ -189,8 +192,8 @@ bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const 
         return verify_read_failure(verify, NULL, "segment_size.json", VERIFY_NO_FRAME, NULL, &failure, err);
     if (wal.archive.segment_size.bytes != 0) {
         if (!wal_archive_list(&wal.archive, &wal.files, err) || !wal_archive_ranges(&wal.archive, &wal.ranges, err) ||
-            !verify_timelines(&wal, err) || !check_gaps(&wal, err) || !check_empty_files(&wal, err) ||
-            !verify_segments(&wal, first_segment(&wal, from), &count, err))
+            !verify_read_record(&wal, err) || !verify_timelines(&wal, err) || !check_gaps(&wal, err) ||
+            !check_empty_files(&wal, err) || !verify_segments(&wal, first_segment(&wal, from), &count, err))
             return false;
     }
     outcome->segments += count;

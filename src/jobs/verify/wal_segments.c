@@ -110,9 +110,13 @@ static bool take_oldest(struct segment_check *check, struct error *err)
     bool is_sound = pool_take(check->pool, &task_pointer, &failure);
     struct segment_task *task SCOPED(scoped_task) = task_pointer;
 
-    if (is_sound && task->found.held_bytes > 0 && wal_row_wants(&check->row, &task->found))
+    /* What a record's checksum had told before it was compressed only a record's checksum tells again. */
+    bool is_wanted = wal_row_wants(&check->row, &task->found) || verify_known_damage(check->wal, &task->found) != NULL;
+    if (is_sound && task->found.held_bytes > 0 && is_wanted)
         is_sound = wal_row_read(&check->row, task->bytes.bytes, &task->found, &failure);
-    if (!is_sound && !tell(check, task, &failure, err))
+    if (!is_sound && !(tell(check, task, &failure, err) && verify_note_damage(check->wal, &task->found, &failure, err)))
+        return false;
+    if (is_sound && !verify_note_sound(check->wal, &task->found, err))
         return false;
     if (is_sound && !wal_notes_check(&check->notes, task->bytes.bytes, &task->found, err))
         return false;
