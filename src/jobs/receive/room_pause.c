@@ -134,7 +134,8 @@ static void begin_pause(struct receiver *receiver, const struct error *cause, st
     bool is_same = room->paused_until != 0 && now - room->paused_until < SAME_PAUSE;
 
     room->disk.name[0] = '\0'; /* it may have been mounted anew */
-    (void)receive_room_read(receiver, &ignored);
+    if (!receive_room_read(receiver, &ignored))
+        log_debug("%s", ignored.message);
     room->server_before = receiver->report.server_position;
     room->server_now = room->server_before;
     room->asked_at = (struct timestamp){0};
