@@ -364,6 +364,33 @@ START_TEST(a_note_without_its_segment_is_removed_at_the_start)
 }
 END_TEST
 
+START_TEST(every_key_of_a_note_is_explained)
+{
+    struct buffer page = BUFFER_WITH_LIMIT((size_t)1 << 20);
+    char *explained = NULL;
+    const char *key;
+    json_t *value;
+
+    make_two();
+    hold_and_compress(3);
+    struct buffer text = repository_get(note_name(3));
+    json_t *note = json_loadb((const char *)text.bytes, text.used, 0, NULL);
+    MUST(file_read_whole(TEST_SOURCE_DIRECTORY "/doc/repository-format.md", &page, &err));
+    explained = memory_text("%.*s", (int)page.used, (const char *)page.bytes);
+    const char *part = strstr(explained, "**SEGMENT.contents.json**");
+    ck_assert_ptr_nonnull(part);
+    json_object_foreach(note, key, value)
+    {
+        char *quoted SCOPED(scoped_free) = memory_text("\"%s\":", key);
+        ck_assert_msg(strstr(part, quoted) != NULL, "\"%s\" is not in the example", key);
+    }
+    json_decref(note);
+    free(explained);
+    buffer_done(&text);
+    buffer_done(&page);
+}
+END_TEST
+
 START_TEST(notes_are_no_segments)
 {
     struct wal_files files;
@@ -449,6 +476,7 @@ int main(void)
     tcase_add_test(tests, names_in_any_encoding_are_kept);
     tcase_add_test(tests, what_is_no_wal_is_compressed_without_a_note);
     tcase_add_test(tests, a_note_without_its_segment_is_removed_at_the_start);
+    tcase_add_test(tests, every_key_of_a_note_is_explained);
     tcase_add_test(tests, notes_are_no_segments);
     tcase_add_test(tests, the_last_record_before_an_end_is_found_across_segments);
     tcase_add_test(tests, the_last_commit_is_looked_for_backwards);

@@ -12,7 +12,7 @@ import tarfile
 import pytest
 
 from harness.restored import start_restored
-from harness.scratch import give_to, make_folder, run
+from harness.scratch import give_to, make_folder, run, wait_for
 
 PAGE = (pathlib.Path(__file__).parents[2] / "doc" / "repository-format.md").read_text()
 
@@ -127,18 +127,24 @@ def test_segments_are_whole_or_say_that_they_are_not(stored, agent, cluster):
     agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_lsn()::text"))
     wal = agent.system_folder("primary") / "wal"
     size = json.loads((wal / "segment_size.json").read_text())["segment_size"]
+    wait_for(lambda: all((path.parent / f"{path.stem}.contents.json").exists() for path in wal.glob("*/*/*.zst")), "notes")
     states = set()
     for path in wal.glob("*/*/*"):
         states.add(path.suffix)
         assert path.name[:8] == path.parts[-3] and path.name[8:16] == path.parts[-2]
         data = path.read_bytes()
+        if path.suffix == ".json":
+            note = json.loads(data)
+            segment = path.parent / f"{note['segment']}.zst"
+            assert path.name == f"{note['segment']}.contents.json" and segment.read_bytes()[-32:].hex() == note["sha256"]
+            continue
         if path.suffix == ".zst":
             body, trailer = data[:-44], data[-44:]
             assert trailer == struct.pack("<II4s", 0x184D2A57, 36, b"PGCS") + hashlib.sha256(body).digest()
             assert unpack(body) == unpack(data)
             data = unpack(data)
         assert path.suffix == ".partial" or len(data) == size
-    assert ".partial" in states and states <= {"", ".zst", ".partial"}
+    assert ".partial" in states and states <= {"", ".zst", ".partial", ".json"}
     assert json.loads((wal.parents[1] / "server.json").read_text())["system_identifier"] == wal.parent.name
 
 
