@@ -134,6 +134,7 @@ bool command_wal_get(struct invocation *invocation, struct error *err)
     if (!invocation_request(invocation, &request, err))
         return false;
     get.system_id = request_text(&request, OPTION_ID_system_id);
+    get.is_to_target = request_has(&request, OPTION_ID_to_target);
     if (!wal_get_run(&get, &outcome, &ahead, err))
         return false;
     report(invocation, get.file, outcome);

@@ -65,8 +65,12 @@ bool wal_get_run(const struct wal_get *get, enum wal_get_outcome *ret_outcome, s
                  struct error *err)
 {
     char own_system_id[SYSTEM_ID_TEXT_SIZE];
-    struct wal_fetch fetch = {
-        .server = get->server, .file = get->file, .system_id = get->system_id, .path = get->path, .mode = 0600};
+    struct wal_fetch fetch = {.server = get->server,
+                              .file = get->file,
+                              .system_id = get->system_id,
+                              .path = get->path,
+                              .mode = 0600,
+                              .is_to_target = get->is_to_target};
     struct wal_fetched fetched = {WAL_FETCHED_NOTHING, 0};
     bool is_known;
 

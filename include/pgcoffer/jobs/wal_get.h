@@ -12,6 +12,7 @@ struct wal_get {
     const char *server, *file, *path;
     /* NULL: taken from global/pg_control of the current directory if there is one, else the server's current. */
     const char *system_id;
+    bool is_to_target; /* PostgreSQL stops before its target only with an error: it may have what lies before a gap */
     /* Tells the archive the connector reaches from every other one. NULL: nothing is fetched ahead. */
     const char *source;
     const struct connector *connector; /* not used for a file that was fetched ahead */

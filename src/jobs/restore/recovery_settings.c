@@ -53,6 +53,11 @@ static const struct target *find_target(const struct request *request)
     return NULL;
 }
 
+bool recovery_settings_have_target(const struct request *request)
+{
+    return find_target(request) != NULL;
+}
+
 /* ---- the check ---- */
 
 static bool check_value(const struct request *request, enum option_id option, struct error *err)
@@ -195,7 +200,8 @@ static char *restore_command(const struct restore *restore)
     if (request_has(&options->request, OPTION_ID_with_wal))
         return memory_copy_text("false");
     char *prefix SCOPED(scoped_free) = quote_percent(options->restore_command_prefix);
-    return memory_text("%s wal-get --system-id %s %s %%f %%p", prefix, restore->plan.system_id, restore->plan.server);
+    return memory_text("%s wal-get --system-id %s %s%s %%f %%p", prefix, restore->plan.system_id,
+                       recovery_settings_have_target(&options->request) ? "--to-target " : "", restore->plan.server);
 }
 
 /*

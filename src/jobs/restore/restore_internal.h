@@ -153,6 +153,7 @@ struct wal_fetch {
     const char *path;
     mode_t mode;
     bool is_durable;
+    bool is_to_target; /* the unfinished segment before a gap too */
 };
 /* Under `path`, by a temporary name; absent on failure. */
 bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, struct wal_fetched *ret_fetched,
@@ -190,6 +191,8 @@ bool recovery_conf_find(const char *text, size_t size, const char *name, char *r
 struct conf_setting *recovery_settings_make(const struct restore *restore, const char *postgresql_conf,
                                             size_t size) NEVER_NULL;
 void recovery_settings_free(struct conf_setting *settings);
+/* Then PostgreSQL opens only when it comes by it. */
+bool recovery_settings_have_target(const struct request *request);
 /* Options that exclude each other or mean nothing; USAGE. Before anything is asked or made. */
 bool recovery_settings_check(const struct restore_options *options, struct error *err) NODISCARD;
 /* primary_conninfo of a standby; malloc'd. */

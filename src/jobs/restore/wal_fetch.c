@@ -47,6 +47,8 @@ static json_t *fetch_to_json(const struct wal_fetch *fetch)
     json_object_set_new(request.options, "file", json_string(fetch->file));
     if (fetch->system_id != NULL)
         json_object_set_new(request.options, option_rows[OPTION_ID_system_id].name, json_string(fetch->system_id));
+    if (fetch->is_to_target)
+        json_object_set_new(request.options, option_rows[OPTION_ID_to_target].name, json_true());
     json_t *message = request_to_json(&request);
     request_done(&request);
     return message;

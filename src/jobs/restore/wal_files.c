@@ -22,7 +22,8 @@ static bool attempt_file(void *context, struct fetcher *fetcher, struct error *e
                               .system_id = restore->plan.system_id,
                               .path = path,
                               .mode = restore->plan.file_mode,
-                              .is_durable = true};
+                              .is_durable = true,
+                              .is_to_target = recovery_settings_have_target(&restore->options->request)};
     struct wal_fetched fetched;
 
     if (!wal_fetch(fetcher->stream, &fetch, &fetched, err))

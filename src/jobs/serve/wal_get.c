@@ -190,8 +190,12 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
     return fail_hole(archive, name, err);
 }
 
+/*
+ * Before a gap it is given to a recovery with a target only: with one PostgreSQL ends in an error unless it comes by
+ * it, without one it would take the end of the segment for the end of all.
+ */
 static bool send_partial(struct session *session, const struct wal_archive *archive, const char *name, int fd,
-                         const struct wal_file *file, bool *ret_is_settled, struct error *err)
+                         const struct wal_file *file, bool is_to_target, bool *ret_is_settled, struct error *err)
 {
     struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file now;
@@ -207,7 +211,8 @@ static bool send_partial(struct session *session, const struct wal_archive *arch
         return true;
     if (!is_known_lost(archive, file, &is_lost, err))
         return false;
-    if (is_followed(&files, file->segment) || is_on_way || is_lost)
+    bool is_before_gap = is_followed(&files, file->segment) || is_on_way || is_lost;
+    if (is_before_gap && (!is_to_target || file->held_bytes == 0))
         return fail_hole(archive, name, err);
     if (file->held_bytes == 0)
         return send_not_found(session, "nothing of it has arrived yet", err);
@@ -226,7 +231,7 @@ static bool send_whole(struct session *session, const struct wal_archive *archiv
 }
 
 static bool look_and_send(struct session *session, const struct wal_archive *archive, const char *name,
-                          struct wal_segment segment, bool *ret_is_settled, struct error *err)
+                          struct wal_segment segment, bool is_to_target, bool *ret_is_settled, struct error *err)
 {
     int fd SCOPED(scoped_close) = -1;
     struct wal_file file;
@@ -238,7 +243,7 @@ static bool look_and_send(struct session *session, const struct wal_archive *arc
     case WAL_FILE_MISSING:
         return answer_missing(session, archive, name, segment, ret_is_settled, err);
     case WAL_FILE_PARTIAL:
-        return send_partial(session, archive, name, fd, &file, ret_is_settled, err);
+        return send_partial(session, archive, name, fd, &file, is_to_target, ret_is_settled, err);
     case WAL_FILE_RAW:
         if (file.stored_bytes != archive->segment_size.bytes)
             return error_set(err, ERROR_INTEGRITY, "WAL segment %s is damaged: it has %" PRIu64 " bytes", name,
@@ -252,12 +257,12 @@ static bool look_and_send(struct session *session, const struct wal_archive *arc
 
 /* A segment goes from missing to partial to whole, each once: a few looks find it settled. */
 static bool send_segment(struct session *session, const struct wal_archive *archive, const char *name,
-                         struct wal_segment segment, struct error *err)
+                         struct wal_segment segment, bool is_to_target, struct error *err)
 {
     bool is_settled = false;
 
     for (int look = 0; look < 4 && !is_settled; look++)
-        if (!look_and_send(session, archive, name, segment, &is_settled, err))
+        if (!look_and_send(session, archive, name, segment, is_to_target, &is_settled, err))
             return false;
     return is_settled || error_set(err, ERROR_INTEGRITY, "WAL segment %s comes and goes", name);
 }
@@ -299,6 +304,6 @@ bool answer_wal_get(struct session *session, const struct request *request, stru
     if (wal_history_name_parse(name, &timeline))
         return send_history(session, &archive, name, timeline, err);
     if (wal_segment_parse(name, archive.segment_size, &segment))
-        return send_segment(session, &archive, name, segment, err);
+        return send_segment(session, &archive, name, segment, request_has(request, OPTION_ID_to_target), err);
     return send_not_found(session, "it is neither a WAL segment nor a timeline history", err);
 }
