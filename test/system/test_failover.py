@@ -231,6 +231,7 @@ def test_a_standby_is_streamed_from_without_a_primary_and_its_change_of_timeline
     assert_wal_reads(agent, "primary", folder / "wal", timeline=2, end=lsn(first))
 
 
+@pytest.mark.long
 def test_the_only_host_may_be_a_standby_whose_timeline_changes(make_agent, cluster, make_cluster):
     cluster.sql("CREATE TABLE rows (n int)")
     first = make_standby(make_cluster, cluster, "first")
