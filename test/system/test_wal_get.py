@@ -331,7 +331,7 @@ def make_talkative(target):
     path.write_text(path.read_text().replace(" wal-get ", " --verbose wal-get "))
 
 
-def test_a_recovery_over_a_timeline_switch_is_fed_from_the_spool_and_leaves_nothing(agent, cluster, folder, pki):
+def recover_over_a_switch(agent, cluster, folder, pki):
     cluster.sql("CREATE TABLE rows (n int)")
     agent.backup("primary")
     cluster.sql("INSERT INTO rows SELECT generate_series(1, 1000)")
@@ -351,7 +351,7 @@ def test_a_recovery_over_a_timeline_switch_is_fed_from_the_spool_and_leaves_noth
 
     restore(agent, folder / "target")
     make_talkative(folder / "target")
-    restored = start_restored(folder / "restored", pki, folder / "target")
+    restored = start_restored(folder / "restored", pki, folder / "target", version=cluster.version)
     try:
         assert restored.sql("SELECT count(*) FROM rows") == 3000
         log = restored.log_text()
@@ -360,10 +360,21 @@ def test_a_recovery_over_a_timeline_switch_is_fed_from_the_spool_and_leaves_noth
         ahead = re.findall("([0-9A-F]{24}) is written, it was fetched ahead", log)
         assert len([name for name in ahead if name < "00000002"]) >= 6, log
         assert len([name for name in ahead if name > "00000002"]) >= 6, log
-        run([PSQL_BIN / "pg_basebackup", "-h", restored.sockets, "-p", restored.port, "-U", "postgres", "-D", folder / "copy", "-X", "fetch"])
-        assert not [path for path in (folder / "copy").rglob("*") if "pgcoffer" in path.name]
     finally:
         restored.close()
+
+
+def test_a_recovery_over_a_timeline_switch_is_fed_from_the_spool_and_leaves_nothing(agent, cluster, folder, pki):
+    recover_over_a_switch(agent, cluster, folder, pki)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", [13, 14, 16, 17, 18])
+def test_a_recovery_is_fed_from_the_spool_on_every_version(version, make_cluster, make_agent, folder, pki):
+    cluster = make_cluster(version=version).start().create_role()
+    agent = make_agent().add_server("primary", cluster).start()
+    agent.wait_streaming("primary")
+    recover_over_a_switch(agent, cluster, folder, pki)
 
 
 def test_a_standby_follows_the_archive_and_a_base_backup_of_it_is_not_harmed(agent, cluster, folder, pki):
@@ -386,7 +397,7 @@ def test_a_standby_follows_the_archive_and_a_base_backup_of_it_is_not_harmed(age
             foreign = make_folder(target / "pg_wal" / f"{PREFIX}x")
             (foreign / "lock").touch()
             run([PSQL_BIN / "pg_basebackup", "-h", standby.sockets, "-p", standby.port, "-U", "postgres",
-                 "-D", folder / f"copy-{number}", "-X", "none", "-c", "fast"])
+                 "-D", folder / f"copy-{number}", "-X", "fetch", "-c", "fast"])
             assert not [path for path in (folder / f"copy-{number}").rglob("*") if "pgcoffer.ahead" in path.name]
             shutil.rmtree(foreign, ignore_errors=True)
         standby.promote()
