@@ -5,12 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
 /* Less than this part of a segment is not worth a try at compressing it. */
 #define LEAST_BUDGET_PART 64
+
+char *room_folder(const struct repo *repo, const char *server)
+{
+    char *folder SCOPED(scoped_free) = repo_server_path(repo, server, "");
+
+    return access(folder, X_OK) == 0 ? TAKE(folder) : memory_copy_text(repo->base_dir);
+}
 
 bool room_read(const char *path, struct room *ret_room, struct error *err)
 {

@@ -2,6 +2,7 @@
 #define PGCOFFER_SRC_JOBS_ROOM_INTERNAL_H
 
 #include "pgcoffer/base/clock.h"
+#include "pgcoffer/repo/layout.h"
 #include "pgcoffer/wal/segment.h"
 
 /*
@@ -14,6 +15,10 @@
  */
 #define ROOM_MARGIN_BYTES ((uint64_t)1 << 20)
 #define ROOM_MARGIN_FILES 16
+
+/* Where the WAL and backups of the server lie, as far as it exists: its folder may be a link to another file system.
+ * malloc'd. */
+char *room_folder(const struct repo *repo, const char *server);
 
 struct room {
     uint64_t free_bytes; /* for those who are not root */

@@ -107,6 +107,60 @@ START_TEST(a_healthy_repository_passes)
 }
 END_TEST
 
+static void demand_reserve(uint64_t bytes)
+{
+    config->servers[0].settings.wal_reserve = bytes;
+}
+
+START_TEST(a_disk_that_belongs_to_wal_fails_and_a_backup_is_not_thought_of)
+{
+    add_backup(BACKUP_A, BACKUP_COMPLETE, 60);
+    demand_reserve(0);
+    look();
+    expect(CHECK_ID_repository_reserve, CHECK_PASS, "no reserve (wal_reserve = 0)");
+    run = (struct check_run){.request = &request, .server = request.server};
+    demand_reserve(UINT64_C(1) << 60);
+    look();
+    expect(CHECK_ID_repository_reserve, CHECK_FAIL, "no base backup is taken");
+    ck_assert_ptr_nonnull(strstr(run.results[CHECK_ID_repository_reserve].seen, "wal_reserve = 1.0 EB"));
+    ck_assert_ptr_nonnull(strstr(run.results[CHECK_ID_repository_reserve].fix, "df -h /"));
+    ck_assert_ptr_nonnull(strstr(run.results[CHECK_ID_repository_reserve].fix, "pgcoffer delete primary BACKUP"));
+    expect(CHECK_ID_repository_room, CHECK_SKIP, "repository.reserve failed");
+    expect_no_failure_but(CHECK_ID_repository_reserve, CHECK_ID_repository_reserve);
+}
+END_TEST
+
+/* Segments of the last hours that take so much that the disk cannot last the day. */
+START_TEST(the_end_of_the_room_is_foretold_from_what_is_stored)
+{
+    struct error err;
+    char name[96];
+
+    for (uint64_t number = 3; number <= 5; number++)
+        MUST(wal_archive_compress(&archive, segment_of(1, number), 3, &err));
+    look();
+    expect(CHECK_ID_repository_forecast, CHECK_SKIP, "too little WAL came in the last 24 hours");
+    for (uint64_t number = 7; number <= 12; number++) {
+        hold_segment(1, number);
+        MUST(wal_archive_compress(&archive, segment_of(1, number), 3, &err));
+        snprintf(name, sizeof name, "wal/00000001/00000000/0000000100000000%08X.zst", (unsigned)number);
+        time_t at = time(NULL) - (time_t)(12 - number) * 600;
+        const struct timespec times[2] = {{.tv_sec = at}, {.tv_sec = at}};
+        ck_assert_int_eq(utimensat(AT_FDCWD, repository_path(name), times, 0), 0);
+    }
+    run = (struct check_run){.request = &request, .server = request.server};
+    look();
+    expect(CHECK_ID_repository_forecast, CHECK_PASS, "WAL takes ");
+    ck_assert_int_eq(truncate(repository_path("wal/00000001/00000000/00000001000000000000000C.zst"), (off_t)1 << 43),
+                     0);
+    run = (struct check_run){.request = &request, .server = request.server};
+    look();
+    expect(CHECK_ID_repository_forecast, CHECK_WARN, "The disk of the repository, ");
+    ck_assert_ptr_nonnull(strstr(run.results[CHECK_ID_repository_forecast].cause, " at 20"));
+    ck_assert_ptr_nonnull(strstr(run.results[CHECK_ID_repository_forecast].seen, "TB an hour: full at 20"));
+}
+END_TEST
+
 START_TEST(without_a_configuration_there_is_no_repository)
 {
     request.config = NULL;
@@ -280,6 +334,8 @@ int main(void)
 
     tcase_add_checked_fixture(tests, make, take_down);
     tcase_add_test(tests, a_healthy_repository_passes);
+    tcase_add_test(tests, a_disk_that_belongs_to_wal_fails_and_a_backup_is_not_thought_of);
+    tcase_add_test(tests, the_end_of_the_room_is_foretold_from_what_is_stored);
     tcase_add_test(tests, without_a_configuration_there_is_no_repository);
     tcase_add_test(tests, a_repository_that_is_not_for_this_user_is_skipped_with_that_reason);
     tcase_add_test(tests, a_missing_folder_fails_and_the_rest_waits_for_it);

@@ -189,6 +189,104 @@ START_TEST(segments_left_out_are_found_although_the_first_listing_fails)
 }
 END_TEST
 
+/* ---- room ---- */
+
+static uint64_t budget;
+static unsigned asked, stored;
+
+static uint64_t tell_budget(void *context)
+{
+    (void)context;
+    asked++;
+    return budget;
+}
+
+static void count_stored(void *context, struct wal_segment segment)
+{
+    (void)context;
+    ck_assert_uint_ge(segment.number, 3);
+    stored++;
+}
+
+static void watch(uint64_t bytes)
+{
+    const struct receive_compressor_watch room = {.budget = tell_budget, .stored = count_stored};
+
+    budget = bytes;
+    asked = stored = 0;
+    receive_compressor_watch(compressor, &room);
+}
+
+START_TEST(without_room_compression_is_put_off_and_not_told_as_a_fault)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    receive_compressor_add(compressor, segment_of(1, 3));
+    watch(0);
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 3, WAL_FILE_RAW);
+    ck_assert_int_ne(receive_compressor_due(compressor), INT64_MAX);
+    ck_assert(receive_compressor_turn(compressor, &err));
+    ck_assert_uint_eq(asked, 1); /* not before it is due */
+    seconds_passed += 60;
+    budget = 2 * ONE_MB;
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 3, WAL_FILE_COMPRESSED);
+    ck_assert_uint_eq(stored, 1);
+}
+END_TEST
+
+START_TEST(a_temporary_file_that_grows_beyond_its_room_is_given_up)
+{
+    struct error err;
+
+    hold_segment(1, 3);
+    receive_compressor_add(compressor, segment_of(1, 3));
+    watch(ONE_MB / 4);
+    ck_assert_int_eq(work_off(&err), 1);
+    ck_assert_int_eq(err.errnum, ENOSPC);
+    ck_assert_ptr_nonnull(strstr(err.message, "needs more than the 262144 bytes there is room for"));
+    assert_holds(1, 3, WAL_FILE_RAW);
+    ck_assert(!repository_has("wal/00000001/00000000/000000010000000000000003.zst.tmp"));
+    ck_assert_uint_eq(receive_compressor_unfinished_bytes(compressor), 0);
+    ck_assert_uint_eq(stored, 0);
+}
+END_TEST
+
+START_TEST(what_did_not_fit_waits_for_more_room_and_the_others_get_their_try)
+{
+    struct error err;
+    uint8_t *zeros SCOPED(scoped_free) = memory_new(ONE_MB);
+
+    hold_segment(1, 3);
+    hold_segment(1, 4);
+    repository_put("wal/00000001/00000000/000000010000000000000005", zeros, ONE_MB); /* this one fits */
+    for (uint64_t number = 3; number <= 5; number++)
+        receive_compressor_add(compressor, segment_of(1, number));
+    watch(ONE_MB / 4);
+    for (int i = 0; i < 3; i++) {
+        (void)work_off(&err);
+        seconds_passed += 60;
+    }
+    ck_assert(repository_has("wal/00000001/00000000/000000010000000000000005.zst"));
+    for (int i = 0; i < 5; i++) {
+        (void)work_off(&err);
+        seconds_passed += 60;
+    }
+    assert_holds(1, 3, WAL_FILE_RAW);
+    asked = 0;
+    ck_assert_int_eq(work_off(&err), 0);
+    ck_assert_uint_eq(asked, 1);
+    seconds_passed += 60;
+    budget = ONE_MB;
+    ck_assert_int_eq(work_off(&err), 0);
+    assert_holds(1, 3, WAL_FILE_COMPRESSED);
+    assert_holds(1, 4, WAL_FILE_COMPRESSED);
+    ck_assert_uint_eq(stored, 3);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive compressor");
@@ -201,5 +299,8 @@ int main(void)
     tcase_add_test(tests, a_full_disk_leaves_the_segment_raw_and_is_tried_again_later);
     tcase_add_test(tests, a_damaged_segment_is_told_once_and_stays_as_it_is);
     tcase_add_test(tests, segments_left_out_are_found_although_the_first_listing_fails);
+    tcase_add_test(tests, without_room_compression_is_put_off_and_not_told_as_a_fault);
+    tcase_add_test(tests, a_temporary_file_that_grows_beyond_its_room_is_given_up);
+    tcase_add_test(tests, what_did_not_fit_waits_for_more_room_and_the_others_get_their_try);
     return suite_run("receive_compressor", tests);
 }

@@ -69,6 +69,7 @@ static const struct {
     {"waiting", "{\"kind\":\"tls\",\"message\":\"m\"}", 5000001, 10000000}, /* one more try, at least */
     {"waiting", "{\"kind\":\"config\",\"message\":\"m\"}", 5000001, 10000000},
     {"waiting", "{\"kind\":\"server\",\"message\":\"m\"}", 5000001, 10000000},
+    {"waiting", "{\"kind\":\"storage\",\"message\":\"m\"}", 5000001, 10000000},
     {"alarm", "{\"kind\":\"integrity\",\"message\":\"m\"}", 200001, 2000000},
     {"stopped", "{\"kind\":\"failed\",\"message\":\"m\"}", 0, 0},
 };

@@ -267,7 +267,7 @@ START_TEST(a_load_that_has_just_begun_is_warned_of_by_the_last_hour)
     room = room_of(40000 * MB);
     room_forecast(&rate, &room, 0, noon, &forecast);
     ck_assert(!forecast.is_near);
-    assert_near(forecast.bytes_per_hour, 1823 * MB / 24);
+    assert_near(forecast.bytes_per_hour, 1822 * MB / 23);
 }
 END_TEST
 

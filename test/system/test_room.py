@@ -187,6 +187,9 @@ def test_a_backup_ends_before_it_takes_room_that_belongs_to_wal(make_disk, start
     warning = wait_for(lambda: agent.receiver("primary")["warning"], "it is warned")
     assert "less than wal_reserve (40.0 MB): no base backup is taken" in warning["message"], warning
 
+    checks = {row["id"]: row for row in agent.cli("check", "primary", "--only", "repository", "--passive", "--json").json["checks"]}
+    assert checks["repository.reserve"]["state"] == "fail" and checks["repository.room"]["state"] == "skip", checks
+
     disk.clear()
     subprocess.run(["mount", "-o", "remount,size=160m", disk.place], check=True)
     assert agent.backup("primary")["state"] == "complete"
@@ -245,5 +248,9 @@ def test_the_end_of_the_room_is_foretold(make_disk, start_agent, cluster):
     assert room["reserve_at"][:16] in warning["message"] and "an hour" in warning["detail"], (warning, room)
     assert f"df -h {disk.place}" in warning["hint"], warning
     assert agent.log_text().count(warning["message"][:60]) == 1, "told once in the log"
+    checks = {row["id"]: row for row in agent.json("check", "primary", "--only", "repository", "--passive")["checks"]}
+    assert checks["repository.reserve"]["state"] == "pass", checks
+    assert checks["repository.forecast"]["state"] == "warn" and "df -h" in checks["repository.forecast"]["fix"], checks
+    assert room["reserve_at"][:13] in checks["repository.forecast"]["cause"], (checks, room)
     shown = agent.ok("status").out
     assert "WAL takes" in shown and "full at " + room["full_at"][:16] in shown, shown

@@ -126,7 +126,8 @@ int64_t receiver_view_patience(const struct receiver_view *view, int64_t most)
     else if (view->is_known && strcmp(view->state, "alarm") == 0)
         patience = ALARM_LASTS;
     else if (view->is_known && strcmp(view->state, "waiting") == 0 && view->has_error &&
-             (view->error.kind == ERROR_TLS || view->error.kind == ERROR_CONFIG || view->error.kind == ERROR_SERVER))
+             (view->error.kind == ERROR_TLS || view->error.kind == ERROR_CONFIG || view->error.kind == ERROR_SERVER ||
+              view->error.kind == ERROR_STORAGE))
         patience = ANOTHER_TRY;
     return patience < most ? patience : most;
 }

@@ -14,11 +14,12 @@ bool reserve_allows(const struct reserve *reserve, uint64_t bytes, struct error 
 
     if (reserve->bytes == 0)
         return true;
-    if (!room_read(reserve->base_dir, &room, err))
+    char *folder SCOPED(scoped_free) = room_folder(reserve->repo, reserve->server);
+    if (!room_read(folder, &room, err))
         return false;
     if (room_spares(&room, reserve->bytes, bytes))
         return true;
-    room_find_disk(reserve->base_dir, &disk);
+    room_find_disk(folder, &disk);
     text_format_bytes(room.free_bytes, free_text);
     text_format_bytes(reserve->bytes, reserve_text);
     error_set(

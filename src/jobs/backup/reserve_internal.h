@@ -1,8 +1,7 @@
 #ifndef PGCOFFER_JOBS_BACKUP_RESERVE_INTERNAL_H
 #define PGCOFFER_JOBS_BACKUP_RESERVE_INTERNAL_H
 
-#include <stdint.h>
-
+#include "pgcoffer/repo/layout.h"
 #include "pgcoffer/stage/stage.h"
 
 /*
@@ -10,7 +9,7 @@
  * whether the bytes would come out of it; the ones that are compressed already and wait cost no room.
  */
 struct reserve {
-    const char *base_dir; /* borrowed, as the server's name */
+    const struct repo *repo; /* borrowed, as the server's name */
     const char *server;
     uint64_t bytes; /* 0: there is none */
 };

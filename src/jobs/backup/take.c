@@ -166,7 +166,7 @@ static bool advance(void *context, uint64_t bytes_read, const char *item, struct
 static struct reserve reserve_of(const struct job *job)
 {
     return (struct reserve){
-        .base_dir = job->repo.base_dir, .server = job->server->name, .bytes = job->server->settings.wal_reserve};
+        .repo = &job->repo, .server = job->server->name, .bytes = job->server->settings.wal_reserve};
 }
 
 static bool copy_bytes(struct taking *taking, struct error *err)

@@ -7,13 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
-
-/* WAL needs room at all events: four of the usual segments. */
-#define LEAST_ROOM ((uint64_t)64 << 20)
 
 /* ---- repository.folder ---- */
 
@@ -141,66 +137,6 @@ static bool check_folder(struct check_run *run)
     return true;
 }
 
-/* ---- repository.room ---- */
-
-/* The size of the last one is the best guess at the next one's. */
-static uint64_t stored_bytes_of_last(const struct catalogue *catalogue)
-{
-    for (size_t i = catalogue->count; i-- > 0;)
-        if (catalogue->entries[i].meta != NULL)
-            return catalogue->entries[i].meta->stored_bytes;
-    return 0;
-}
-
-static void tell_little_room(struct store *store, struct finding *finding, const char *path, bool is_too_little)
-{
-    const enum check_id id = CHECK_ID_repository_room;
-
-    if (is_too_little)
-        finding_cause(finding, id,
-                      "The repository has no room for another backup: less is free than the last one took.");
-    else
-        finding_cause(finding, id, "The repository is nearly full: hardly more is free than the last backup took.");
-    finding_fix(finding,
-                "Make room on the file system of %s (df -h %s), or delete an old backup: pgcoffer list %s, "
-                "pgcoffer delete %s BACKUP",
-                path, path, store->server, store->server);
-    if (is_too_little)
-        check_fail(store->run, finding);
-    else
-        check_warn(store->run, finding);
-}
-
-static void check_room(struct store *store)
-{
-    const enum check_id id = CHECK_ID_repository_room;
-    struct finding finding = {.check = id};
-    uint64_t last = stored_bytes_of_last(&store->catalogue);
-    uint64_t least = last > LEAST_ROOM ? last : LEAST_ROOM;
-    uint64_t ample = least + least / 5; /* the database grows, and WAL comes besides */
-    char *folder SCOPED(scoped_free) = repo_server_path(store->repo, store->server, "");
-    char free_text[TEXT_BYTES_SIZE], last_text[TEXT_BYTES_SIZE];
-    struct statvfs room;
-
-    /* The server's folder may be a link to another file system. */
-    const char *path = statvfs(folder, &room) == 0 ? folder : store->repo->base_dir;
-    if (path != folder && statvfs(path, &room) < 0) {
-        check_skip(store->run, id, "%s: %s", path, strerror(errno));
-        return;
-    }
-    uint64_t available = (uint64_t)room.f_bavail * room.f_frsize;
-    text_format_bytes(available, free_text);
-    text_format_bytes(last, last_text);
-    finding_seen(&finding, "%s free at %s%s%s", free_text, path, last > 0 ? "; the last backup took " : "",
-                 last > 0 ? last_text : "");
-    if (available < ample)
-        tell_little_room(store, &finding, path, available < least);
-    else
-        check_pass(store->run, id, "%s", finding.seen);
-    check_set_measure(store->run, id, "bytes", (int64_t)(available < INT64_MAX ? available : INT64_MAX), (int64_t)ample,
-                      (int64_t)least);
-}
-
 /* ---- repository.cluster ---- */
 
 static void tell_other_cluster(struct check_run *run, const struct system_id *stored, const char *found, int version)
@@ -292,7 +228,7 @@ static void check_stock(struct check_run *run)
         skip_all(run, "not looked at: backup.intact failed");
         return;
     }
-    check_room(&store);
+    check_stored_room(&store);
     check_cluster(run);
     check_stored_backups(&store);
     catalogue_done(&store.catalogue);

@@ -14,6 +14,9 @@ struct store {
     const struct backup_meta *newest; /* complete and of the current system; NULL: none */
 };
 
+/* ---- stored_room.c ---- */
+void check_stored_room(struct store *store); /* repository.reserve, repository.room, repository.forecast */
+
 /* ---- stored_backups.c ---- */
 void check_stored_backups(struct store *store); /* backup.newest, backup.intact */
 

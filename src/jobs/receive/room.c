@@ -7,6 +7,7 @@
 
 #include "jobs/receive/receiver_internal.h"
 #include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
 #define MILLISECOND            INT64_C(1000)
@@ -22,9 +23,11 @@ bool receive_room_read(struct receiver *receiver, struct error *err)
 {
     struct receive_room *room = &receiver->room;
 
+    char *folder SCOPED(scoped_free) = room_folder(receiver->repo, receiver->server->name);
+
     if (room->disk.name[0] == '\0')
-        room_find_disk(receiver->repo->base_dir, &room->disk);
-    return room_read(receiver->repo->base_dir, &room->seen, err);
+        room_find_disk(folder, &room->disk);
+    return room_read(folder, &room->seen, err);
 }
 
 /* ---- compression ---- */
