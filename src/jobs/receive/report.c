@@ -232,8 +232,7 @@ void receive_report_warning(struct receive_report *report, enum receive_warning 
 
 void receive_report_sync(struct receive_report *report, enum sync_state state, const char *names)
 {
-    char *former SCOPED(scoped_free) = TAKE(report->sync_names);
-
+    free(report->sync_names);
     report->sync_state = state;
     report->sync_names = names != NULL ? memory_copy_text(names) : NULL;
     report->is_changed = true;
