@@ -251,6 +251,17 @@ static bool answer(struct receive_stream *stream, struct error *err)
     return is_durable && send_feedback(stream, false, err);
 }
 
+/* On an idle server nothing is written; so that a moment without transactions counts as received, it is noted. */
+static void note_idleness(const struct receive_stream *stream)
+{
+    struct error ignored; /* the next message tries again, and a disk that fails shows with the next bytes */
+
+    if (stream->server_end.value != stream->next.value || dependable_end(stream).value != stream->next.value)
+        return;
+    if (!wal_archive_mark_complete(&stream->receiver->archive, stream->timeline, stream->next, &ignored))
+        log_debug("%s", ignored.message);
+}
+
 static enum receive_stream_end take_message(struct receive_stream *stream, const struct wal_message *message,
                                             struct error *err)
 {
@@ -268,6 +279,7 @@ static enum receive_stream_end take_message(struct receive_stream *stream, const
         ok = take_data(stream, message, err);
         break;
     case WAL_MESSAGE_KEEPALIVE:
+        note_idleness(stream);
         ok = !message->is_reply_requested || answer(stream, err);
         break;
     case WAL_MESSAGE_END_OF_TIMELINE:
