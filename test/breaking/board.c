@@ -15,15 +15,17 @@
 static struct board *board;
 static char own_role[BOARD_ROLE_SIZE];
 
-long board_system_call(long number, long one, long two, long three, long four)
+long board_system_call(long number, long one, long two, long three, long four, long five, long six)
 {
     long result;
 
 #if defined(__x86_64__)
     register long fourth __asm__("r10") = four;
+    register long fifth __asm__("r8") = five;
+    register long sixth __asm__("r9") = six;
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "a"(number), "D"(one), "S"(two), "d"(three), "r"(fourth)
+                     : "a"(number), "D"(one), "S"(two), "d"(three), "r"(fourth), "r"(fifth), "r"(sixth)
                      : "rcx", "r11", "memory");
 #elif defined(__aarch64__)
     register long x8 __asm__("x8") = number;
@@ -31,7 +33,9 @@ long board_system_call(long number, long one, long two, long three, long four)
     register long x1 __asm__("x1") = two;
     register long x2 __asm__("x2") = three;
     register long x3 __asm__("x3") = four;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+    register long x4 __asm__("x4") = five;
+    register long x5 __asm__("x5") = six;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
     result = x0;
 #else
 #error "no system calls for this processor"
@@ -54,11 +58,11 @@ static void copy_text(char *to, size_t room, const char *from)
 static void learn_own_role(void)
 {
     char line[COMMAND_LINE_SIZE + 1] = "";
-    long fd = board_system_call(SYS_openat, AT_FDCWD, (long)"/proc/self/cmdline", O_RDONLY | O_CLOEXEC, 0);
-    long size = fd < 0 ? -1 : board_system_call(SYS_read, fd, (long)line, COMMAND_LINE_SIZE, 0);
+    long fd = board_system_call(SYS_openat, AT_FDCWD, (long)"/proc/self/cmdline", O_RDONLY | O_CLOEXEC, 0, 0, 0);
+    long size = fd < 0 ? -1 : board_system_call(SYS_read, fd, (long)line, COMMAND_LINE_SIZE, 0, 0, 0);
 
     if (fd >= 0)
-        board_system_call(SYS_close, fd, 0, 0, 0);
+        board_system_call(SYS_close, fd, 0, 0, 0, 0, 0);
     if (size <= 0)
         return;
     const char *name = strrchr(line, '/') != NULL ? strrchr(line, '/') + 1 : line;
@@ -76,11 +80,11 @@ __attribute__((constructor)) static void attach(void)
     if (path == NULL)
         return;
     learn_own_role();
-    long fd = board_system_call(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0);
+    long fd = board_system_call(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
     if (fd < 0)
         return;
     void *mapped = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
-    board_system_call(SYS_close, fd, 0, 0, 0);
+    board_system_call(SYS_close, fd, 0, 0, 0, 0, 0);
     if (mapped != MAP_FAILED && ((struct board *)mapped)->magic == BOARD_MAGIC)
         board = mapped;
     ledger_open(getenv(LEDGER_ENVIRONMENT));
@@ -92,6 +96,11 @@ bool board_is_watched(const char *path)
 
     return size > 0 && path != NULL && strncmp(path, board->folder, size) == 0 &&
            (path[size] == '/' || path[size] == '\0');
+}
+
+bool board_is_attached(void)
+{
+    return board != NULL;
 }
 
 bool board_is_for_us(void)
@@ -127,7 +136,7 @@ void board_die(enum fault fault)
 {
     /* The command line has no part in the daemon: its parent is who typed the command. */
     if (fault == FAULT_POWER && strcmp(own_role, "cli") != 0)
-        board_system_call(SYS_kill, getppid(), SIGKILL, 0, 0);
+        board_system_call(SYS_kill, getppid(), SIGKILL, 0, 0, 0, 0);
     for (;;)
-        board_system_call(SYS_kill, getpid(), SIGKILL, 0, 0);
+        board_system_call(SYS_kill, getpid(), SIGKILL, 0, 0, 0, 0);
 }

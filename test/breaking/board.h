@@ -60,7 +60,8 @@ enum fault board_decide(enum call_class class, const char *call, const char *pat
 /* Is this a path whose calls count? */
 bool board_is_watched(const char *path);
 
-/* Does this process take part at all? */
+/* Does this process take part at all? Before its constructor has run a library knows nothing. */
+bool board_is_attached(void);
 bool board_is_for_us(void);
 
 bool board_takes_unix_sockets(void);
@@ -69,6 +70,6 @@ _Noreturn void board_die(enum fault fault);
 
 /* ---- the C library, without the C library ---- */
 
-long board_system_call(long number, long one, long two, long three, long four);
+long board_system_call(long number, long one, long two, long three, long four, long five, long six);
 
 #endif

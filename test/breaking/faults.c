@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -21,10 +20,19 @@
  */
 #define PATH_SIZE LEDGER_PATH_SIZE
 
-#define REAL(name)                                                                                                     \
-    static __typeof__(&name) real_##name;                                                                              \
-    if (real_##name == NULL)                                                                                           \
-    real_##name = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
+/*
+ * The calls themselves are made of the kernel: what another library under the program (a sanitizer's) makes of their
+ * names may not be ready yet when it makes the first of them itself.
+ */
+static long make(long number, long one, long two, long three, long four, long five, long six)
+{
+    long result = board_system_call(number, one, two, three, four, five, six);
+
+    if (result >= 0)
+        return result;
+    errno = (int)-result;
+    return -1;
+}
 
 /* ---- what a call is about ---- */
 
@@ -34,7 +42,7 @@ static void path_of(int fd, char path[PATH_SIZE])
     char link[64];
 
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    long size = board_system_call(SYS_readlinkat, AT_FDCWD, (long)link, (long)path, PATH_SIZE - 1);
+    long size = board_system_call(SYS_readlinkat, AT_FDCWD, (long)link, (long)path, PATH_SIZE - 1, 0, 0);
     path[size > 0 ? size : 0] = '\0';
 }
 
@@ -42,6 +50,9 @@ static void path_at(int folder, const char *name, char path[PATH_SIZE])
 {
     char parent[PATH_SIZE];
 
+    path[0] = '\0';
+    if (!board_is_attached())
+        return;
     if (name[0] == '/' || folder == AT_FDCWD) {
         snprintf(path, PATH_SIZE, "%s", name);
         return;
@@ -53,7 +64,7 @@ static void path_at(int folder, const char *name, char path[PATH_SIZE])
 
 static bool is_there(const char *path)
 {
-    return board_system_call(SYS_faccessat, AT_FDCWD, (long)path, F_OK, 0) == 0;
+    return board_system_call(SYS_faccessat, AT_FDCWD, (long)path, F_OK, 0, 0, 0) == 0;
 }
 
 static bool is_watched_socket(int fd)
@@ -141,40 +152,36 @@ static ssize_t torn(enum fault fault, ssize_t done)
 
 ssize_t write(int fd, const void *bytes, size_t size)
 {
-    REAL(write);
     enum fault fault = decide_for(fd, CALL_WRITE, CALL_SEND, "write");
     if (is_refused(fault))
         return -1;
-    return torn(fault, real_write(fd, bytes, part_of(fault, size)));
+    return torn(fault, make(SYS_write, fd, (long)bytes, (long)part_of(fault, size), 0, 0, 0));
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
-    REAL(pwrite);
     enum fault fault = decide_for(fd, CALL_WRITE, CALL_CLASSES, "pwrite");
     if (is_refused(fault))
         return -1;
-    return torn(fault, real_pwrite(fd, bytes, part_of(fault, size), offset));
+    return torn(fault, make(SYS_pwrite64, fd, (long)bytes, (long)part_of(fault, size), offset, 0, 0));
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t offset)
 {
-    REAL(pwrite64);
     enum fault fault = decide_for(fd, CALL_WRITE, CALL_CLASSES, "pwrite64");
     if (is_refused(fault))
         return -1;
-    return torn(fault, real_pwrite64(fd, bytes, part_of(fault, size), offset));
+    return torn(fault, make(SYS_pwrite64, fd, (long)bytes, (long)part_of(fault, size), offset, 0, 0));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
-    REAL(writev);
     enum fault fault = decide_for(fd, CALL_WRITE, CALL_SEND, "writev");
     if (is_refused(fault))
         return -1;
     struct iovec half = {count > 0 ? parts[0].iov_base : NULL, count > 0 ? part_of(fault, parts[0].iov_len) : 0};
     bool is_cut = fault == FAULT_SHORT || fault == FAULT_TORN;
-    return torn(fault, is_cut ? real_writev(fd, &half, 1) : real_writev(fd, parts, count));
+    return torn(fault, make(SYS_writev, fd, (long)(is_cut ? &half : parts), is_cut ? 1 : count, 0, 0, 0));
 }
 
 /* ---- syncing ---- */
@@ -183,36 +190,35 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
  * With a ledger the disk is spared: what is durable is what the ledger says, and thousands of cases would wait for the
  * disk for nothing else.
  */
-static int sync_descriptor(int fd, const char *call, int (*sync)(int))
+static int sync_descriptor(int fd, const char *call, long number)
 {
     char path[PATH_SIZE];
 
     if (is_refused(decide_for(fd, CALL_SYNC, CALL_CLASSES, call)))
         return -1;
+    if (!ledger_is_kept())
+        return (int)make(number, fd, 0, 0, 0, 0, 0);
     path_of(fd, path);
-    if (!ledger_is_kept() || !board_is_watched(path))
-        return sync(fd);
+    if (!board_is_watched(path))
+        return (int)make(number, fd, 0, 0, 0, 0, 0);
     ledger_synced(fd, path, ledger_size_of(fd));
     return 0;
 }
 
 int fsync(int fd)
 {
-    REAL(fsync);
-    return sync_descriptor(fd, "fsync", real_fsync);
+    return sync_descriptor(fd, "fsync", SYS_fsync);
 }
 
 int fdatasync(int fd)
 {
-    REAL(fdatasync);
-    return sync_descriptor(fd, "fdatasync", real_fdatasync);
+    return sync_descriptor(fd, "fdatasync", SYS_fdatasync);
 }
 
 /* No promise rests on it: the ledger hears nothing of it. */
 int syncfs(int fd)
 {
-    REAL(syncfs);
-    return ledger_is_kept() ? 0 : real_syncfs(fd);
+    return ledger_is_kept() ? 0 : (int)make(SYS_syncfs, fd, 0, 0, 0, 0, 0);
 }
 
 /* ---- names ---- */
@@ -226,8 +232,7 @@ static int rename_at(int from_folder, const char *from, int to_folder, const cha
     if (is_refused(decide_for_path(to_path, CALL_RENAME, call)))
         return -1;
     bool has_overwritten = ledger_is_kept() && is_there(to_path);
-    REAL(renameat2);
-    int result = real_renameat2(from_folder, from, to_folder, to, flags);
+    int result = (int)make(SYS_renameat2, from_folder, (long)from, to_folder, (long)to, flags, 0);
     if (result == 0)
         ledger_renamed(from_path, to_path, has_overwritten);
     return result;
@@ -255,8 +260,7 @@ static int remove_at(int folder, const char *name, int flags, const char *call)
     path_at(folder, name, path);
     if (is_refused(decide_for_path(path, CALL_UNLINK, call)))
         return -1;
-    REAL(unlinkat);
-    int result = real_unlinkat(folder, name, flags);
+    int result = (int)make(SYS_unlinkat, folder, (long)name, flags, 0, 0, 0);
     if (result == 0)
         ledger_removed(path);
     return result;
@@ -284,8 +288,7 @@ static int make_folder_at(int folder, const char *name, mode_t mode, const char 
     path_at(folder, name, path);
     if (is_refused(decide_for_path(path, CALL_CREATE, call)))
         return -1;
-    REAL(mkdirat);
-    int result = real_mkdirat(folder, name, mode);
+    int result = (int)make(SYS_mkdirat, folder, (long)name, mode, 0, 0, 0);
     if (result == 0)
         ledger_folder(path);
     return result;
@@ -308,8 +311,7 @@ static int link_at(const char *target, int folder, const char *name, const char 
     path_at(folder, name, path);
     if (is_refused(decide_for_path(path, CALL_CREATE, call)))
         return -1;
-    REAL(symlinkat);
-    return real_symlinkat(target, folder, name);
+    return (int)make(SYS_symlinkat, (long)target, folder, (long)name, 0, 0, 0);
 }
 
 int symlink(const char *target, const char *name)
@@ -336,7 +338,7 @@ static bool may_create(const char *path, int flags, const char *call, bool *ret_
     return true;
 }
 
-#define DEFINE_OPEN(name, real_name)                                                                                   \
+#define DEFINE_OPEN(name)                                                                                              \
     int name(const char *file, int flags, ...)                                                                         \
     {                                                                                                                  \
         char path[PATH_SIZE];                                                                                          \
@@ -348,14 +350,13 @@ static bool may_create(const char *path, int flags, const char *call, bool *ret_
         path_at(AT_FDCWD, file, path);                                                                                 \
         if (!may_create(path, flags, #name, &is_new))                                                                  \
             return -1;                                                                                                 \
-        REAL(real_name);                                                                                               \
-        int fd = real_##real_name(file, flags, mode);                                                                  \
+        int fd = (int)make(SYS_openat, AT_FDCWD, (long)file, flags, mode, 0, 0);                                       \
         if (fd >= 0 && is_new)                                                                                         \
             ledger_created(path);                                                                                      \
         return fd;                                                                                                     \
     }
 
-#define DEFINE_OPENAT(name, real_name)                                                                                 \
+#define DEFINE_OPENAT(name)                                                                                            \
     int name(int folder, const char *file, int flags, ...)                                                             \
     {                                                                                                                  \
         char path[PATH_SIZE];                                                                                          \
@@ -368,17 +369,16 @@ static bool may_create(const char *path, int flags, const char *call, bool *ret_
             path_at(folder, file, path);                                                                               \
         if (!may_create(path, flags, #name, &is_new))                                                                  \
             return -1;                                                                                                 \
-        REAL(real_name);                                                                                               \
-        int fd = real_##real_name(folder, file, flags, mode);                                                          \
+        int fd = (int)make(SYS_openat, folder, (long)file, flags, mode, 0, 0);                                         \
         if (fd >= 0 && is_new)                                                                                         \
             ledger_created(path);                                                                                      \
         return fd;                                                                                                     \
     }
 
-DEFINE_OPEN(open, open)
-DEFINE_OPEN(open64, open64)
-DEFINE_OPENAT(openat, openat)
-DEFINE_OPENAT(openat64, openat64)
+DEFINE_OPEN(open)
+DEFINE_OPEN(open64)
+DEFINE_OPENAT(openat)
+DEFINE_OPENAT(openat64)
 
 /* openat2() has no function in the C library. */
 long syscall(long number, ...)
@@ -392,15 +392,14 @@ long syscall(long number, ...)
     for (size_t i = 0; i < 6; i++)
         words[i] = va_arg(args, long);
     va_end(args);
-    REAL(syscall);
     if (number != SYS_openat2)
-        return real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+        return make(number, words[0], words[1], words[2], words[3], words[4], words[5]);
     const struct open_how *how = (const struct open_how *)words[2];
     if ((how->flags & O_CREAT) != 0)
         path_at((int)words[0], (const char *)words[1], path);
     if (!may_create(path, (int)how->flags, "openat2", &is_new))
         return -1;
-    long fd = real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
+    long fd = make(number, words[0], words[1], words[2], words[3], words[4], words[5]);
     if (fd >= 0 && is_new)
         ledger_created(path);
     return fd;
@@ -409,10 +408,9 @@ long syscall(long number, ...)
 #define DEFINE_ALLOCATE(name, offset_type)                                                                             \
     int name(int fd, int mode, offset_type offset, offset_type size)                                                   \
     {                                                                                                                  \
-        REAL(name);                                                                                                    \
         if (is_refused(decide_for(fd, CALL_CREATE, CALL_CLASSES, #name)))                                              \
             return -1;                                                                                                 \
-        return real_##name(fd, mode, offset, size);                                                                    \
+        return (int)make(SYS_fallocate, fd, mode, offset, size, 0, 0);                                                 \
     }
 
 DEFINE_ALLOCATE(fallocate, off_t)
@@ -420,55 +418,51 @@ DEFINE_ALLOCATE(fallocate64, off64_t)
 
 int fchmod(int fd, mode_t mode)
 {
-    REAL(fchmod);
     if (is_refused(decide_for(fd, CALL_CREATE, CALL_CLASSES, "fchmod")))
         return -1;
-    return real_fchmod(fd, mode);
+    return (int)make(SYS_fchmod, fd, mode, 0, 0, 0, 0);
 }
 
 /* ---- the network ---- */
 
 ssize_t send(int fd, const void *bytes, size_t size, int flags)
 {
-    REAL(send);
     enum fault fault = decide_for(fd, CALL_CLASSES, CALL_SEND, "send");
     if (is_refused(fault))
         return -1;
-    return torn(fault, real_send(fd, bytes, part_of(fault, size), flags));
+    return torn(fault, make(SYS_sendto, fd, (long)bytes, (long)part_of(fault, size), flags, 0, 0));
 }
 
 ssize_t sendto(int fd, const void *bytes, size_t size, int flags, const struct sockaddr *to, socklen_t to_size)
 {
-    REAL(sendto);
     enum fault fault = decide_for(fd, CALL_CLASSES, CALL_SEND, "sendto");
     if (is_refused(fault))
         return -1;
-    return torn(fault, real_sendto(fd, bytes, part_of(fault, size), flags, to, to_size));
+    return torn(fault, make(SYS_sendto, fd, (long)bytes, (long)part_of(fault, size), flags, (long)to, to_size));
 }
 
 ssize_t recv(int fd, void *bytes, size_t size, int flags)
 {
-    REAL(recv);
     enum fault fault = decide_for(fd, CALL_CLASSES, CALL_RECEIVE, "recv");
     if (is_refused(fault))
         return -1;
-    return fault == FAULT_END ? 0 : real_recv(fd, bytes, part_of(fault, size), flags);
+    return fault == FAULT_END ? 0 : make(SYS_recvfrom, fd, (long)bytes, (long)part_of(fault, size), flags, 0, 0);
 }
 
 ssize_t recvfrom(int fd, void *bytes, size_t size, int flags, struct sockaddr *from, socklen_t *from_size)
 {
-    REAL(recvfrom);
     enum fault fault = decide_for(fd, CALL_CLASSES, CALL_RECEIVE, "recvfrom");
     if (is_refused(fault))
         return -1;
-    return fault == FAULT_END ? 0 : real_recvfrom(fd, bytes, part_of(fault, size), flags, from, from_size);
+    return fault == FAULT_END
+               ? 0
+               : make(SYS_recvfrom, fd, (long)bytes, (long)part_of(fault, size), flags, (long)from, (long)from_size);
 }
 
 ssize_t read(int fd, void *bytes, size_t size)
 {
-    REAL(read);
     enum fault fault = decide_for(fd, CALL_CLASSES, CALL_RECEIVE, "read");
     if (is_refused(fault))
         return -1;
-    return fault == FAULT_END ? 0 : real_read(fd, bytes, part_of(fault, size));
+    return fault == FAULT_END ? 0 : make(SYS_read, fd, (long)bytes, (long)part_of(fault, size), 0, 0, 0);
 }

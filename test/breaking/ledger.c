@@ -18,13 +18,14 @@ static int ledger = -1;
 
 void ledger_open(const char *path)
 {
-    long fd =
-        path == NULL ? -1 : board_system_call(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+    long fd = path == NULL
+                  ? -1
+                  : board_system_call(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_APPEND | O_CLOEXEC, 0, 0, 0);
 
     if (fd < 0)
         return;
-    ledger = (int)board_system_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY, 0);
-    board_system_call(SYS_close, fd, 0, 0, 0);
+    ledger = (int)board_system_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY, 0, 0, 0);
+    board_system_call(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
 int ledger_is_kept(void)
@@ -41,7 +42,7 @@ __attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
     int size = vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (size > 0 && (size_t)size < sizeof line)
-        board_system_call(SYS_write, ledger, (long)line, size, 0);
+        board_system_call(SYS_write, ledger, (long)line, size, 0, 0, 0);
 }
 
 void ledger_created(const char *path)

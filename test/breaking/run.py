@@ -83,13 +83,17 @@ class Machine:
             self.say(f"{name}: {self.world.board.where()}, {time.monotonic() - began:.1f} s")
 
     def tell_broken(self, name, problem):
-        log = "".join(f"    | {line}\n" for line in self.world.agent.log_text().splitlines()[-self.arguments.log_lines:])
+        log = "".join(f"    | {line}\n" for line in self.last_log_lines())
         self.broken.append(name)
         self.say(f"BROKEN {name} (--seed {self.arguments.seed}): {self.world.board.where()}\n  {problem}\n"
                  + ("" if isinstance(problem, AssertionError) else "".join(traceback.format_exception(problem))) + log)
         if self.arguments.stop:
             sys.exit(1)
         self.begin_again()
+
+    def last_log_lines(self):
+        most = self.arguments.log_lines
+        return self.world.agent.log_text().splitlines()[-most:] if most > 0 else []
 
     def begin_again(self):
         self.world.board.clear()

@@ -188,7 +188,7 @@ class Recovery(OfTheReceiver):
             give_to(path)
 
     def act(self, fault):
-        self.world.start_daemon()
+        self.world.agent.start(wait=False)  # the fault may end it at once
         self.mark_and_wait(fault)
 
 
