@@ -232,6 +232,8 @@ def test_what_a_killed_process_or_another_archive_left_is_never_used(archive, st
     (spool / archive[3]).write_bytes(bytes(1 << 20))
     (spool / archive[4]).write_bytes((spool / archive[4]).read_bytes()[:-1])
     assert [recovery.get(name) for name in archive[3:6]] == [False, False, True]
+    (recovery.wal / "RECOVERYXLOG.tmp").touch()  # of a call that was killed
+    give_to(recovery.wal / "RECOVERYXLOG.tmp")
     os.kill(recovery.leader(), signal.SIGTERM)
     recovery.wait_gone()
 

@@ -17,7 +17,8 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
-#define SEGMENT_PATH        "pg_wal/RECOVERYXLOG" /* PostgreSQL's %p for every segment, below its data directory */
+#define SEGMENT_NAME        "RECOVERYXLOG"
+#define SEGMENT_PATH        "pg_wal/" SEGMENT_NAME /* PostgreSQL's %p for every segment, below its data directory */
 #define LOCK                "lock"
 #define HEADER_SIZE         64
 #define PATIENCE_IN_SECONDS 30 /* without a byte more of the segment that is on its way */
@@ -187,10 +188,21 @@ unsigned wal_spool_capacity(const struct wal_spool *spool, struct wal_segment_si
     return count < WAL_SPOOL_MOST ? (unsigned)count : WAL_SPOOL_MOST;
 }
 
+/* A call that was killed left it; one that lives has a lock on it, and makes another if this takes it away before. */
+static void remove_temporary(int wal)
+{
+    int fd SCOPED(scoped_close) = openat(wal, SEGMENT_NAME WAL_SPOOL_TEMPORARY, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        unlinkat(wal, SEGMENT_NAME WAL_SPOOL_TEMPORARY, 0);
+}
+
 void wal_spool_remove(struct wal_spool *spool)
 {
-    if (spool->lock >= 0)
+    if (spool->lock >= 0) {
         remove_folder(spool->wal, spool->name, spool->folder);
+        remove_temporary(spool->wal);
+    }
     close_folder(spool);
 }
 
