@@ -32,4 +32,5 @@ done
 # One ctest over the three trees: the tests of each name their tree.
 mkdir -p build/everything
 printf 'subdirs("../release" "../asan" "../fuzz")\n' >build/everything/CTestTestfile.cmake
-exec ctest --test-dir build/everything -j 2 --output-on-failure "${labels[@]}"
+# One more than cores: the system tests wait for servers much of their time.
+exec ctest --test-dir build/everything -j "$(($(nproc) + 1))" --output-on-failure "${labels[@]}"
