@@ -31,7 +31,7 @@ needs_library = pytest.mark.skipif(not (BUILD / "breaking" / "faults.so").exists
 @needs_library
 def test_a_short_round_breaks_nothing(sanitizer_reports):
     injected, checked = counts(run(sanitizer_reports, "--seed", 20261122, "--seconds", 30, timeout=600))
-    assert injected > 0 and checked > injected
+    assert injected > 10 and checked > injected
 
 
 @needs_library
