@@ -201,6 +201,18 @@ def start_standby(folder, pki, cluster):
     return standby
 
 
+def warn_before_it_is_lost(agent, cluster):
+    """The limit is passed, and no checkpoint has come yet."""
+    cluster.sql("CREATE TABLE IF NOT EXISTS filler (t text)")
+    for _ in range(4):
+        cluster.sql("INSERT INTO filler SELECT repeat('x', 500) FROM generate_series(1, 20)")
+        cluster.sql("SELECT pg_switch_wal()")
+    assert cluster.sql("SELECT wal_status FROM pg_replication_slots") == "unreserved"
+    check = agent.cli("check", "primary", "--only", "replication", "--json", "--passive")
+    (row,) = [row for row in check.json["checks"] if row["id"] == "replication.slot"]
+    assert row["state"] == "warn" and "max_slot_wal_keep_size" in row["cause"], row
+
+
 @pytest.mark.parametrize("version", [13, 15, 18])
 def test_a_slot_that_was_invalidated_is_replaced_and_its_gap_told(version, make_cluster, make_agent, folder, pki):
     cluster = make_cluster(version=version, settings=["max_slot_wal_keep_size = '2MB'"]).start().create_role()
@@ -210,6 +222,8 @@ def test_a_slot_that_was_invalidated_is_replaced_and_its_gap_told(version, make_
     agent.wait_flushed("primary", lsn(cluster))
     agent.stop()
     wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_replication_slots WHERE active") == 0, "the slot is free")
+    if version == 15:
+        warn_before_it_is_lost(agent, cluster)
     move_on(cluster, 8)
     assert cluster.sql("SELECT wal_status FROM pg_replication_slots") == "lost"
     agent.start()

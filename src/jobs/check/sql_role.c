@@ -90,6 +90,36 @@ static void tell_slot_user(struct check_run *run, const struct pg_rows *rows)
     check_fail(run, &finding);
 }
 
+/* Kept beyond max_wal_size; "unreserved" is the last word before "lost". */
+static bool is_in_danger(const char *status)
+{
+    return status != NULL && (strcmp(status, "extended") == 0 || strcmp(status, "unreserved") == 0);
+}
+
+static void tell_danger(struct check_run *run, const struct pg_rows *rows)
+{
+    const char *name = run->server->settings.wal_slot, *left = pg_rows_text(rows, 0, 4);
+    struct finding finding = {0};
+    char bytes[TEXT_BYTES_SIZE] = "as much as the server's disk holds";
+    uint64_t number;
+
+    if (left != NULL && text_parse_unsigned(left, UINT64_MAX, &number))
+        text_format_bytes(number, bytes);
+    finding_seen(&finding, "slot \"%s\": wal_status = %s, safe_wal_size = %s", name, pg_rows_text(rows, 0, 2),
+                 left != NULL ? left : "null");
+    finding_cause(
+        &finding, CHECK_ID_replication_slot,
+        "The receiver is so far behind that the server keeps WAL for the slot \"%s\" beyond max_wal_size; room "
+        "for more of it: %s. Behind max_slot_wal_keep_size the slot is invalidated and WAL is lost.",
+        name, bytes);
+    finding_fix(
+        &finding,
+        "See \"pgcoffer status\" for what keeps the receiver of %s, and raise max_slot_wal_keep_size on the server "
+        "until it has caught up.",
+        run->server->name);
+    check_warn(run, &finding);
+}
+
 static void tell_slot(struct check_run *run, bool *ret_is_active)
 {
     const char *name = run->server->settings.wal_slot;
@@ -98,10 +128,11 @@ static void tell_slot(struct check_run *run, bool *ret_is_active)
     *ret_is_active = false;
     if (text_is_empty(name) || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
         return;
-    char *statement SCOPED(scoped_free) = memory_text(
-        "SELECT active, active_pid, wal_status, (SELECT application_name FROM pg_stat_activity WHERE pid = active_pid) "
-        "FROM pg_replication_slots WHERE slot_name = '%s' AND slot_type = 'physical'",
-        name);
+    char *statement SCOPED(scoped_free) =
+        memory_text("SELECT active, active_pid, wal_status, (SELECT application_name FROM pg_stat_activity WHERE pid = "
+                    "active_pid), "
+                    "safe_wal_size FROM pg_replication_slots WHERE slot_name = '%s' AND slot_type = 'physical'",
+                    name);
     struct pg_rows *rows SCOPED(scoped_pg_rows) = sql_ask(run, statement);
     if (rows == NULL || pg_rows_count(rows) == 0)
         return;
@@ -109,6 +140,8 @@ static void tell_slot(struct check_run *run, bool *ret_is_active)
     *ret_is_active = pg_rows_text(rows, 0, 1) != NULL;
     if (status == NULL || strcmp(status, "lost") != 0) {
         tell_slot_user(run, rows);
+        if (is_in_danger(status) && !sql_has_spoken(run, CHECK_ID_replication_slot))
+            tell_danger(run, rows);
         return;
     }
     finding_seen(&finding, "slot \"%s\": wal_status = lost", name);
