@@ -100,7 +100,7 @@ static void tell_danger(struct check_run *run, const struct pg_rows *rows)
 {
     const char *name = run->server->settings.wal_slot, *left = pg_rows_text(rows, 0, 4);
     struct finding finding = {0};
-    char bytes[TEXT_BYTES_SIZE] = "as much as the server's disk holds";
+    char bytes[TEXT_BYTES_SIZE] = "not limited";
     uint64_t number;
 
     if (left != NULL && text_parse_unsigned(left, UINT64_MAX, &number))
