@@ -232,19 +232,52 @@ START_TEST(an_unfinished_segment_is_read_as_far_as_it_goes)
 }
 END_TEST
 
+/* With a checksum that is right again. */
 static void damage_note(uint64_t number, const char *key, json_t *value)
 {
     struct buffer text = repository_get(note_name(number));
     json_t *document = json_loadb((const char *)text.bytes, text.used, 0, NULL);
+    char checksum[9];
 
     ck_assert_ptr_nonnull(document);
     json_object_set_new(document, key, value);
-    char *line = json_dumps(document, 0);
-    repository_put(note_name(number), line, strlen(line));
+    json_object_del(document, "checksum");
+    char *rest = json_dumps(document, JSON_COMPACT);
+    snprintf(checksum, sizeof checksum, "%08x", crc32c_update(0, rest, strlen(rest)));
+    json_object_set_new(document, "checksum", json_string(checksum));
+    char *line = json_dumps(document, JSON_COMPACT);
+    char *stored = memory_text("%s\n", line);
+    repository_put(note_name(number), stored, strlen(stored));
+    free(rest);
     free(line);
+    free(stored);
     json_decref(document);
     buffer_done(&text);
 }
+
+START_TEST(a_flipped_bit_of_a_note_is_found)
+{
+    bool is_noted;
+
+    make_two();
+    hold_and_compress(3);
+    hold_and_compress(4);
+    struct buffer note = repository_get(note_name(4));
+    for (size_t at = 0; at < note.used; at++) {
+        note.bytes[at] ^= (uint8_t)(1 << at % 8);
+        repository_put(note_name(4), note.bytes, note.used);
+        ck_assert_msg(!wal_archive_read_note(&archive, segment_of(1, 4), &noted, &is_noted, &err) || !is_noted,
+                      "byte %zu", at);
+        note.bytes[at] ^= (uint8_t)(1 << at % 8);
+    }
+    repository_put(note_name(4), note.bytes, note.used - 1);
+    ck_assert(!wal_archive_read_note(&archive, segment_of(1, 4), &noted, &is_noted, &err));
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    repository_put(note_name(4), note.bytes, note.used);
+    ck_assert(wal_archive_read_note(&archive, segment_of(1, 4), &noted, &is_noted, &err) && is_noted);
+    buffer_done(&note);
+}
+END_TEST
 
 START_TEST(a_note_about_other_bytes_is_not_believed)
 {
@@ -495,6 +528,7 @@ int main(void)
     tcase_add_test(tests, a_record_without_its_beginning_is_left_out_until_that_is_held);
     tcase_add_test(tests, a_record_larger_than_segments_is_followed_to_its_beginning);
     tcase_add_test(tests, an_unfinished_segment_is_read_as_far_as_it_goes);
+    tcase_add_test(tests, a_flipped_bit_of_a_note_is_found);
     tcase_add_test(tests, a_note_about_other_bytes_is_not_believed);
     tcase_add_test(tests, a_damaged_note_is_an_error_for_who_asks_for_it_and_none_for_others);
     tcase_add_test(tests, names_in_any_encoding_are_kept);

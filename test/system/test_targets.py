@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-from harness.agent import lsn_number
-from harness.cluster import PSQL_BIN
+from harness.agent import Agent, lsn_number
+from harness.cluster import PSQL_BIN, Cluster
 from harness.restored import restore, start_restored
-from harness.scratch import as_user, wait_for
+from harness.scratch import as_user, make_folder, wait_for
 from harness.waldump import unpack
 
 
@@ -54,7 +54,7 @@ class Scene:
     """Three backups, with something to stop at before, between and behind them."""
 
     def __init__(self, agent, cluster):
-        self.agent = agent
+        self.agent, self.cluster = agent, cluster
         cluster.sql("CREATE TABLE aside (n int)")
         cluster.sql("CREATE TABLE dropped_by_two (n int)")
         cluster.sql("CREATE TABLE rows (n int)")
@@ -76,18 +76,27 @@ class Scene:
         self.last_row = add_row(cluster, 6)
         self.end = lsn(cluster)
         agent.wait_flushed("primary", self.end)
+        self.idle = clock(cluster)
 
     def plan(self, *words, code=0):
         return restore(self.agent, "/nonexistent/target", *words, "--dry-run", code=code) if code else \
             restore(self.agent, self.agent.folder / "planned", *words, "--dry-run").json
 
 
-@pytest.fixture
-def scene(make_cluster, make_agent):
-    cluster = make_cluster(settings=("max_prepared_transactions = 10", "track_commit_timestamp = on")).start().create_role()
-    agent = make_agent().add_server("primary", cluster).start()
-    agent.wait_streaming("primary")
-    return Scene(agent, cluster)
+@pytest.fixture(scope="module")
+def scene(scratch, pki, programs):
+    """One for all tests; the last of them adds a row."""
+    folder = make_folder(scratch / "targets", 0o1777)
+    cluster = Cluster(folder / "server", pki, settings=("max_prepared_transactions = 10", "track_commit_timestamp = on",
+                                                        "wal_sender_timeout = '6s'", "autovacuum = off"))
+    agent = Agent(folder / "agent", programs, pki)
+    try:
+        agent.add_server("primary", cluster.start().create_role()).start()
+        agent.wait_streaming("primary")
+        yield Scene(agent, cluster)
+    finally:
+        agent.close()
+        cluster.close()
 
 
 @pytest.fixture
@@ -149,14 +158,33 @@ def test_postgresql_stops_where_the_plan_says(scene, replay):
     assert named[0]["backup"] == scene.second and named[1] == [1, 2, 3, 4]
 
 
-def test_a_time_behind_the_last_transaction_gives_everything_up_to_then_and_nothing_that_came_later(scene, replay, folder):
-    result = restore(scene.agent, folder / "plan", "--target-time", scene.last_row[1], "--dry-run").json
-    assert result["stop"] is None and lsn_number(result["replay_to"]) < lsn_number(scene.end)
+def test_an_idle_server_moves_the_end_of_what_can_be_reached(scene, folder):
+    """No transaction, no WAL: that it came so far is known by what the server says in between."""
+    words = ("restore", "primary", "--target-directory", folder / "plan", "--target-time", scene.idle, "--dry-run", "--json")
+    plan = wait_for(lambda: (lambda done: done.json if done.code == 0 else None)(scene.agent.cli(*words)), "the moment counts")
+    assert plan["stop"] is None and plan["replay_to"] and plan["backup"] == scene.third
+    (stretch,) = scene.agent.json("wal", "status", "primary")["moments"]
+    (server,) = scene.agent.json("list", "primary")["servers"]
+    assert [moment["backup"] for moment in server["moments"]] == [stretch["backup"]] == [scene.first]
+    assert moment(stretch["last_commit_at"]) == moment(scene.last_row[1]) < moment(scene.idle) <= moment(stretch["until"])
+    assert "every moment from" in scene.agent.ok("list", "primary").out
+    assert "can be restored" in scene.agent.ok("wal", "status", "primary").out
+
+
+def test_a_time_behind_the_last_transaction_gives_everything_up_to_then_and_nothing_that_came_later(scene, folder, pki):
+    result = restore(scene.agent, folder / "all", "--target-time", scene.last_row[1], "--target-action", "promote").json
+    assert result["stop"] is None and result["replay_to"] is not None
     assert any("no transaction ended after" in text for text in result["warnings"])
-    result, rows, log = replay("all", "--target-time", scene.last_row[1])
-    assert rows == [1, 2, 3, 4, 5, 6] and "recovery stopping after WAL location" in log
     settings = (folder / "all" / "postgresql.auto.conf").read_text()
     assert "recovery_target_lsn" in settings and not re.search("recovery_target_time = '.+'", settings)
+    add_row(scene.cluster, 7)
+    scene.agent.wait_flushed("primary", lsn(scene.cluster))
+    copy = start_restored(folder / "started", pki, folder / "all")
+    try:
+        assert [row for (row,) in copy.rows("SELECT n FROM rows ORDER BY n")] == [1, 2, 3, 4, 5, 6]
+        assert "recovery stopping after WAL location" in copy.log_text()
+    finally:
+        copy.close()
 
 
 # ---- what is noted beside the segments, on every version ----
@@ -195,7 +223,7 @@ def noted_segments(agent, cluster):
         "every finished segment is noted")
 
 
-@pytest.mark.parametrize("version", [13, 14, 15, 16, 17, 18])
+@pytest.mark.parametrize("version", [13, 15, 18, *(pytest.param(version, marks=pytest.mark.long) for version in (14, 16, 17))])
 def test_what_segments_hold_is_noted_as_the_server_tells_it(version, make_cluster, make_agent, folder):
     cluster = make_cluster(version=version, settings=("max_prepared_transactions = 10", "track_commit_timestamp = on",
                                                       f"wal_level = {'logical' if version % 2 else 'replica'}"))
@@ -216,8 +244,36 @@ def test_what_segments_hold_is_noted_as_the_server_tells_it(version, make_cluste
         stop = restore(agent, folder / "target", "--target-name", name, "--dry-run").json["stop"]
         assert 0 < lsn_number(end) - lsn_number(stop["lsn"]) < 200, (name, end, stop)
     agent.ok("verify", "primary", "--wal-only")
+    listed = [row["contents"] for row in agent.json("wal", "list", "primary")["files"] if row.get("contents")]
+    assert [row["commits"] for row in listed] == [note["commits"] for note in found]
+    assert {point["name"] for row in listed for point in row["restore_points"]} == set(points)
     if version == 15:
         compare_with_pg_waldump(agent, folder, found)
+
+
+def test_a_wrong_note_is_damage_and_misleads_nobody(make_cluster, make_agent, folder):
+    cluster = make_cluster(settings=("track_commit_timestamp = on", "autovacuum = off")).start().create_role()
+    agent = make_agent().add_server("primary", cluster).start()
+    agent.wait_streaming("primary")
+    agent.backup("primary")
+    cluster.sql("CREATE TABLE rows (n int)")
+    xid, at = add_row(cluster, 1)
+    cluster.sql("SELECT pg_create_restore_point('here')")
+    found = noted_segments(agent, cluster)
+    (name,) = [note["segment"] for note in found if note["restore_points"]]
+    (path,) = agent.system_folder("primary").glob(f"wal/*/*/{name}.contents.json")
+    right = path.read_text()
+    for wrong in (right.replace('"sha256":"', '"sha256":"0')[:-1], right.replace(right[:9], "{"), "not JSON"):
+        path.write_text(wrong)
+        assert restore(agent, folder / "plan", "--target-xid", xid, "--dry-run").json["segments_read"] > 0
+        assert restore(agent, folder / "plan", "--target-name", "here", "--dry-run").json["stop"]
+        assert f"{name}.contents.json" in agent.cli("verify", "primary", "--wal-only").err
+    path.write_text(re.sub('"commits":\\d+', '"commits":12345', right))
+    wrong = agent.cli("verify", "primary", "--wal-only")
+    assert wrong.code == 7 and "its checksum is wrong" in wrong.out + wrong.err, wrong
+    path.unlink()
+    agent.ok("verify", "primary", "--wal-only")
+    assert moment(restore(agent, folder / "plan", "--target-xid", xid, "--dry-run").json["stop"]["at"]) == moment(at)
 
 
 def compare_with_pg_waldump(agent, folder, found):
