@@ -60,7 +60,8 @@ class Theirs:
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True)  # as the daemon: the kernel shares the processor by sessions
 
     def stop(self):
         if self.process is not None:

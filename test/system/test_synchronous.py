@@ -1,5 +1,6 @@
 """The receiver as a synchronous standby: what was acknowledged comes back, and no commit waits for nothing."""
 
+import pathlib
 import random
 import shutil
 import threading
@@ -166,6 +167,16 @@ def test_a_fast_shutdown_does_not_wait_for_the_synchronous_receiver(standby, clu
     cluster.start()
     standby.wait_streaming("primary")
     standby.wait_flushed("primary", lsn(cluster))
+
+
+def test_compression_steps_back_behind_the_stream_that_commits_wait_for(standby, cluster):
+    cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 1000) AS n")
+    cluster.sql("SELECT pg_switch_wal()")
+    wait_for(lambda: list(standby.system_folder("primary").glob("wal/*/*/*.zst")), "a segment is compressed")
+    (pid,) = standby.worker_pids("receive")
+    niceness = {int(path.name): int((path / "stat").read_text().rsplit(")", 1)[1].split()[16])
+                for path in pathlib.Path(f"/proc/{pid}/task").iterdir()}
+    assert niceness[pid] == 0 and list(niceness.values()).count(10) == 1, niceness
 
 
 def checks_of(agent, *ids):

@@ -21,6 +21,8 @@ static bool recover_archive(struct receiver *receiver, struct error *err)
         !receive_compressor_new(&receiver->archive, (int)receiver->server->settings.compression_level,
                                 &receiver->compressor, err))
         return false;
+    if (receiver->server->settings.synchronous)
+        receive_compressor_be_polite(receiver->compressor);
     for (size_t i = 0; i < count; i++)
         receive_compressor_add(receiver->compressor, raw[i]);
     receive_room_begin(receiver);

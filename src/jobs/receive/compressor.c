@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
@@ -15,8 +17,9 @@
  * With so many waiting, the receiver is catching up and the fastest level is taken: on WAL it is two to three times
  * as fast as level 3 and leaves about the same size, and raw segments take their room only until they are compressed.
  */
-#define BACKLOG        4
-#define LEVEL_OF_HASTE 1
+#define BACKLOG         4
+#define LEVEL_OF_HASTE  1
+#define POLITE_NICENESS 10
 
 /* A segment that did not fit is tried again with this part of a segment more. */
 #define MORE_ROOM_PART 16
@@ -40,16 +43,26 @@ struct receive_compressor {
     int64_t retry_at; /* 0: not waiting for a retry */
     bool is_stuck;    /* the last try failed, and was told */
     struct receive_compressor_watch watch;
+    bool is_polite, has_stepped_back;
     size_t refusals; /* in a row: segments that did not fit, the last one into so many bytes */
     uint64_t refused_budget;
 };
 
+/* The thread's own niceness, which on Linux is not the process's. It need not succeed. */
+static void step_back(struct receive_compressor *compressor)
+{
+    if (compressor->is_polite && !compressor->has_stepped_back)
+        setpriority(PRIO_PROCESS, (id_t)gettid(), POLITE_NICENESS);
+    compressor->has_stepped_back = compressor->is_polite;
+}
+
 static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
 {
-    const struct receive_compressor *compressor = shared;
+    struct receive_compressor *compressor = shared;
     const struct compression *compression = task;
 
     (void)worker;
+    step_back(compressor);
     return wal_archive_compress_noting(&compressor->archive, compression->segment, compression->level,
                                        compression->budget, compressor->noter, err);
 }
@@ -70,6 +83,11 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
     compressor->noter = wal_noter_new(archive);
     *ret_compressor = compressor;
     return true;
+}
+
+void receive_compressor_be_polite(struct receive_compressor *compressor)
+{
+    compressor->is_polite = true;
 }
 
 void receive_compressor_watch(struct receive_compressor *compressor, const struct receive_compressor_watch *watch)

@@ -21,6 +21,8 @@ struct receive_compressor_watch {
     void (*stored)(void *context, struct wal_segment segment);
     void *context;
 };
+/* Before the first segment: the processor goes first to others, and to the stream that commits wait for. */
+void receive_compressor_be_polite(struct receive_compressor *compressor);
 void receive_compressor_watch(struct receive_compressor *compressor, const struct receive_compressor_watch *watch);
 void receive_compressor_add(struct receive_compressor *compressor, struct wal_segment segment);
 /*
