@@ -208,12 +208,12 @@ def warn_before_it_is_lost(agent, cluster):
         cluster.sql("INSERT INTO filler SELECT repeat('x', 500) FROM generate_series(1, 20)")
         cluster.sql("SELECT pg_switch_wal()")
     assert cluster.sql("SELECT wal_status FROM pg_replication_slots") == "unreserved"
-    check = agent.cli("check", "primary", "--only", "replication", "--json", "--passive")
+    check = agent.cli("check", "primary", "--only", "replication", "--json")
     (row,) = [row for row in check.json["checks"] if row["id"] == "replication.slot"]
     assert row["state"] == "warn" and "max_slot_wal_keep_size" in row["cause"], row
 
 
-@pytest.mark.parametrize("version", [13, 15, 18])
+@pytest.mark.parametrize("version", [13, 15, pytest.param(18, marks=pytest.mark.long)])
 def test_a_slot_that_was_invalidated_is_replaced_and_its_gap_told(version, make_cluster, make_agent, folder, pki):
     cluster = make_cluster(version=version, settings=["max_slot_wal_keep_size = '2MB'"]).start().create_role()
     agent = make_agent().add_server("primary", cluster).start()
