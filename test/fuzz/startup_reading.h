@@ -41,8 +41,6 @@ static inline bool read_every_way(const uint8_t *bytes, size_t size, struct star
     check_text(ret_answer->sqlstate, sizeof ret_answer->sqlstate);
     check_text(ret_answer->severity, sizeof ret_answer->severity);
     check_text(ret_answer->message, sizeof ret_answer->message);
-    check_text(ret_answer->detail, sizeof ret_answer->detail);
-    check_text(ret_answer->hint, sizeof ret_answer->hint);
     check_text(ret_answer->words, sizeof ret_answer->words);
     startup_answer_phrase(ret_answer, phrase, sizeof phrase);
     check_text(phrase, sizeof phrase);
