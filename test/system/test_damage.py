@@ -50,7 +50,7 @@ def flip_everywhere(agent, stored, folder, count):
     for path in sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))[:-1]:
         for offset in places(path, count, chance):
             flipped(path, offset)
-            result = agent.cli("verify", "primary", "--json")
+            result = agent.cli("--direct", "verify", "primary", "--json")  # the daemon's would have it fetched again
             assert result.code == 7 and path.name[:24] in result.out + result.err, f"{path.name} byte {offset}: {result}"
             flipped(path, offset)
     agent.ok("verify", "primary")
@@ -82,10 +82,10 @@ def test_restore_refuses_when_wal_the_backup_needs_is_missing_or_damaged(agent, 
     start = agent.json("show", "primary", "latest")["start_lsn"]
     needed = next(path for path in segments_held(agent) if int(path.name[16:24], 16) == lsn_number(start) >> 20)
     flipped(needed, needed.stat().st_size // 2)
-    assert agent.cli("verify", "primary").code == 7
+    assert agent.cli("--direct", "verify", "primary").code == 7
     flipped(needed, needed.stat().st_size // 2)
     needed.rename(folder / "aside")
-    result = agent.cli("verify", "primary", "--json")
+    result = agent.cli("--direct", "verify", "primary", "--json")
     assert result.code == 7 and needed.name[:24] in result.out + result.err and stored.name in result.out + result.err, result
     refused = restore(agent, folder / "target", code=7)
     assert needed.name[:24] in refused.err and not (folder / "target").exists()
@@ -103,7 +103,7 @@ def test_a_gap_after_the_backup_is_named_and_no_target_beyond_it_is_accepted(age
     missing = segments_held(agent)[-2]
     missing.unlink()
     assert len(agent.json("wal", "status", "primary")["gaps"]) == 1
-    result = agent.cli("verify", "primary", "--json")
+    result = agent.cli("--direct", "verify", "primary", "--json")
     assert result.code == 7 and missing.name[:24] in result.out + result.err, result
     last = segments_held(agent)[-1].name[:24]
     beyond = f"0/{(int(last[16:], 16) << 20) + 100:X}"

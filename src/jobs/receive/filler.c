@@ -51,11 +51,12 @@ static bool begin_segment(struct fetch *fetch, struct error *err)
 {
     struct filler_task *task = fetch->task;
     struct wal_segment segment = segment_at_next(fetch);
-    bool is_damaged = task->gap.reason == WAL_GAP_DAMAGED;
+    const struct wal_gaps wanted = {&task->gap, 1};
     struct wal_file file;
 
     if (!wal_archive_stat(&task->archive, segment, &file, err))
         return false;
+    bool is_damaged = wal_gaps_damage(&wanted, &file, task->archive.segment_size) != NULL;
     fetch->is_replacing = is_damaged && is_replaceable(task, &file);
     fetch->is_passed_by = !fetch->is_replacing && file.state != WAL_FILE_MISSING && file.state != WAL_FILE_PARTIAL;
     if (fetch->is_passed_by)
