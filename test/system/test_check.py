@@ -51,8 +51,10 @@ def test_a_failed_backup_names_the_fault_libpq_keeps_to_itself(name, lab, make_a
     cause = case.cause[1:]  # within a sentence it begins with a small letter
     assert cause in result.err and case.fix in result.err, result
     assert cause in agent.log_text(), agent.log_text()
-    fault = wait_for(lambda: agent.receiver("primary")["error"], "the receiver has tried too")
-    assert cause in fault["message"] and fault["check"] == case.check, fault
+    def fault_of_the_receiver():
+        fault = agent.receiver("primary")["error"]
+        return fault is not None and cause in fault["message"] and fault["check"] == case.check
+    wait_for(fault_of_the_receiver, f"the receiver has tried too, and says the same: {agent.receiver('primary')}")
 
 
 # ---- impostors ----
