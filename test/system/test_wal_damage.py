@@ -19,7 +19,7 @@ def flip(path, offset):
 
 
 def segments(agent):
-    return sorted(agent.system_folder("primary").glob("wal/*/*/*"))
+    return sorted(path for path in agent.system_folder("primary").glob("wal/*/*/*") if path.suffix != ".json")
 
 
 def make_raw(path):
@@ -55,6 +55,13 @@ def assert_found(agent, path, offset):
     flip(path, offset)
 
 
+def flip_in_notes(agent, chance, count):
+    """Beside a segment that is not compressed a note is about nothing."""
+    notes = [path.parent / f"{path.stem}.contents.json" for path in segments(agent) if path.suffix == ".zst"]
+    for path in chance.sample(notes, count):
+        assert_found(agent, path, chance.randrange(path.stat().st_size))
+
+
 def flip_everywhere(agent, cluster, count):
     hold_wal(agent, cluster)
     chance = random.Random(cluster.version)
@@ -71,6 +78,7 @@ def flip_everywhere(agent, cluster, count):
         page = chance.randrange((size + 8191) // 8192) * 8192
         assert_found(agent, path, min(size - 1, page + chance.randrange(24)))
         assert_found(agent, path, chance.randrange(size))
+    flip_in_notes(agent, chance, 5)
     agent.ok("--direct", "verify", "primary", "--wal-only")
 
 
