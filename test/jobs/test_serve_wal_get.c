@@ -1,15 +1,19 @@
 #include "jobs/serving.h"
+#include "pgcoffer/repo/wal_gaps.h"
 
 /* The answers PostgreSQL's recovery hangs on: "not there" only where nothing was ever held. */
 
 static struct error err;
 static json_t *result;
 
+static const char *more_options = "";
+
 static bool get(const char *file)
 {
     char request[256];
 
-    snprintf(request, sizeof request, "'command':'wal-get','server':'primary','options':{'file':'%s'}", file);
+    snprintf(request, sizeof request, "'command':'wal-get','server':'primary','options':{'file':'%s'%s}", file,
+             more_options);
     json_decref(result);
     result = serving_ask(request, &err);
     return result != NULL;
@@ -40,8 +44,17 @@ static void expect_hole(const char *file)
     ck_assert_msg(strstr(err.message, file) != NULL, "%s", err.message);
 }
 
+static void record(enum wal_gap_reason reason, uint64_t start, uint64_t end)
+{
+    const struct wal_gap gap = {
+        .timeline = {1}, .start = {start}, .end = {end}, .reason = reason, .words = "a checksum is wrong"};
+
+    ck_assert_msg(wal_gaps_record(&archive, &gap, &err), "%s", err.message);
+}
+
 static void drop(void)
 {
+    more_options = "";
     json_decref(result);
     json_decref(serving_items);
     serving_remove();
@@ -101,6 +114,49 @@ START_TEST(a_hole_is_an_error_never_an_end)
     expect_hole("000000010000000000000002"); /* before the first one held */
     expect_hole("000000010000000000000004"); /* a partial one with others behind it */
     expect_found("000000010000000000000007", "plain", ONE_MB);
+}
+END_TEST
+
+/* The base holds segment 3, and 77 bytes of segment 4. */
+START_TEST(a_loss_that_is_known_is_a_hole_even_when_nothing_follows_it)
+{
+    record(WAL_GAP_REMOVED, 4 * ONE_MB + 77, 0);
+    serving_start(RIGHT_RESTORER);
+    expect_hole("000000010000000000000004");
+    expect_hole("000000010000000000000005");
+    expect_hole("0000000100000000000000FF");
+    expect_not_there("000000020000000000000003");
+}
+END_TEST
+
+START_TEST(a_recovery_with_a_target_gets_what_lies_before_a_gap)
+{
+    hold_segment(1, 9);
+    serving_start(RIGHT_RESTORER);
+    expect_hole("000000010000000000000004");
+    more_options = ",'to-target':true";
+    expect_found("000000010000000000000004", "partial", 77);
+    expect_hole("000000010000000000000005");
+}
+END_TEST
+
+START_TEST(a_segment_recorded_as_damaged_is_not_given)
+{
+    record(WAL_GAP_DAMAGED, 3 * ONE_MB, 4 * ONE_MB);
+    serving_start(RIGHT_RESTORER);
+    expect_hole("000000010000000000000003");
+    ck_assert_ptr_nonnull(strstr(err.detail, "a checksum is wrong"));
+    ck_assert_msg(wal_gaps_mend(&archive, segment_of(1, 3), &err), "%s", err.message);
+    expect_found("000000010000000000000003", "plain", ONE_MB);
+}
+END_TEST
+
+START_TEST(a_record_of_gaps_that_cannot_be_read_is_no_end_of_wal)
+{
+    repository_put("wal/gaps.json", "{", 1);
+    serving_start(RIGHT_RESTORER);
+    ck_assert(!get("000000010000000000000005"));
+    ck_assert_ptr_nonnull(strstr(err.message, "gaps.json"));
 }
 END_TEST
 
@@ -203,6 +259,10 @@ int main(void)
     tcase_add_test(tests, what_lies_behind_the_last_byte_is_not_there);
     tcase_add_loop_test(tests, other_names_are_not_there, 0, 5);
     tcase_add_test(tests, a_hole_is_an_error_never_an_end);
+    tcase_add_test(tests, a_loss_that_is_known_is_a_hole_even_when_nothing_follows_it);
+    tcase_add_test(tests, a_recovery_with_a_target_gets_what_lies_before_a_gap);
+    tcase_add_test(tests, a_segment_recorded_as_damaged_is_not_given);
+    tcase_add_test(tests, a_record_of_gaps_that_cannot_be_read_is_no_end_of_wal);
     tcase_add_test(tests, an_empty_file_behind_a_missing_segment_proves_the_hole);
     tcase_add_test(tests, segments_from_before_a_timelines_fork_are_not_there);
     tcase_add_test(tests, what_is_missing_before_a_later_timelines_fork_is_a_hole);

@@ -403,6 +403,34 @@ START_TEST(a_partial_larger_than_a_segment_is_refused)
 }
 END_TEST
 
+START_TEST(a_damaged_segment_is_replaced_only_by_a_whole_one_and_kept)
+{
+    struct wal_partial *partial = NULL;
+    struct error err;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
+    static const char damaged[] = "wal/00000001/00000000/000000010000000000000003.zst";
+
+    hold_segment(1, 3);
+    MUST(wal_archive_compress(&archive, segment_of(1, 3), 3, &err));
+    repository_put(damaged, "damage", 6);
+    ck_assert(!wal_partial_open(&archive, segment_of(1, 3), &partial, &err));
+    MUST(wal_partial_open_beside(&archive, segment_of(1, 3), &partial, &err));
+    MUST(wal_partial_write(partial, 0, bytes, ONE_MB - 1, &err));
+    MUST(wal_partial_sync(partial, &err));
+    ck_assert(!wal_partial_replace(partial, &err));
+    ck_assert(repository_has(damaged));
+    MUST(wal_partial_write(partial, ONE_MB - 1, bytes + ONE_MB - 1, 1, &err));
+    MUST(wal_partial_sync(partial, &err));
+    MUST(wal_partial_replace(partial, &err));
+    wal_partial_free(partial);
+    assert_holds(1, 3, WAL_FILE_RAW);
+    ck_assert(repository_has("wal/00000001/00000000/000000010000000000000003.zst.suspect-1"));
+    MUST(wal_archive_set_segment_aside(&archive, segment_of(1, 3), &err));
+    ck_assert(repository_has("wal/00000001/00000000/000000010000000000000003.suspect-1"));
+    ck_assert(!repository_has("wal/00000001/00000000/000000010000000000000003"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("wal_partial");
@@ -425,5 +453,6 @@ int main(void)
     tcase_add_test(tests, a_full_disk_at_the_start_leaves_nothing_in_the_way);
     tcase_add_test(tests, a_file_system_that_cannot_reserve_is_good_enough);
     tcase_add_test(tests, a_partial_larger_than_a_segment_is_refused);
+    tcase_add_test(tests, a_damaged_segment_is_replaced_only_by_a_whole_one_and_kept);
     return suite_run("wal_partial", tests);
 }

@@ -319,3 +319,21 @@ def test_a_broken_record_is_told_and_begun_anew(lossy, agent, cluster, folder):
     assert agent.json("wal", "status", "primary")["gaps"][0]["reason"] == "missing"
     assert record(agent).with_name("gaps.json.suspect-1").exists()
     assert "gaps.json\" is damaged" in agent.log_text()
+
+
+def test_a_segment_being_received_that_is_damaged_here_is_received_again(agent, cluster):
+    cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 1000) AS n")
+    agent.wait_flushed("primary", lsn(cluster))
+    agent.stop()
+    (partial,) = agent.system_folder("primary").glob("wal/*/*/*.partial")
+    bytes_held = bytearray(partial.read_bytes())
+    bytes_held[len(bytes_held) - 3000] ^= 1
+    partial.write_bytes(bytes_held)
+    agent.start()
+    agent.wait_streaming("primary")
+    insert(cluster, 1001, 1100)
+    agent.wait_flushed("primary", lsn(cluster))
+    assert partial.with_name(partial.name + ".suspect-1").read_bytes() == bytes_held
+    assert "was damaged in the archive and is received again" in agent.log_text()
+    agent.ok("verify", "primary", "--wal-only")
+    wait_gaps(agent, 0)
