@@ -155,6 +155,8 @@ def test_a_gap_is_filled_from_another_host_that_still_has_it(make_cluster, make_
     backup = agent.backup("primary")
     restore(agent, folder / "standby", "--standby", "--target-timeline", "1")
     standby = start_standby(folder, pki, cluster)
+    # From now on it needs no archive: without a daemon its restore_command would end it.
+    wait_for(lambda: standby.sql("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == 1, "it streams")
     insert(cluster, 101, 200)
     agent.wait_flushed("primary", lsn(cluster))
     agent.stop()
