@@ -8,7 +8,7 @@ import pytest
 from harness.agent import lsn_number
 from harness.cluster import PSQL_BIN
 from harness.restored import restore, start_restored
-from harness.scratch import make_folder, run
+from harness.scratch import make_folder, run, wait_for
 
 
 @pytest.fixture
@@ -209,4 +209,5 @@ def test_a_standby_restored_from_the_archive_streams_on_over_tls(agent, cluster,
     while time.monotonic() < deadline and lsn_number(copy.sql("SELECT pg_last_wal_replay_lsn()::text")) < lsn_number(end):
         time.sleep(0.05)
     assert copy.sql("SELECT count(*) FROM rows") == 150
-    assert cluster.sql("SELECT count(*) FROM pg_stat_replication WHERE application_name <> 'pgcoffer'") == 1, result
+    wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_stat_replication WHERE application_name <> 'pgcoffer'") == 1,
+             f"what the archive had not is streamed; {result}; {copy.log_text()[-2000:]}")

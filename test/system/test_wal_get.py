@@ -36,6 +36,16 @@ def wait_held(agent, cluster):
     return held(agent)
 
 
+def is_dead(pid):
+    """Whether or not somebody has asked for its exit status."""
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    try:
+        states = [(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return not tasks.exists()
+    return set(states) <= {"Z", "X"}
+
+
 class Recovery:
     """What wal-get sees of a data directory in recovery, and the calls PostgreSQL makes in it."""
 
@@ -94,6 +104,12 @@ class Recovery:
         """The one with threads."""
         (pid,) = [pid for pid in self.left_behind() if len(list(pathlib.Path(f"/proc/{pid}/task").iterdir())) > 1]
         return pid
+
+    def kill_leader(self):
+        """And waits until its last thread is gone: each keeps the locks of all."""
+        leader = self.leader()
+        os.kill(leader, signal.SIGKILL)
+        wait_for(lambda: is_dead(leader), "the killed process is gone")
 
     def wait_gone(self):
         wait_for(lambda: not self.spools() and not self.left_behind(), f"nothing remains; {list(self.wal.iterdir())}")
@@ -218,7 +234,7 @@ def test_what_a_killed_process_or_another_archive_left_is_never_used(archive, st
         f"{PREFIX}primary.77.00000000", f"{PREFIX}other.{agent.system_folder('primary').name}.00000000")]
     for stranger in strangers:
         shutil.copy(spool / archive[1], stranger / archive[1])
-    os.kill(recovery.leader(), signal.SIGKILL)
+    recovery.kill_leader()
     # A first page as it should be, and the rest of another cluster.
     forged = bytearray((spool / archive[1]).read_bytes())
     forged[8192:] = bytes(len(forged) - 8192)
@@ -259,7 +275,7 @@ def test_a_caller_waits_for_a_segment_on_its_way_and_not_for_a_dead_process(arch
     writer.communicate(b"\n")
     assert call.wait(60) == 0
     assert recovery.path.read_bytes() == recovery.stored(archive[1])
-    os.kill(leader, signal.SIGKILL)
+    recovery.kill_leader()
     assert recovery.get(archive[2]) is False
     assert recovery.get(archive[3]) is True
 
