@@ -19,7 +19,7 @@ def insert(cluster, first, last):
 
 
 def move_on(cluster, segments=4):
-    """Segments that nobody keeps, until the server has removed the first of them."""
+    """Segments that nobody keeps, until the server has removed the first of them; its name."""
     start = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
     cluster.sql("CREATE TABLE IF NOT EXISTS filler (t text)")
     for _ in range(segments):
@@ -28,6 +28,15 @@ def move_on(cluster, segments=4):
     cluster.sql("CHECKPOINT")
     cluster.sql("CHECKPOINT")
     wait_for(lambda: not (cluster.data / "pg_wal" / start).exists(), f"{start} is removed")
+    return start
+
+
+def wait_compressed(agent, name):
+    """The file of that segment, once it is as it will stay."""
+    def look():
+        (folder,) = agent.system_folder("primary").glob("wal/00000001/*")
+        return (folder / f"{name}.zst").exists() and not (folder / name).exists() and folder / f"{name}.zst"
+    return wait_for(look, f"{name} is compressed")
 
 
 def lose_wal(agent, cluster):
@@ -274,10 +283,8 @@ def test_damage_that_cannot_be_had_again_is_not_restored_across(agent, cluster, 
         insert(cluster, first, first + 99)
         cluster.sql("SELECT pg_switch_wal()")
     agent.wait_flushed("primary", lsn(cluster))
-    move_on(cluster)
+    victim = wait_compressed(agent, move_on(cluster))
     agent.wait_flushed("primary", lsn(cluster))
-    segments = wait_for(lambda: sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))[:-1], "segments are compressed")
-    victim = segments[-2]
     good = victim.read_bytes()
     victim.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     assert agent.cli("verify", "primary", "--wal-only").code == 7
@@ -296,10 +303,9 @@ def test_a_file_deleted_by_hand_is_a_gap(agent, cluster, folder):
     for first in (101, 201, 301):
         insert(cluster, first, first + 99)
         cluster.sql("SELECT pg_switch_wal()")
-    move_on(cluster)
+    victim = wait_compressed(agent, move_on(cluster))
     agent.wait_flushed("primary", lsn(cluster))
-    segments = wait_for(lambda: sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))[:-1], "segments are compressed")
-    segments[-2].unlink()
+    victim.unlink()
     assert agent.json("wal", "status", "primary")["gaps"][0]["reason"] == "missing"
     agent.ok("reload")
     assert wait_gaps(agent)["newest"]["reason"] == "missing"
