@@ -264,8 +264,7 @@ def test_damage_that_verify_finds_is_a_gap_and_fetched_again(agent, cluster, fol
         cluster.sql("SELECT pg_switch_wal()")
     insert(cluster, 401, 500)
     agent.wait_flushed("primary", lsn(cluster))
-    segments = wait_for(lambda: sorted(agent.system_folder("primary").glob("wal/*/*/*.zst")), "segments are compressed")
-    victim = segments[-2]
+    victim = wait_for(lambda: sorted(agent.system_folder("primary").glob("wal/*/*/*.zst"))[1:2], "two segments are compressed")[0]
     good = victim.read_bytes()
     victim.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     found = agent.cli("verify", "primary", "--wal-only")
