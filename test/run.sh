@@ -3,7 +3,7 @@
 #
 # usage: test/run.sh [short|long|all]     default: short
 #
-# short  unit and system tests on PostgreSQL 15, one backup and restore each on 13 and 18, the same under ASan+UBSan,
+# short  unit and system tests on PostgreSQL 15, one backup and restore each on 13 and 18, the same under ASan+UBSan (a few in one of both only),
 #        20 s a fuzz target
 # long   the full counts of what the project promises, and PostgreSQL 13 to 18
 #
