@@ -13,33 +13,9 @@ static void set_text(json_t *object, const char *key, const char *text)
     json_object_set_new(object, key, repo_json_text(text));
 }
 
-static void set_number(json_t *object, const char *key, uint64_t number)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)number));
-}
-
 static void set_boolean(json_t *object, const char *key, bool value)
 {
     json_object_set_new(object, key, json_boolean(value));
-}
-
-static void set_position(json_t *object, const char *key, struct wal_position position)
-{
-    char text[WAL_POSITION_TEXT_SIZE];
-
-    wal_position_format(position, text);
-    set_text(object, key, text);
-}
-
-/* An unknown time has no key. */
-static void set_time(json_t *object, const char *key, struct timestamp time)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (time.microseconds == 0)
-        return;
-    timestamp_format(time, text);
-    set_text(object, key, text);
 }
 
 static json_t *list_notices(const struct backup_meta *meta)
@@ -58,7 +34,7 @@ static json_t *list_tablespaces(const struct backup_meta *meta)
     for (size_t i = 0; i < meta->tablespace_count; i++) {
         const struct backup_tablespace *tablespace = &meta->tablespaces[i];
         json_t *entry = json_object();
-        set_number(entry, "oid", tablespace->oid);
+        repo_set_number(entry, "oid", tablespace->oid);
         if (repo_is_plain_text(tablespace->path)) {
             set_text(entry, "path", tablespace->path);
         } else {
@@ -77,7 +53,7 @@ static json_t *list_files(const struct backup_meta *meta)
     for (size_t i = 0; i < meta->file_list_count; i++) {
         json_t *entry = json_object();
         set_text(entry, "name", meta->files[i].name);
-        set_number(entry, "size", meta->files[i].size);
+        repo_set_number(entry, "size", meta->files[i].size);
         set_text(entry, "sha256", meta->files[i].sha256);
         json_array_append_new(list, entry);
     }
@@ -88,33 +64,33 @@ static void set_server(json_t *object, const struct backup_meta *meta)
 {
     set_text(object, "server", meta->server);
     set_text(object, "system_identifier", meta->system.text);
-    set_number(object, "server_version", (uint64_t)meta->server_version);
+    repo_set_number(object, "server_version", (uint64_t)meta->server_version);
     set_text(object, "server_version_text", meta->server_version_text);
     set_boolean(object, "from_standby", meta->from_standby);
     set_boolean(object, "data_checksums", meta->has_data_checksums);
     set_text(object, "data_directory_mode", meta->data_directory_mode);
-    set_number(object, "wal_segment_size", meta->segment_size.bytes);
+    repo_set_number(object, "wal_segment_size", meta->segment_size.bytes);
     set_text(object, "tls_version", meta->tls_version);
     set_text(object, "tls_cipher", meta->tls_cipher);
 }
 
 static void set_range(json_t *object, const struct backup_meta *meta)
 {
-    set_number(object, "start_timeline", meta->start_timeline.value);
-    set_number(object, "end_timeline", meta->end_timeline.value);
-    set_position(object, "start_lsn", meta->start_position);
-    set_position(object, "end_lsn", meta->end_position);
-    set_time(object, "started_at", meta->started_at);
-    set_time(object, "stopped_at", meta->stopped_at);
-    set_time(object, "server_started_at", meta->server_started_at);
-    set_time(object, "server_stopped_at", meta->server_stopped_at);
+    repo_set_number(object, "start_timeline", meta->start_timeline.value);
+    repo_set_number(object, "end_timeline", meta->end_timeline.value);
+    repo_set_position(object, "start_lsn", meta->start_position);
+    repo_set_position(object, "end_lsn", meta->end_position);
+    repo_set_time(object, "started_at", meta->started_at);
+    repo_set_time(object, "stopped_at", meta->stopped_at);
+    repo_set_time(object, "server_started_at", meta->server_started_at);
+    repo_set_time(object, "server_stopped_at", meta->server_stopped_at);
 }
 
 json_t *backup_meta_to_json(const struct backup_meta *meta)
 {
     json_t *object = meta->unknown != NULL ? json_deep_copy(meta->unknown) : json_object();
 
-    set_number(object, "format", BACKUP_META_FORMAT);
+    repo_set_number(object, "format", BACKUP_META_FORMAT);
     set_text(object, "id", meta->id.text);
     set_text(object, "kind", "full");
     set_text(object, "state", backup_state_word(meta->state));
@@ -124,10 +100,10 @@ json_t *backup_meta_to_json(const struct backup_meta *meta)
     set_boolean(object, "fast_checkpoint", meta->is_fast_checkpoint);
     set_server(object, meta);
     set_range(object, meta);
-    set_number(object, "size_bytes", meta->size_bytes);
-    set_number(object, "stored_bytes", meta->stored_bytes);
-    set_number(object, "file_count", meta->file_count);
-    set_number(object, "checksum_failures", meta->checksum_failures);
+    repo_set_number(object, "size_bytes", meta->size_bytes);
+    repo_set_number(object, "stored_bytes", meta->stored_bytes);
+    repo_set_number(object, "file_count", meta->file_count);
+    repo_set_number(object, "checksum_failures", meta->checksum_failures);
     json_object_set_new(object, "notices", list_notices(meta));
     json_object_set_new(object, "tablespaces", list_tablespaces(meta));
     json_object_set_new(object, "files", list_files(meta));

@@ -113,3 +113,26 @@ bool repo_write_server(const struct repo *repo, const char *server, const struct
 
     return repo_renew_server(repo, server, system, &document, err) && repo_write_document(repo, path, document, err);
 }
+
+void repo_set_number(json_t *object, const char *key, uint64_t number)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)number));
+}
+
+void repo_set_position(json_t *object, const char *key, struct wal_position position)
+{
+    char text[WAL_POSITION_TEXT_SIZE];
+
+    wal_position_format(position, text);
+    json_object_set_new(object, key, json_string(text));
+}
+
+void repo_set_time(json_t *object, const char *key, struct timestamp time)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    if (time.microseconds == 0)
+        return;
+    timestamp_format(time, text);
+    json_object_set_new(object, key, json_string(text));
+}

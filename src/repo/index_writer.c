@@ -20,16 +20,11 @@ static bool append_line(struct buffer *lines, json_t *object, struct error *err)
     return buffer_append(lines, line, size + 1, err);
 }
 
-static void set_number(json_t *object, const char *key, uint64_t number)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)number));
-}
-
 bool index_write_begin(struct buffer *lines, struct error *err)
 {
     json_t *line = json_object();
 
-    set_number(line, "format", INDEX_FORMAT);
+    repo_set_number(line, "format", INDEX_FORMAT);
     return append_line(lines, line, err);
 }
 
@@ -38,10 +33,10 @@ bool index_write_frame(struct buffer *lines, const struct index_frame *frame, st
     json_t *line = json_object();
 
     json_object_set_new(line, "frame", json_string(frame->archive));
-    set_number(line, "offset", frame->offset);
-    set_number(line, "length", frame->length);
-    set_number(line, "at", frame->stored_at);
-    set_number(line, "stored", frame->stored_length);
+    repo_set_number(line, "offset", frame->offset);
+    repo_set_number(line, "length", frame->length);
+    repo_set_number(line, "at", frame->stored_at);
+    repo_set_number(line, "stored", frame->stored_length);
     json_object_set_new(line, "sha256", json_string(frame->sha256));
     if (frame->backup[0] != '\0')
         json_object_set_new(line, "backup", json_string(frame->backup));
@@ -60,9 +55,9 @@ bool index_write_member(struct buffer *lines, const struct index_member *member,
         json_object_set_new(line, "path_hex", json_string(hex));
     }
     json_object_set_new(line, "type", json_string(member->type == MEMBER_FILE ? "file" : "directory"));
-    set_number(line, "mode", member->mode);
-    set_number(line, "size", member->size);
-    set_number(line, "data", member->data_offset);
+    repo_set_number(line, "mode", member->mode);
+    repo_set_number(line, "size", member->size);
+    repo_set_number(line, "data", member->data_offset);
     if (member->checksum[0] != '\0')
         json_object_set_new(line, "checksum", json_string(member->checksum));
     return append_line(lines, line, err);
@@ -73,7 +68,7 @@ bool index_write_end(struct buffer *lines, uint64_t frames, uint64_t members, st
     json_t *line = json_object();
 
     json_object_set_new(line, "end", json_true());
-    set_number(line, "frames", frames);
-    set_number(line, "members", members);
+    repo_set_number(line, "frames", frames);
+    repo_set_number(line, "members", members);
     return append_line(lines, line, err);
 }

@@ -5,6 +5,7 @@
 
 #include "pgcoffer/base/json.h"
 #include "pgcoffer/repo/layout.h"
+#include "pgcoffer/wal/position.h"
 
 /* What the files of this layer share: folders, small JSON documents and directory listings. */
 
@@ -17,6 +18,11 @@ bool repo_check_format(const json_t *document, int64_t format, const char *what,
 bool repo_read_document(const char *path, json_t **ret_document, struct error *err) NODISCARD;
 bool repo_write_document(const struct repo *repo, const char *path, const json_t *document,
                          struct error *err) NODISCARD;
+
+/* Members of a document. An unknown time (0) has no key. */
+void repo_set_number(json_t *object, const char *key, uint64_t number);
+void repo_set_position(json_t *object, const char *key, struct wal_position position);
+void repo_set_time(json_t *object, const char *key, struct timestamp time);
 
 /*
  * server.json with this system identifier, to be written. What else it held is kept; a damaged one is begun anew, for

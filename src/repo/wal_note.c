@@ -48,29 +48,6 @@ static void checksum_text(const json_t *document, char ret_text[CHECKSUM_TEXT])
 
 /* ---- writing ---- */
 
-static void set_number(json_t *object, const char *key, uint64_t number)
-{
-    json_object_set_new(object, key, json_integer((json_int_t)number));
-}
-
-static void set_time(json_t *object, const char *key, struct timestamp time)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (time.microseconds == 0)
-        return;
-    timestamp_format(time, text);
-    json_object_set_new(object, key, json_string(text));
-}
-
-static void set_position(json_t *object, const char *key, struct wal_position position)
-{
-    char text[WAL_POSITION_TEXT_SIZE];
-
-    wal_position_format(position, text);
-    json_object_set_new(object, key, json_string(text));
-}
-
 static json_t *points_to_json(const struct wal_contents *contents)
 {
     json_t *list = json_array();
@@ -81,8 +58,8 @@ static json_t *points_to_json(const struct wal_contents *contents)
         char *hex SCOPED(scoped_free) = repo_hex_from_text(point->name);
         bool is_plain = repo_is_plain_text(point->name);
         json_object_set_new(entry, is_plain ? "name" : "name_hex", json_string(is_plain ? point->name : hex));
-        set_time(entry, "at", point->time);
-        set_position(entry, "lsn", point->position);
+        repo_set_time(entry, "at", point->time);
+        repo_set_position(entry, "lsn", point->position);
         json_array_append_new(list, entry);
     }
     return list;
@@ -95,10 +72,10 @@ static json_t *timelines_to_json(const struct wal_contents *contents)
     for (size_t i = 0; i < contents->timeline_count; i++) {
         const struct wal_contents_timeline *mark = &contents->timelines[i];
         json_t *entry = json_object();
-        set_number(entry, "timeline", mark->timeline.value);
-        set_number(entry, "previous", mark->previous.value);
-        set_time(entry, "at", mark->time);
-        set_position(entry, "lsn", mark->position);
+        repo_set_number(entry, "timeline", mark->timeline.value);
+        repo_set_number(entry, "previous", mark->previous.value);
+        repo_set_time(entry, "at", mark->time);
+        repo_set_position(entry, "lsn", mark->position);
         json_array_append_new(list, entry);
     }
     return list;
@@ -106,20 +83,20 @@ static json_t *timelines_to_json(const struct wal_contents *contents)
 
 static void set_contents(json_t *document, const struct wal_contents *contents)
 {
-    set_number(document, "commits", contents->commits);
-    set_number(document, "aborts", contents->aborts);
-    set_time(document, "first_commit_at", contents->first_commit_at);
-    set_time(document, "last_commit_at", contents->last_commit_at);
-    set_time(document, "first_end_at", contents->first_end_at);
-    set_time(document, "last_end_at", contents->last_end_at);
+    repo_set_number(document, "commits", contents->commits);
+    repo_set_number(document, "aborts", contents->aborts);
+    repo_set_time(document, "first_commit_at", contents->first_commit_at);
+    repo_set_time(document, "last_commit_at", contents->last_commit_at);
+    repo_set_time(document, "first_end_at", contents->first_end_at);
+    repo_set_time(document, "last_end_at", contents->last_end_at);
     if (contents->has_transactions) {
-        set_number(document, "lowest_xid", contents->lowest_transaction);
-        set_number(document, "highest_xid", contents->highest_transaction);
+        repo_set_number(document, "lowest_xid", contents->lowest_transaction);
+        repo_set_number(document, "highest_xid", contents->highest_transaction);
     }
     json_object_set_new(document, "restore_points", points_to_json(contents));
     json_object_set_new(document, "more_restore_points", json_boolean(contents->has_more_points));
     json_object_set_new(document, "timelines", timelines_to_json(contents));
-    set_number(document, "unread", contents->unread);
+    repo_set_number(document, "unread", contents->unread);
 }
 
 bool wal_note_write(const struct wal_archive *archive, struct wal_segment segment, const struct wal_noted *noted,
@@ -131,7 +108,7 @@ bool wal_note_write(const struct wal_archive *archive, struct wal_segment segmen
 
     wal_segment_format(segment, archive->segment_size, name);
     digest_text(trailer, digest);
-    set_number(document, "format", NOTE_FORMAT);
+    repo_set_number(document, "format", NOTE_FORMAT);
     json_object_set_new(document, "segment", json_string(name));
     json_object_set_new(document, "sha256", json_string(digest));
     json_object_set_new(document, "lacks_start", json_boolean(noted->lacks_start));
