@@ -54,7 +54,7 @@ def test_a_failed_backup_names_the_fault_libpq_keeps_to_itself(name, lab, make_a
     def fault_of_the_receiver():
         fault = agent.receiver("primary")["error"]
         return fault is not None and cause in fault["message"] and fault["check"] == case.check
-    wait_for(fault_of_the_receiver, f"the receiver has tried too, and says the same: {agent.receiver('primary')}")
+    wait_for(fault_of_the_receiver, lambda: f"the receiver has tried too, and says the same: {agent.receiver('primary')}")
 
 
 # ---- impostors ----

@@ -29,7 +29,7 @@ def wait_source(agent, cluster, seconds=30, timeline=None):
         it = agent.receiver("primary")
         is_there = it["state"] == "streaming" and it["port"] == cluster.port and timeline in (None, it["timeline"])
         return it if is_there else None
-    return wait_for(row, f"streaming from port {cluster.port}; {agent.receiver('primary')}\n{agent.log_text()[-3000:]}", seconds)
+    return wait_for(row, lambda: f"streaming from port {cluster.port}; {agent.receiver('primary')}\n{agent.log_text()[-3000:]}", seconds)
 
 
 class Load:

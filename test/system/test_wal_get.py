@@ -86,7 +86,7 @@ class Recovery:
         return sorted(path.name for spool in self.spools() for path in spool.iterdir() if re.fullmatch("[0-9A-F]{24}", path.name))
 
     def wait_waiting(self, names):
-        wait_for(lambda: self.waiting() == sorted(names), f"in the spool: {names}; {self.spools()}")
+        wait_for(lambda: self.waiting() == sorted(names), lambda: f"in the spool: {names}; {self.spools()}")
 
     def left_behind(self):
         """Pids of the processes that run in the data directory."""
@@ -112,7 +112,7 @@ class Recovery:
         wait_for(lambda: is_dead(leader), "the killed process is gone")
 
     def wait_gone(self):
-        wait_for(lambda: not self.spools() and not self.left_behind(), f"nothing remains; {list(self.wal.iterdir())}")
+        wait_for(lambda: not self.spools() and not self.left_behind(), lambda: f"nothing remains; {list(self.wal.iterdir())}")
         assert [path.name for path in self.wal.iterdir() if path != self.path] == []
 
 
@@ -374,7 +374,7 @@ def recover_over_a_switch(agent, cluster, folder, pki):
         assert restored.sql("SELECT count(*) FROM rows") == 3000
         log = restored.log_text()
         wal = folder / "target" / "pg_wal"
-        wait_for(lambda: not list(wal.glob("*ahead*")) + list(wal.glob("*.tmp")), f"nothing remains; {list(wal.iterdir())}")
+        wait_for(lambda: not list(wal.glob("*ahead*")) + list(wal.glob("*.tmp")), lambda: f"nothing remains; {list(wal.iterdir())}")
         ahead = re.findall("([0-9A-F]{24}) is written, it was fetched ahead", log)
         assert len([name for name in ahead if name < "00000002"]) >= 6, log
         assert len([name for name in ahead if name > "00000002"]) >= 6, log

@@ -164,4 +164,4 @@ class Cluster:
                 return self.sql("SELECT NOT pg_is_in_recovery()")
             except psycopg2.OperationalError:
                 return False
-        wait_for(is_writable, f"promoted; log:\n{self.log_text()[-3000:]}", seconds)
+        wait_for(is_writable, lambda: f"promoted; log:\n{self.log_text()[-3000:]}", seconds)

@@ -41,15 +41,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(condition, what, seconds=30, pause=0.05):
-    """Polls until condition() is true and gives its value; fails with `what` otherwise."""
+def wait_for(condition, what, seconds=60, pause=0.05):
+    """Polls until condition() is true and gives its value; fails with `what` otherwise (called then, if it tells how things stand)."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds} s still not: {what}")
+            raise AssertionError(f"after {seconds} s still not: {what() if callable(what) else what}")
         time.sleep(pause)
 
 
