@@ -2,6 +2,8 @@
 
 #include <jansson.h>
 
+#include "pgcoffer/repo/wal_packer.h"
+
 #include "repo/repository.h"
 #include "wal/wal_builder.h"
 
@@ -13,7 +15,7 @@
 #define SINCE_1970 INT64_C(946684800)
 
 static struct wal_builder wal;
-static struct wal_noter *noter;
+static struct wal_packer *packer;
 static struct wal_noted noted;
 static struct wal_file file;
 static bool was_read;
@@ -23,12 +25,12 @@ static void make(void)
 {
     repository_make();
     builder_begin(&wal);
-    noter = wal_noter_new(&archive);
+    packer = wal_packer_new(&archive);
 }
 
 static void drop(void)
 {
-    wal_noter_free(noter);
+    wal_packer_free(packer);
     builder_end(&wal);
     repository_remove();
 }
@@ -76,7 +78,7 @@ static void hold(uint32_t timeline, uint64_t number, uint32_t size)
 
 static void compress(uint64_t number)
 {
-    MUST(wal_archive_compress_noting(&archive, segment_of(1, number), 3, UINT64_MAX, noter, &err));
+    MUST(wal_packer_pack(packer, segment_of(1, number), 3, UINT64_MAX, &err));
 }
 
 static void hold_and_compress(uint64_t number)
@@ -162,8 +164,8 @@ START_TEST(noting_begins_anywhere_with_the_record_that_runs_in)
 {
     make_two();
     hold_and_compress(3);
-    wal_noter_free(noter); /* as after a restart */
-    noter = wal_noter_new(&archive);
+    wal_packer_free(packer); /* as after a restart */
+    packer = wal_packer_new(&archive);
     hold_and_compress(4);
     ck_assert_uint_eq(contents_of(4)->commits, 2);
     ck_assert(!was_read && !noted.lacks_start);

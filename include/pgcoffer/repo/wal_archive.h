@@ -118,13 +118,9 @@ bool wal_partial_replace(struct wal_partial *partial, struct error *err) NODISCA
 bool wal_archive_set_segment_aside(const struct wal_archive *archive, struct wal_segment segment,
                                    struct error *err) NODISCARD;
 
-/* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Run in a thread of the pool.
- */
+/* SEG -> SEG.zst.tmp -> fsync -> SEG.zst -> fsync folder -> unlink SEG; keeps SEG's mtime. Many: wal_packer.h. */
 bool wal_archive_compress(const struct wal_archive *archive, struct wal_segment segment, int level,
                           struct error *err) NODISCARD;
-/* STORAGE with errnum ENOSPC when SEG.zst.tmp would become larger than that; then it is gone, and SEG stays. */
-bool wal_archive_compress_within(const struct wal_archive *archive, struct wal_segment segment, int level,
-                                 uint64_t most_bytes, struct error *err) NODISCARD;
 /* What SEG.zst.tmp takes on the disk while another thread writes it; 0 when there is none. */
 uint64_t wal_archive_compressing_bytes(const struct wal_archive *archive, struct wal_segment segment);
 /*

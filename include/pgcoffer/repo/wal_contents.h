@@ -69,17 +69,4 @@ bool wal_archive_contents(const struct wal_archive *archive, struct wal_segment 
 struct timestamp wal_archive_last_commit(const struct wal_archive *archive, const struct history *history,
                                          struct timeline timeline, struct wal_position end);
 
-/* ---- noting: the receiver ---- */
-
-/* Goes along with the compression of segments, best of consecutive ones. */
-struct wal_noter;
-struct wal_noter *wal_noter_new(const struct wal_archive *archive) NEVER_NULL;
-void wal_noter_free(struct wal_noter *noter);
-/*
- * wal_archive_compress_within() that notes what it reads; `noter` may be NULL. A note that cannot be made or written is
- * left out, and an old one removed: it saves time and holds nothing that the segment does not.
- */
-bool wal_archive_compress_noting(const struct wal_archive *archive, struct wal_segment segment, int level,
-                                 uint64_t most_bytes, struct wal_noter *noter, struct error *err) NODISCARD;
-
 #endif

@@ -7,19 +7,22 @@
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/repo/wal_contents.h"
+#include "pgcoffer/repo/wal_packer.h"
 #include "pgcoffer/stage/pool.h"
 
 #define RETRY_MICROSECONDS INT64_C(10000000)
 /* Segments that wait, in memory; beyond that they are found again by listing the archive. */
-#define MOST_WAITING 65536
-/*
- * With so many waiting, the receiver is catching up and the fastest level is taken: on WAL it is two to three times
- * as fast as level 3 and leaves about the same size, and raw segments take their room only until they are compressed.
- */
-#define BACKLOG         4
-#define LEVEL_OF_HASTE  1
+#define MOST_WAITING    65536
 #define POLITE_NICENESS 10
+
+/*
+ * With so many waiting the receiver is catching up, and raw segments take their room until they are compressed. On WAL
+ * these levels are up to twice as fast as level 3 and leave 1.1 and 1.3 times its size.
+ */
+static const struct {
+    size_t waiting;
+    int level;
+} haste[] = {{4, 1}, {16, -1}};
 
 /* A segment that did not fit is tried again with this part of a segment more. */
 #define MORE_ROOM_PART 16
@@ -35,7 +38,7 @@ struct receive_compressor {
     struct wal_archive archive;
     int level;
     struct pool *pool;
-    struct wal_noter *noter;     /* of the pool's one thread */
+    struct wal_packer *packer;   /* of the pool's one thread, while a task is in flight */
     struct wal_segment *waiting; /* a ring */
     size_t room, first, count;
     struct compression at_hand;
@@ -63,8 +66,7 @@ static bool compress_segment(void *shared, void *worker, void *task, struct erro
 
     (void)worker;
     step_back(compressor);
-    return wal_archive_compress_noting(&compressor->archive, compression->segment, compression->level,
-                                       compression->budget, compressor->noter, err);
+    return wal_packer_pack(compressor->packer, compression->segment, compression->level, compression->budget, err);
 }
 
 static const struct pool_ops compress_ops = {.work = compress_segment};
@@ -80,7 +82,7 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
         free(compressor);
         return false;
     }
-    compressor->noter = wal_noter_new(archive);
+    compressor->packer = wal_packer_new(archive);
     *ret_compressor = compressor;
     return true;
 }
@@ -190,9 +192,12 @@ static uint64_t budget_now(struct receive_compressor *compressor)
 
 static int level_now(const struct receive_compressor *compressor)
 {
-    bool is_hasty = compressor->count >= BACKLOG && compressor->level > LEVEL_OF_HASTE;
+    int level = compressor->level;
 
-    return is_hasty ? LEVEL_OF_HASTE : compressor->level;
+    for (size_t i = 0; i < sizeof haste / sizeof haste[0]; i++)
+        if (compressor->count >= haste[i].waiting && level > haste[i].level)
+            level = haste[i].level;
+    return level;
 }
 
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)
@@ -204,8 +209,10 @@ bool receive_compressor_turn(struct receive_compressor *compressor, struct error
     compressor->retry_at = 0;
     if (ok && compressor->count == 0 && compressor->is_overrun)
         ok = find_left_out(compressor, err);
-    if (compressor->count == 0)
+    if (compressor->count == 0) {
+        wal_packer_rest(compressor->packer);
         return ok;
+    }
     uint64_t budget = budget_now(compressor);
     if (budget == 0) {
         compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
@@ -246,7 +253,7 @@ void receive_compressor_free(struct receive_compressor *compressor)
     if (compressor == NULL)
         return;
     pool_free(compressor->pool, NULL);
-    wal_noter_free(compressor->noter);
+    wal_packer_free(compressor->packer);
     free(compressor->waiting);
     free(compressor);
 }
