@@ -21,6 +21,16 @@ bool hosts_is_better(const struct pg_identity *identity, const struct pg_identit
     return identity->position.value > than->position.value;
 }
 
+uint64_t pg_hosts_common_system(const struct pg_host_report *reports, size_t count)
+{
+    uint64_t system_identifier = reports[0].identity.system_identifier;
+
+    for (size_t host = 1; host < count; host++)
+        if (reports[host].identity.system_identifier != system_identifier)
+            return 0;
+    return system_identifier;
+}
+
 /* What tells most about the set-up comes first; a host that is merely down says least. */
 static int weight(const struct error *reason)
 {

@@ -68,6 +68,22 @@ START_TEST(the_timeline_counts_before_the_position)
 }
 END_TEST
 
+START_TEST(a_system_is_common_only_when_every_host_has_told_it)
+{
+    struct pg_host_report reports[2] = {{.is_asked = true, .identity = {.system_identifier = 7}},
+                                        {.is_asked = true, .is_refused = true, .identity = {.system_identifier = 7}}};
+
+    ck_assert_uint_eq(pg_hosts_common_system(reports, 2), 7);
+    reports[1].identity.system_identifier = 8;
+    ck_assert_uint_eq(pg_hosts_common_system(reports, 2), 0);
+    for (size_t silent = 0; silent < 2; silent++) {
+        reports[0].identity.system_identifier = reports[1].identity.system_identifier = 7;
+        reports[silent].identity.system_identifier = 0;
+        ck_assert_uint_eq(pg_hosts_common_system(reports, 2), 0);
+    }
+}
+END_TEST
+
 START_TEST(an_error_names_every_host_and_is_of_the_kind_that_weighs_most)
 {
     struct pg_host_report reports[3] = {{.is_refused = true}, {.is_refused = true}, {.is_refused = true}};
@@ -180,6 +196,7 @@ int main(void)
 
     tcase_add_test(tests, the_one_that_was_good_last_is_asked_first);
     tcase_add_test(tests, the_timeline_counts_before_the_position);
+    tcase_add_test(tests, a_system_is_common_only_when_every_host_has_told_it);
     tcase_add_test(tests, an_error_names_every_host_and_is_of_the_kind_that_weighs_most);
     tcase_add_test(tests, long_reasons_of_many_hosts_are_cut_and_every_host_stays_named);
     tcase_add_test(tests, hosts_where_nobody_listens_are_told_at_once_and_all);

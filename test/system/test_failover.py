@@ -174,6 +174,30 @@ def test_another_cluster_in_the_list_is_named_and_left_alone(make_agent, cluster
     wait_source(agent, cluster)
 
 
+def test_another_cluster_of_a_higher_version_does_not_take_over_while_the_right_one_is_down(make_agent, make_cluster):
+    """Only when all hosts of the list tell of the new one it is an upgrade."""
+    cluster = make_cluster(version=14).start().create_role()
+    stranger = make_cluster("stranger", is_stranger=True).start().create_role()
+    agent = add_hosts(make_agent(), cluster, stranger).start()
+    wait_source(agent, cluster)
+    stored = agent.system_folder("primary").parent / "server.json"
+    before = stored.read_text()
+    cluster.stop("fast")
+    row = wait_for(lambda: (lambda it: it if it["state"] == "alarm" else None)(agent.receiver("primary")), "an alarm")
+    for words in (f"port {cluster.port}", f"port {stranger.port}", "upgraded, or it is another cluster"):
+        assert words in row["error"]["message"], row
+    assert "pgcoffer reload" in row["error"]["hint"] and stored.read_text() == before
+    cluster.start()
+    wait_source(agent, cluster)
+    assert stored.read_text() == before
+    cluster.stop("fast")
+    agent.servers["primary"].update(host="localhost, 127.0.0.1", port=f"{stranger.port}, {stranger.port}")
+    agent.write_configuration()
+    agent.ok("reload")
+    wait_source(agent, stranger)
+    assert stored.read_text() != before
+
+
 def test_check_finds_what_the_next_failover_would_stumble_over(make_agent, cluster, make_cluster):
     standby = make_standby(make_cluster, cluster, "standby")
     agent = add_hosts(make_agent(), standby, cluster).start()

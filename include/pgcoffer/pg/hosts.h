@@ -36,6 +36,9 @@ struct pg_hosts {
 bool pg_connect_one_of(const struct server_config *server, const char *application_name, int interrupt_fd,
                        struct pg_hosts *hosts, struct pg_connection **ret_connection, struct error *err) NODISCARD;
 
+/* The system identifier that every one of them gave, whether refused or not; 0 when one did not answer or differs. */
+uint64_t pg_hosts_common_system(const struct pg_host_report *reports, size_t count);
+
 /* One of them, whatever it is: for who looks at all. Given up after `most_seconds` where connect_timeout is longer. */
 bool pg_connect_host(const struct server_config *server, size_t host, long most_seconds, const char *application_name,
                      int interrupt_fd, struct pg_connection **ret_connection, struct error *err) NODISCARD;

@@ -83,6 +83,28 @@ static bool refuse_system(const struct receiver *receiver, const struct system_i
                       receiver->server->name);
 }
 
+/*
+ * Of several hosts one may lead to another cluster, which must not take over while the right one is down: an upgrade is
+ * believed when all of them have come to the same new identifier.
+ */
+static bool refuse_lonely_upgrade(const struct receiver *receiver, const struct system_id *stored, const char *found,
+                                  int stored_version, int version, struct error *err)
+{
+    const char *name = receiver->server->name;
+
+    error_set(err, ERROR_INTEGRITY,
+              "it has system identifier %s and version %d, but WAL and backups of %s, version %d, are held: it was "
+              "upgraded, or it is another cluster",
+              found, version / 10000, stored->text, stored_version / 10000);
+    error_detail(err, "an upgrade is believed once every host of [%s] answers with the same new system identifier",
+                 name);
+    return error_hint(err,
+                      "If the cluster was upgraded, take those hosts out of host of [%s] that do not have system "
+                      "identifier %s yet, and type: pgcoffer reload. Otherwise take the one out that has it: another "
+                      "cluster gets a section of its own. Nothing was changed.",
+                      name, found);
+}
+
 /* *ret_noted: server.json says so already. *ret_upgraded_from: 0, or its former version. */
 static bool check_system(struct receiver *receiver, const struct system_id *system, int version, bool *ret_noted,
                          int *ret_upgraded_from, struct error *err)
@@ -103,6 +125,8 @@ static bool check_system(struct receiver *receiver, const struct system_id *syst
         return true;
     if (!receive_start_is_upgrade(stored_version, version))
         return refuse_system(receiver, &stored, system->text, stored_version, version, err);
+    if (receiver->hosts.count > 1 && receiver->hosts.common_system != system_id_value(system))
+        return refuse_lonely_upgrade(receiver, &stored, system->text, stored_version, version, err);
     *ret_upgraded_from = stored_version;
     return true;
 }

@@ -144,6 +144,8 @@ bool receive_hosts_connect(struct receive_hosts *hosts,
     if (hosts->is_elsewhere && hosts->here != wanted)
         hosts->avoided_until[wanted] = clock_monotonic() + HOSTS_AVOIDED_FOR;
     hosts->is_elsewhere = false;
+    if (!is_found)
+        hosts->common_system = pg_hosts_common_system(hosts->known->reports, hosts->count);
     take_search(hosts, is_found);
     report_hosts(hosts);
     return is_found;

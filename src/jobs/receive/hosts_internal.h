@@ -21,6 +21,8 @@ struct receive_hosts {
     int64_t avoided_until[CONFIG_MOST_HOSTS];
     bool is_slot_ours[CONFIG_MOST_HOSTS]; /* streamed with while it was a primary */
 
+    uint64_t common_system; /* which all hosts gave in the last search that found none to use; else 0 */
+
     bool is_elsewhere; /* the stream is to end and go on at known->preferred */
     enum pg_role role; /* of the one in use, as the next two are */
     uint64_t system_identifier;

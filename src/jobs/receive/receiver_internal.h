@@ -62,8 +62,8 @@ bool receive_cluster_open_stored(struct receiver *receiver, struct error *err) N
 bool receive_cluster_check(struct receiver *receiver, uint64_t system_identifier, int server_version,
                            struct error *err) NODISCARD;
 /*
- * Is this the cluster whose WAL is held? The first contact and a pg_upgrade are written down; anything else of another
- * system identifier is INTEGRITY and touches nothing. Then the archive is open.
+ * Is this the cluster whose WAL is held? The first contact and a pg_upgrade (of several hosts, of all of them) are
+ * written down; anything else of another system identifier is INTEGRITY and touches nothing. Then the archive is open.
  */
 bool receive_cluster_adopt(struct receiver *receiver, uint64_t system_identifier, int server_version,
                            struct wal_segment_size segment_size, struct error *err) NODISCARD;

@@ -87,6 +87,19 @@ static bool judge_host(void *context, struct pg_connection *connection, const st
     return is_good;
 }
 
+/* A second time when all hosts have told the same new identifier: then an upgrade is believed. */
+static bool search_hosts(struct session *session, struct error *err)
+{
+    const struct system_id *held = &session->receiver->report.system;
+    struct receive_hosts *hosts = &session->receiver->hosts;
+
+    hosts->common_system = 0;
+    if (receive_hosts_connect(hosts, judge_host, session, &session->connection, err))
+        return true;
+    bool is_new = hosts->common_system != 0 && held->text[0] != '\0' && hosts->common_system != system_id_value(held);
+    return is_new && receive_hosts_connect(hosts, judge_host, session, &session->connection, err);
+}
+
 static bool find_host(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
@@ -95,7 +108,7 @@ static bool find_host(struct session *session, struct error *err)
     session->connection = receive_certificates_take_connection(&receiver->certificates);
     if (session->connection != NULL && !receive_hosts_is_here(hosts, session->connection))
         pg_disconnect(TAKE(session->connection));
-    if (session->connection == NULL && !receive_hosts_connect(hosts, judge_host, session, &session->connection, err)) {
+    if (session->connection == NULL && !search_hosts(session, err)) {
         be_patient_when_behind(session, session->is_behind);
         return false;
     }
