@@ -42,6 +42,18 @@ bool pg_ask_role(struct pg_connection *connection, enum pg_role *ret_role, struc
     return true;
 }
 
+bool pg_ask_primary(struct pg_connection *connection, bool *ret_is_primary, struct error *err)
+{
+    bool has_setting = connection->session.server_version >= FIRST_WITH_HOT_STANDBY_SHOWN;
+    char word[16];
+
+    *ret_is_primary = false;
+    if (!pg_show(connection, has_setting ? "in_hot_standby" : "transaction_read_only", word, sizeof word, err))
+        return false;
+    *ret_is_primary = strcmp(word, "off") == 0;
+    return true;
+}
+
 static bool is_setting_name(const char *name)
 {
     return name[0] != '\0' &&

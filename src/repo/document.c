@@ -1,8 +1,10 @@
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "pgcoffer/base/crc32c.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 
@@ -10,6 +12,7 @@
 
 #define DOCUMENT_MOST_BYTES (1 << 20)
 #define REPOSITORY_FORMAT   1
+#define CHECKSUM_TEXT       9
 
 static void scoped_buffer(struct buffer *buffer)
 {
@@ -135,4 +138,36 @@ void repo_set_time(json_t *object, const char *key, struct timestamp time)
         return;
     timestamp_format(time, text);
     json_object_set_new(object, key, json_string(text));
+}
+
+static void checksum_text(const json_t *document, char ret_text[CHECKSUM_TEXT])
+{
+    json_t *rest SCOPED(scoped_json) = json_copy((json_t *)document);
+
+    json_object_del(rest, "checksum");
+    char *line SCOPED(scoped_free) = json_to_line(rest);
+    snprintf(ret_text, CHECKSUM_TEXT, "%08" PRIx32, crc32c_update(0, line, strlen(line)));
+}
+
+void repo_set_checksum(json_t *document)
+{
+    char checksum[CHECKSUM_TEXT];
+
+    checksum_text(document, checksum);
+    json_object_set_new(document, "checksum", json_string(checksum));
+}
+
+/* Every byte counts: those that the parser would not mind, too. */
+bool repo_check_checksum(const json_t *document, const struct buffer *bytes, struct error *err)
+{
+    char *line SCOPED(scoped_free) = json_to_line(document);
+    const char *stored = json_text_or_null(document, "checksum");
+    char checksum[CHECKSUM_TEXT];
+    size_t size = strlen(line);
+
+    checksum_text(document, checksum);
+    if (stored == NULL || strcmp(stored, checksum) != 0)
+        return error_set(err, ERROR_INTEGRITY, "its checksum is wrong");
+    return (bytes->used == size + 1 && memcmp(bytes->bytes, line, size) == 0 && bytes->bytes[size] == '\n') ||
+           error_set(err, ERROR_INTEGRITY, "it is not in one line without blanks");
 }

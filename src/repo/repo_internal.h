@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 
+#include "pgcoffer/base/buffer.h"
 #include "pgcoffer/base/json.h"
 #include "pgcoffer/repo/layout.h"
 #include "pgcoffer/wal/position.h"
@@ -23,6 +24,13 @@ bool repo_write_document(const struct repo *repo, const char *path, const json_t
 void repo_set_number(json_t *object, const char *key, uint64_t number);
 void repo_set_position(json_t *object, const char *key, struct wal_position position);
 void repo_set_time(json_t *object, const char *key, struct timestamp time);
+/*
+ * The key "checksum" is the CRC-32C of the line without it: for a document in which nobody would see that something is
+ * missing or another number, so that a flipped bit makes it useless. To be set last.
+ */
+void repo_set_checksum(json_t *document);
+/* INTEGRITY: the document that was read from these bytes is not what was written. */
+bool repo_check_checksum(const json_t *document, const struct buffer *bytes, struct error *err) NODISCARD;
 
 /*
  * server.json with this system identifier, to be written. What else it held is kept; a damaged one is begun anew, for

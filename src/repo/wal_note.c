@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pgcoffer/base/crc32c.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/json.h"
 #include "pgcoffer/base/memory.h"
@@ -14,10 +13,9 @@
 #include "repo/wal_contents_internal.h"
 #include "repo/wal_internal.h"
 
-#define SHA256_SIZE   32
-#define SHA256_TEXT   (2 * SHA256_SIZE + 1)
-#define CHECKSUM_TEXT 9
-#define NOTE_FORMAT   1
+#define SHA256_SIZE 32
+#define SHA256_TEXT (2 * SHA256_SIZE + 1)
+#define NOTE_FORMAT 1
 /* 64 restore points with the longest names, and more than that for keys of later versions. */
 #define NOTE_MOST_BYTES 65536
 
@@ -31,19 +29,6 @@ bool wal_is_note_name(const char *name)
 static void digest_text(const uint8_t trailer[WAL_TRAILER_SIZE], char ret_text[SHA256_TEXT])
 {
     text_from_hex_bytes(trailer + WAL_TRAILER_SIZE - SHA256_SIZE, SHA256_SIZE, ret_text);
-}
-
-/*
- * The key "checksum" is the CRC-32C of the line without it. Nobody looks at a note and sees that a restore point is
- * missing from it; so a flipped bit must make it useless.
- */
-static void checksum_text(const json_t *document, char ret_text[CHECKSUM_TEXT])
-{
-    json_t *rest SCOPED(scoped_json) = json_copy((json_t *)document);
-
-    json_object_del(rest, "checksum");
-    char *line SCOPED(scoped_free) = json_to_line(rest);
-    snprintf(ret_text, CHECKSUM_TEXT, "%08" PRIx32, crc32c_update(0, line, strlen(line)));
 }
 
 /* ---- writing ---- */
@@ -104,7 +89,7 @@ bool wal_note_write(const struct wal_archive *archive, struct wal_segment segmen
 {
     char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, WAL_NOTE_SUFFIX);
     json_t *document SCOPED(scoped_json) = json_object();
-    char name[WAL_SEGMENT_NAME_SIZE], digest[SHA256_TEXT], checksum[CHECKSUM_TEXT];
+    char name[WAL_SEGMENT_NAME_SIZE], digest[SHA256_TEXT];
 
     wal_segment_format(segment, archive->segment_size, name);
     digest_text(trailer, digest);
@@ -113,8 +98,7 @@ bool wal_note_write(const struct wal_archive *archive, struct wal_segment segmen
     json_object_set_new(document, "sha256", json_string(digest));
     json_object_set_new(document, "lacks_start", json_boolean(noted->lacks_start));
     set_contents(document, &noted->contents);
-    checksum_text(document, checksum);
-    json_object_set_new(document, "checksum", json_string(checksum));
+    repo_set_checksum(document);
     return repo_write_document(archive->repo, path, document, err);
 }
 
@@ -248,21 +232,6 @@ static void scoped_buffer(struct buffer *buffer)
     buffer_done(buffer);
 }
 
-/* Every byte counts: those that the parser would not mind, too. */
-static bool check_bytes(const json_t *document, const struct buffer *bytes, struct error *err)
-{
-    char *line SCOPED(scoped_free) = json_to_line(document);
-    const char *stored = json_text_or_null(document, "checksum");
-    char checksum[CHECKSUM_TEXT];
-    size_t size = strlen(line);
-
-    checksum_text(document, checksum);
-    if (stored == NULL || strcmp(stored, checksum) != 0)
-        return error_set(err, ERROR_INTEGRITY, "its checksum is wrong");
-    return (bytes->used == size + 1 && memcmp(bytes->bytes, line, size) == 0 && bytes->bytes[size] == '\n') ||
-           error_set(err, ERROR_INTEGRITY, "it is not in one line without blanks");
-}
-
 /* errnum is ENOENT when there is none. */
 static bool read_document(const char *path, json_t **ret_document, struct error *err)
 {
@@ -273,7 +242,7 @@ static bool read_document(const char *path, json_t **ret_document, struct error 
         return false;
     document = json_parse_object((const char *)bytes.bytes, bytes.used, err);
     if (document == NULL || !repo_check_format(document, NOTE_FORMAT, "the note", err) ||
-        !check_bytes(document, &bytes, err))
+        !repo_check_checksum(document, &bytes, err))
         return error_wrap(err, "\"%s\" is damaged", path);
     *ret_document = TAKE(document);
     return true;

@@ -397,6 +397,41 @@ START_TEST(a_server_that_is_silent_for_longer_than_it_promises_is_given_up)
 }
 END_TEST
 
+START_TEST(what_a_primary_proves_to_be_complete_is_noted_once_it_is_durable)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+
+    for (unsigned is_primary = 0; is_primary < 2; is_primary++) {
+        struct receive_stream stream = stream_from(1, 3);
+        stream.completeness.is_primary = is_primary;
+        server_begins_again();
+        server_sends_first(3, 1000);
+        server.messages[1].sent_at.microseconds = INT64_C(1700000000000000);
+        server_pauses();
+        ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+        struct wal_complete complete = wal_complete_read(&archive, stream.timeline);
+        ck_assert_uint_eq(complete.position.value, is_primary ? 3 * ONE_MB + 1000 : 0);
+        ck_assert_int_eq(complete.at.microseconds, is_primary ? INT64_C(1699999998000000) : 0);
+    }
+}
+END_TEST
+
+START_TEST(what_could_not_be_made_durable_is_not_noted)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    stream.completeness.is_primary = true;
+    server_sends_first(3, 1000);
+    server.messages[1].sent_at.microseconds = INT64_C(1700000000000000);
+    server.sync_errno = EIO;
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_FAULT);
+    ck_assert_int_eq(wal_complete_read(&archive, stream.timeline).at.microseconds, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive stream");
@@ -413,5 +448,7 @@ int main(void)
     tcase_add_test(tests, the_first_batch_is_acknowledged_at_once_and_then_the_disk_rests_where_none_waits);
     tcase_add_test(tests, a_receiver_that_catches_up_does_not_sync_each_batch);
     tcase_add_test(tests, a_server_that_is_silent_for_longer_than_it_promises_is_given_up);
+    tcase_add_test(tests, what_a_primary_proves_to_be_complete_is_noted_once_it_is_durable);
+    tcase_add_test(tests, what_could_not_be_made_durable_is_not_noted);
     return suite_run("receive_stream", tests);
 }

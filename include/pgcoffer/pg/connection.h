@@ -79,6 +79,8 @@ struct pg_identity {
 bool pg_identify(struct pg_connection *connection, struct pg_identity *ret_identity, struct error *err) NODISCARD;
 /* Is it in recovery now? One round trip. Of 13 it is known only where several hosts are configured. */
 bool pg_ask_role(struct pg_connection *connection, enum pg_role *ret_role, struct error *err) NODISCARD;
+/* True in *ret_is_primary only where that is certain, in every version. */
+bool pg_ask_primary(struct pg_connection *connection, bool *ret_is_primary, struct error *err) NODISCARD;
 /* SHOW name; `ret_value` gets at most `size` - 1 bytes. */
 bool pg_show(struct pg_connection *connection, const char *name, char *ret_value, size_t size,
              struct error *err) NODISCARD;

@@ -231,6 +231,16 @@ static void note_slot_position(struct session *session, struct wal_position posi
     session->slot.restart_position = position;
 }
 
+/* Of an old timeline a server knows no more than what it took along; one that does not say what it is proves nothing. */
+static bool can_tell_completeness(struct session *session)
+{
+    bool is_primary = false;
+    struct error ignored; /* what follows on the connection tells */
+
+    return session->start.timeline.value == session->server.timeline.value &&
+           pg_ask_primary(session->connection, &is_primary, &ignored) && is_primary;
+}
+
 /* One timeline. True at its end, when the server has said what follows. */
 static bool stream_timeline(struct session *session, int64_t server_patience, struct error *err)
 {
@@ -245,6 +255,8 @@ static bool stream_timeline(struct session *session, int64_t server_patience, st
         .next = start->position,
         .slot_position = slot_position(session),
         .server_patience = server_patience,
+        .completeness = {.is_primary = can_tell_completeness(session),
+                         .has_caught_up = start->position.value >= session->server.position.value},
     };
 
     if (!wal_stream_start(session->connection, session->slot_name, start->timeline, start->position, &is_at_end, &fault,

@@ -120,6 +120,8 @@ static bool send_feedback(struct receive_stream *stream, bool is_reply_requested
     stream->status_at = clock_monotonic() + status_every(stream);
     stream->said_written = written;
     stream->said_flushed = flushed;
+    if (is_reply_requested)
+        receive_completeness_asked(&stream->completeness);
     receive_lifeline_note_word(stream->lifeline);
     return wal_stream_feedback(stream->connection, written, flushed, is_reply_requested, err) &&
            wal_stream_flush(stream->connection, &stream->is_output_pending, err);
@@ -252,14 +254,13 @@ static bool answer(struct receive_stream *stream, struct error *err)
 }
 
 /* On an idle server nothing is written; so that a moment without transactions counts as received, it is noted. */
-static void note_idleness(const struct receive_stream *stream)
+static void note_completeness(struct receive_stream *stream)
 {
-    struct error ignored; /* the next message tries again, and a disk that fails shows with the next bytes */
-
-    if (stream->server_end.value != stream->next.value || dependable_end(stream).value != stream->next.value)
+    if (!receive_completeness_is_due(&stream->completeness, dependable_end(stream)))
         return;
-    if (!wal_archive_mark_complete(&stream->receiver->archive, stream->timeline, stream->next, &ignored))
-        log_debug("%s", ignored.message);
+    receive_lifeline_enter(stream->lifeline);
+    receive_completeness_note(&stream->completeness, &stream->receiver->archive, stream->timeline);
+    receive_lifeline_leave(stream->lifeline);
 }
 
 static enum receive_stream_end take_message(struct receive_stream *stream, const struct wal_message *message,
@@ -277,10 +278,12 @@ static enum receive_stream_end take_message(struct receive_stream *stream, const
         break;
     case WAL_MESSAGE_DATA:
         ok = take_data(stream, message, err);
+        receive_completeness_data(&stream->completeness, message, stream->next);
         break;
     case WAL_MESSAGE_KEEPALIVE:
-        note_idleness(stream);
-        ok = !message->is_reply_requested || answer(stream, err);
+        ok = (!message->is_reply_requested || answer(stream, err)) &&
+             (!receive_completeness_keepalive(&stream->completeness, message, stream->next) ||
+              send_feedback(stream, true, err));
         break;
     case WAL_MESSAGE_END_OF_TIMELINE:
         return RECEIVE_STREAM_END_OF_TIMELINE;
@@ -327,6 +330,7 @@ static bool tend(struct receive_stream *stream, bool is_drained, struct error *e
 
     if (now >= sync_due(stream, is_drained) && !answer(stream, err))
         return false;
+    note_completeness(stream);
     if (now - stream->heard_at >= silence_most(stream))
         return error_set(err, ERROR_SERVER, "the server has been silent for %" PRId64 " s",
                          (now - stream->heard_at) / SECOND);
@@ -420,6 +424,8 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     receive_lifeline_free(TAKE(stream->lifeline));
     if (!has_failed_storage && !sync_partial(stream, err))
         end = RECEIVE_STREAM_FAULT;
+    stream->completeness.note_at = 0; /* what the server said last may be the last there is */
+    note_completeness(stream);
     /* The last word: what is durable need not be sent again. Nobody listens after the other ends. */
     if (end == RECEIVE_STREAM_INTERRUPTED || end == RECEIVE_STREAM_RENEWED)
         send_feedback(stream, false, &ignored);

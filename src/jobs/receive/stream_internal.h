@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
 #define PGCOFFER_SRC_JOBS_RECEIVE_STREAM_INTERNAL_H
 
+#include "jobs/receive/completeness_internal.h"
 #include "jobs/receive/lifeline_internal.h"
 #include "jobs/receive/receiver_internal.h"
 #include "pgcoffer/pg/wal_stream.h"
@@ -25,6 +26,7 @@ struct receive_stream {
     struct wal_position server_end; /* as the last message says */
     struct wal_position said_written, said_flushed;
     struct receive_lifeline *lifeline;
+    struct receive_completeness completeness; /* its beginning is the caller's */
     bool is_output_pending;
 };
 
