@@ -102,8 +102,34 @@ START_TEST(a_receiver_that_catches_up_compresses_in_haste_until_it_has_caught_up
     }
     ck_assert_int_eq(work_off(&err), 0);
     ck_assert_uint_eq(level_count, 7);
-    ck_assert_int_eq(levels[0], 1);
-    ck_assert_int_eq(levels[6], 3);
+    for (size_t i = 0; i < level_count; i++)
+        ck_assert_int_eq(levels[i], 1);
+    hold_segment(1, 10);
+    receive_compressor_add(compressor, segment_of(1, 10));
+    ck_assert_int_eq(work_off(&err), 0);
+    ck_assert_int_eq(levels[7], 3);
+}
+END_TEST
+
+/* In two threads, each with runs of segments; twice in the list, or damaged, changes nothing for the others. */
+START_TEST(of_many_segments_each_is_compressed_and_noted_once)
+{
+    struct error err;
+
+    for (uint64_t number = 3; number < 43; number++) {
+        hold_segment(1, number);
+        receive_compressor_add(compressor, segment_of(1, number));
+        receive_compressor_add(compressor, segment_of(1, number));
+    }
+    ck_assert_int_eq(truncate(repository_path("wal/00000001/00000000/000000010000000000000007"), 4096), 0);
+    ck_assert_int_eq(work_off(&err), 2);
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    ck_assert(!repository_has("wal/00000001/00000000/000000010000000000000007.zst"));
+    ck_assert_uint_eq(level_count, 39);
+    ck_assert_int_eq(levels[0], -1);
+    for (uint64_t number = 3; number < 43; number++)
+        if (number != 7)
+            assert_holds(1, number, WAL_FILE_COMPRESSED);
 }
 END_TEST
 
@@ -294,6 +320,7 @@ int main(void)
     tcase_add_checked_fixture(tests, compressor_make, compressor_remove);
     tcase_add_test(tests, finished_segments_are_compressed_one_after_the_other);
     tcase_add_test(tests, a_receiver_that_catches_up_compresses_in_haste_until_it_has_caught_up);
+    tcase_add_test(tests, of_many_segments_each_is_compressed_and_noted_once);
     tcase_add_test(tests, a_segment_added_twice_is_no_failure);
     tcase_add_test(tests, many_segments_may_wait);
     tcase_add_test(tests, a_full_disk_leaves_the_segment_raw_and_is_tried_again_later);

@@ -1,6 +1,7 @@
 #include "jobs/receive/compressor_internal.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,8 +17,9 @@
 #define POLITE_NICENESS 10
 
 /*
- * With so many waiting the receiver is catching up, and raw segments take their room until they are compressed. On WAL
- * these levels are up to twice as fast as level 3 and leave 1.1 and 1.3 times its size.
+ * With so many waiting the receiver is catching up, and raw segments take their room until they are compressed: until
+ * none waits, these levels are taken. On WAL they are up to twice as fast as level 3 and leave 1.1 and 1.3 times its
+ * size.
  */
 static const struct {
     size_t waiting;
@@ -27,49 +29,78 @@ static const struct {
 /* A segment that did not fit is tried again with this part of a segment more. */
 #define MORE_ROOM_PART 16
 
-/* The pool's one task. */
+/*
+ * A receiver that catches up compresses in two threads, each a run of segments: a record that runs in from the segment
+ * before has to be read there once a run only.
+ */
+#define LANES     2
+#define RUN_MOST  8
+#define RUN_BYTES ((uint64_t)128 << 20)
+
+/* The pool's task: one segment, or a run of them. */
 struct compression {
-    struct wal_segment segment;
+    struct wal_packer *packer;
+    struct wal_segment segments[RUN_MOST];
+    size_t count;
+    size_t done; /* the first ones */
     int level;
-    uint64_t budget;
+    uint64_t budget; /* of each */
+    bool is_at_hand;
 };
 
 struct receive_compressor {
     struct wal_archive archive;
-    int level;
+    int level, level_now;
     struct pool *pool;
-    struct wal_packer *packer;   /* of the pool's one thread, while a task is in flight */
-    struct wal_segment *waiting; /* a ring */
+    struct compression lanes[LANES]; /* in steady state the first one alone */
+    struct wal_segment *waiting;     /* a ring */
     size_t room, first, count;
-    struct compression at_hand;
     bool is_overrun;  /* some were left out of `waiting` */
     int64_t retry_at; /* 0: not waiting for a retry */
     bool is_stuck;    /* the last try failed, and was told */
     struct receive_compressor_watch watch;
-    bool is_polite, has_stepped_back;
+    bool is_polite, is_hasty;
+    atomic_bool is_ending;
     size_t refusals; /* in a row: segments that did not fit, the last one into so many bytes */
     uint64_t refused_budget;
 };
 
 /* The thread's own niceness, which on Linux is not the process's. It need not succeed. */
-static void step_back(struct receive_compressor *compressor)
+static void step_back(const struct receive_compressor *compressor, bool *has_stepped_back)
 {
-    if (compressor->is_polite && !compressor->has_stepped_back)
+    if (compressor->is_polite && !*has_stepped_back)
         setpriority(PRIO_PROCESS, (id_t)gettid(), POLITE_NICENESS);
-    compressor->has_stepped_back = compressor->is_polite;
+    *has_stepped_back = compressor->is_polite;
 }
 
-static bool compress_segment(void *shared, void *worker, void *task, struct error *err)
+static bool begin_thread(void *shared, unsigned number, void **ret_worker, struct error *err)
+{
+    bool *has_stepped_back = memory_new(sizeof *has_stepped_back);
+
+    (void)shared, (void)number, (void)err;
+    *ret_worker = has_stepped_back;
+    return true;
+}
+
+static void end_thread(void *shared, void *worker)
+{
+    (void)shared;
+    free(worker);
+}
+
+static bool compress_run(void *shared, void *worker, void *task, struct error *err)
 {
     struct receive_compressor *compressor = shared;
-    const struct compression *compression = task;
+    struct compression *run = task;
 
-    (void)worker;
-    step_back(compressor);
-    return wal_packer_pack(compressor->packer, compression->segment, compression->level, compression->budget, err);
+    step_back(compressor, worker);
+    for (run->done = 0; run->done < run->count && !atomic_load(&compressor->is_ending); run->done++)
+        if (!wal_packer_pack(run->packer, run->segments[run->done], run->level, run->budget, err))
+            return false;
+    return true;
 }
 
-static const struct pool_ops compress_ops = {.work = compress_segment};
+static const struct pool_ops compress_ops = {.begin = begin_thread, .work = compress_run, .end = end_thread};
 
 bool receive_compressor_new(const struct wal_archive *archive, int level, struct receive_compressor **ret_compressor,
                             struct error *err)
@@ -77,12 +108,13 @@ bool receive_compressor_new(const struct wal_archive *archive, int level, struct
     struct receive_compressor *compressor = memory_new(sizeof *compressor);
 
     compressor->archive = *archive;
-    compressor->level = level;
-    if (!pool_new(&compress_ops, compressor, 1, 1, &compressor->pool, err)) {
+    compressor->level = compressor->level_now = level;
+    if (!pool_new(&compress_ops, compressor, LANES, LANES, &compressor->pool, err)) {
         free(compressor);
         return false;
     }
-    compressor->packer = wal_packer_new(archive);
+    for (size_t i = 0; i < LANES; i++)
+        compressor->lanes[i].packer = wal_packer_new(archive);
     *ret_compressor = compressor;
     return true;
 }
@@ -147,32 +179,50 @@ static bool find_left_out(struct receive_compressor *compressor, struct error *e
     return true;
 }
 
-static void note_stored(struct receive_compressor *compressor)
+static void note_stored(struct receive_compressor *compressor, const struct compression *run)
 {
+    if (run->done == 0)
+        return;
     compressor->is_stuck = false;
     compressor->refusals = 0;
-    if (compressor->watch.stored != NULL)
-        compressor->watch.stored(compressor->watch.context, compressor->at_hand.segment);
+    for (size_t i = 0; i < run->done && compressor->watch.stored != NULL; i++)
+        compressor->watch.stored(compressor->watch.context, run->segments[i]);
 }
 
-static bool take_done(struct receive_compressor *compressor, struct error *err)
+/* Room may come back; what is damaged will not mend, and verify names it. */
+static bool is_to_try_again(const struct error *err)
 {
-    void *task = NULL;
+    return err->kind == ERROR_STORAGE && err->errnum != ENOENT;
+}
 
-    if (pool_try_take(compressor->pool, &task, err)) {
-        if (task != NULL)
-            note_stored(compressor);
-        return true;
-    }
-    /* Room may come back; what is damaged will not mend, and verify names it. */
-    if (err->kind != ERROR_STORAGE || err->errnum == ENOENT)
+static bool take_failed(struct receive_compressor *compressor, const struct compression *run, const struct error *err)
+{
+    bool again = is_to_try_again(err);
+
+    for (size_t i = run->done + (again ? 0 : 1); i < run->count; i++)
+        receive_compressor_add(compressor, run->segments[i]);
+    if (!again)
         return false;
-    receive_compressor_add(compressor, compressor->at_hand.segment);
-    if (err->errnum == ENOSPC && compressor->at_hand.budget != UINT64_MAX) {
+    if (err->errnum == ENOSPC && run->budget != UINT64_MAX) {
         compressor->refusals++;
-        compressor->refused_budget = compressor->at_hand.budget;
+        compressor->refused_budget = run->budget;
     }
     return put_off(compressor);
+}
+
+/* One run, or none: then *ret_taken is false. */
+static bool take_done(struct receive_compressor *compressor, bool *ret_taken, struct error *err)
+{
+    void *task = NULL;
+    bool ok = pool_try_take(compressor->pool, &task, err);
+    struct compression *run = task;
+
+    *ret_taken = run != NULL;
+    if (run == NULL)
+        return true;
+    run->is_at_hand = false;
+    note_stored(compressor, run);
+    return ok || take_failed(compressor, run, err);
 }
 
 /*
@@ -190,39 +240,111 @@ static uint64_t budget_now(struct receive_compressor *compressor)
     return compressor->refusals > 0 && compressor->refusals >= compressor->count ? 0 : budget;
 }
 
-static int level_now(const struct receive_compressor *compressor)
+static void choose_level(struct receive_compressor *compressor)
 {
-    int level = compressor->level;
-
+    if (compressor->count >= haste[0].waiting)
+        compressor->is_hasty = true;
     for (size_t i = 0; i < sizeof haste / sizeof haste[0]; i++)
-        if (compressor->count >= haste[i].waiting && level > haste[i].level)
-            level = haste[i].level;
-    return level;
+        if (compressor->count >= haste[i].waiting && compressor->level_now > haste[i].level)
+            compressor->level_now = haste[i].level;
+}
+
+static struct compression *free_lane(struct receive_compressor *compressor)
+{
+    for (size_t i = 0; i < LANES; i++)
+        if (!compressor->lanes[i].is_at_hand)
+            return &compressor->lanes[i];
+    return NULL;
+}
+
+static bool is_same(struct wal_segment left, struct wal_segment right)
+{
+    return left.timeline.value == right.timeline.value && left.number == right.number;
+}
+
+static bool is_at_hand(const struct receive_compressor *compressor, struct wal_segment segment)
+{
+    for (size_t lane = 0; lane < LANES; lane++)
+        for (size_t i = 0; compressor->lanes[lane].is_at_hand && i < compressor->lanes[lane].count; i++)
+            if (is_same(compressor->lanes[lane].segments[i], segment))
+                return true;
+    return false;
+}
+
+/* Runs in two lanes: far behind, with nobody to give way to and ample room. Otherwise one after the other. */
+static size_t run_length(const struct receive_compressor *compressor, uint64_t budget)
+{
+    uint64_t size = compressor->archive.segment_size.bytes;
+    size_t share = compressor->count / LANES / LANES;
+    size_t most = size * RUN_MOST <= RUN_BYTES ? RUN_MOST : (size_t)(RUN_BYTES / size);
+
+    if (!compressor->is_hasty || compressor->is_polite || budget < size * LANES * LANES)
+        return 0;
+    return share == 0 || most == 0 ? 1 : share < most ? share : most;
+}
+
+static struct wal_segment next_waiting(const struct receive_compressor *compressor)
+{
+    return compressor->waiting[compressor->first];
+}
+
+static void hand_out(struct receive_compressor *compressor, struct compression *lane, size_t most, uint64_t budget)
+{
+    lane->is_at_hand = true;
+    lane->level = compressor->level_now;
+    lane->budget = budget;
+    lane->count = lane->done = 0;
+    do {
+        lane->segments[lane->count++] = next_waiting(compressor);
+        compressor->first = (compressor->first + 1) % compressor->room;
+        compressor->count--;
+    } while (lane->count < most && compressor->count > 0 && !is_at_hand(compressor, next_waiting(compressor)));
+    pool_submit(compressor->pool, lane);
+}
+
+static void rest(struct receive_compressor *compressor)
+{
+    compressor->is_hasty = false;
+    compressor->level_now = compressor->level;
+    for (size_t i = 0; i < LANES; i++)
+        wal_packer_rest(compressor->lanes[i].packer);
+}
+
+/* False: nothing more can be handed out now. */
+static bool hand_out_next(struct receive_compressor *compressor)
+{
+    struct compression *lane = free_lane(compressor);
+
+    if (compressor->count == 0 || lane == NULL || is_at_hand(compressor, next_waiting(compressor)))
+        return false;
+    uint64_t budget = budget_now(compressor);
+    choose_level(compressor);
+    size_t run = run_length(compressor, budget);
+    if (run == 0 && receive_compressor_is_working(compressor))
+        return false;
+    if (budget == 0) {
+        compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
+        return false;
+    }
+    hand_out(compressor, lane, run == 0 ? 1 : run, budget);
+    return true;
 }
 
 bool receive_compressor_turn(struct receive_compressor *compressor, struct error *err)
 {
-    bool ok = take_done(compressor, err);
+    bool ok = true;
 
-    if (!pool_has_room(compressor->pool) || clock_monotonic() < compressor->retry_at)
+    for (bool taken = true; ok && taken;)
+        ok = take_done(compressor, &taken, err);
+    if (clock_monotonic() < compressor->retry_at)
         return ok;
     compressor->retry_at = 0;
-    if (ok && compressor->count == 0 && compressor->is_overrun)
+    if (ok && compressor->count == 0 && compressor->is_overrun && !receive_compressor_is_working(compressor))
         ok = find_left_out(compressor, err);
-    if (compressor->count == 0) {
-        wal_packer_rest(compressor->packer);
-        return ok;
-    }
-    uint64_t budget = budget_now(compressor);
-    if (budget == 0) {
-        compressor->retry_at = clock_monotonic() + RETRY_MICROSECONDS;
-        return ok;
-    }
-    compressor->at_hand = (struct compression){
-        .segment = compressor->waiting[compressor->first], .level = level_now(compressor), .budget = budget};
-    compressor->first = (compressor->first + 1) % compressor->room;
-    compressor->count--;
-    pool_submit(compressor->pool, &compressor->at_hand);
+    while (hand_out_next(compressor))
+        continue;
+    if (!receive_compressor_is_working(compressor) && compressor->count == 0)
+        rest(compressor);
     return ok;
 }
 
@@ -238,9 +360,12 @@ int receive_compressor_descriptor(const struct receive_compressor *compressor)
 
 uint64_t receive_compressor_unfinished_bytes(const struct receive_compressor *compressor)
 {
-    if (!receive_compressor_is_working(compressor))
-        return 0;
-    return wal_archive_compressing_bytes(&compressor->archive, compressor->at_hand.segment);
+    uint64_t bytes = 0;
+
+    for (size_t lane = 0; lane < LANES; lane++)
+        for (size_t i = 0; compressor->lanes[lane].is_at_hand && i < compressor->lanes[lane].count; i++)
+            bytes += wal_archive_compressing_bytes(&compressor->archive, compressor->lanes[lane].segments[i]);
+    return bytes;
 }
 
 bool receive_compressor_is_working(const struct receive_compressor *compressor)
@@ -248,12 +373,19 @@ bool receive_compressor_is_working(const struct receive_compressor *compressor)
     return pool_in_flight(compressor->pool) > 0;
 }
 
+void receive_compressor_end(struct receive_compressor *compressor)
+{
+    atomic_store(&compressor->is_ending, true);
+}
+
 void receive_compressor_free(struct receive_compressor *compressor)
 {
     if (compressor == NULL)
         return;
+    receive_compressor_end(compressor);
     pool_free(compressor->pool, NULL);
-    wal_packer_free(compressor->packer);
+    for (size_t i = 0; i < LANES; i++)
+        wal_packer_free(compressor->lanes[i].packer);
     free(compressor->waiting);
     free(compressor);
 }

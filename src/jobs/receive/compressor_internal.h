@@ -4,7 +4,8 @@
 #include "pgcoffer/repo/wal_archive.h"
 
 /*
- * Compresses finished segments aside, one at a time, so that the reader of the stream never waits for it. A segment
+ * Compresses finished segments aside, one at a time, or when many wait two, so that the reader of the stream never
+ * waits for it. A segment
  * that could not be compressed stays raw, which loses nothing: it is tried again later, on a full disk for ever.
  */
 struct receive_compressor;
@@ -34,9 +35,11 @@ bool receive_compressor_turn(struct receive_compressor *compressor, struct error
 /* The next retry (monotonic), or INT64_MAX. */
 int64_t receive_compressor_due(const struct receive_compressor *compressor);
 int receive_compressor_descriptor(const struct receive_compressor *compressor);
-/* What the segment under way takes on the disk besides, so far. */
+/* What the segments under way take on the disk besides, so far. */
 uint64_t receive_compressor_unfinished_bytes(const struct receive_compressor *compressor);
 bool receive_compressor_is_working(const struct receive_compressor *compressor);
+/* Nothing is begun any more; for waiting at the descriptor before it is freed. */
+void receive_compressor_end(struct receive_compressor *compressor);
 /* Waits for the segment at hand; what waits stays raw and is found at the next start. NULL is fine. */
 void receive_compressor_free(struct receive_compressor *compressor);
 

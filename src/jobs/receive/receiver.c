@@ -50,29 +50,20 @@ static void read_channel(struct receiver *receiver)
 
 static int64_t earliest(const struct receiver *receiver, int64_t until)
 {
-    int64_t due = receive_report_due(&receiver->report);
+    const int64_t dues[] = {
+        receive_report_due(&receiver->report),
+        receive_certificates_due(&receiver->certificates),
+        receive_sync_due(&receiver->sync),
+        receive_gaps_due(receiver),
+        receive_hosts_due(&receiver->hosts),
+        receive_room_due(receiver),
+        receiver->compressor == NULL ? INT64_MAX : receive_compressor_due(receiver->compressor),
+    };
 
-    if (due < until)
-        until = due;
-    due = receive_certificates_due(&receiver->certificates);
-    if (due < until)
-        until = due;
-    due = receive_sync_due(&receiver->sync);
-    if (due < until)
-        until = due;
-    due = receive_gaps_due(receiver);
-    if (due < until)
-        until = due;
-    due = receive_hosts_due(&receiver->hosts);
-    if (due < until)
-        until = due;
-    due = receive_room_due(receiver);
-    if (due < until)
-        until = due;
-    if (receiver->compressor == NULL)
-        return until;
-    due = receive_compressor_due(receiver->compressor);
-    return due < until ? due : until;
+    for (size_t i = 0; i < sizeof dues / sizeof dues[0]; i++)
+        if (dues[i] < until)
+            until = dues[i];
+    return until;
 }
 
 enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_output_pending, int64_t until)
@@ -104,6 +95,7 @@ enum receive_wake receiver_wait(struct receiver *receiver, int socket, bool is_o
             {.fd = receive_sync_descriptor(&receiver->sync), .events = POLLIN},
             {.fd = receive_hosts_descriptor(&receiver->hosts), .events = POLLIN},
             {.fd = receive_gaps_descriptor(&receiver->gaps), .events = POLLIN},
+            {.fd = receive_gaps_finished_descriptor(&receiver->gaps), .events = POLLIN},
         };
         int64_t left = earliest(receiver, until) - clock_monotonic();
         int milliseconds = left <= 0 ? 0 : left > 60 * SECOND ? 60000 : (int)((left + MILLISECOND - 1) / MILLISECOND);
@@ -270,6 +262,8 @@ static void end_threads(struct receiver *receiver)
     if (receiver->gaps.is_busy)
         wait_for_thread(receive_gaps_descriptor(&receiver->gaps), until);
     receive_gaps_end(&receiver->gaps);
+    if (receiver->compressor != NULL)
+        receive_compressor_end(receiver->compressor);
     if (receiver->compressor != NULL && receive_compressor_is_working(receiver->compressor))
         wait_for_thread(receive_compressor_descriptor(receiver->compressor), until);
     receive_compressor_free(TAKE(receiver->compressor));
