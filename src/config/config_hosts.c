@@ -75,8 +75,10 @@ static void take_host(struct settings *settings, size_t index)
 void config_take_host(const struct server_config *server, size_t index, struct server_config *ret_server)
 {
     *ret_server = *server;
-    if (host_count(&server->settings) > 1)
-        take_host(&ret_server->settings, index);
+    if (host_count(&server->settings) == 1)
+        return;
+    take_host(&ret_server->settings, index);
+    ret_server->is_one_of_several = true;
 }
 
 const char *config_host_name(const struct server_config *server)

@@ -296,6 +296,8 @@ bool pg_begin_connecting(struct pg_connection *connection, struct conninfo_wish 
 
     wish->application_name = connection->application_name;
     wish->channel_binding = "prefer";
+    if (connection->server.is_one_of_several && wish->options == NULL)
+        wish->options = CONNINFO_OPTIONS_OF_SEVERAL;
     return begin_attempt(connection, wish, err);
 }
 

@@ -16,7 +16,6 @@ struct wal_stream_state {
 struct pg_connection {
     struct server_config server; /* a copy: a reload must not reach into a connection */
     char application_name[64];
-    bool is_one_of_several; /* hosts */
     PGconn *handle;
     PostgresPollingStatusType wanted; /* while it is being connected */
     int64_t command_deadline;         /* see pg_set_deadline() */

@@ -67,9 +67,7 @@ static struct pg_connection *new_connection(const struct server_config *server, 
     config_take_host(server, host, view);
     if (view->settings.connect_timeout > most_seconds)
         view->settings.connect_timeout = most_seconds;
-    struct pg_connection *connection = pg_connection_new(view, application_name, interrupt_fd);
-    connection->is_one_of_several = true;
-    return connection;
+    return pg_connection_new(view, application_name, interrupt_fd);
 }
 
 static void begin(struct search *search, size_t host)
@@ -79,7 +77,6 @@ static void begin(struct search *search, size_t host)
 
     search->hosts->reports[host] = (struct pg_host_report){.is_asked = true};
     *attempt = (struct attempt){.is_begun = true, .is_pending = true, .begun_at = clock_monotonic(), .wish = physical};
-    attempt->wish.options = CONNINFO_OPTIONS_OF_SEVERAL;
     attempt->connection =
         new_connection(search->server, host, LONG_MAX, search->application_name, search->interrupt_fd);
     if (!pg_begin_connecting(attempt->connection, &attempt->wish, &reason))
@@ -272,7 +269,6 @@ bool pg_connect_host(const struct server_config *server, size_t host, long most_
         new_connection(server, host, most_seconds, application_name, interrupt_fd);
     struct conninfo_wish wish = physical;
 
-    wish.options = CONNINFO_OPTIONS_OF_SEVERAL;
     if (!pg_connect_this(connection, &wish, err))
         return false;
     pg_set_deadline(connection, clock_monotonic() + connection->server.settings.connect_timeout * SECOND);

@@ -34,7 +34,7 @@ bool pg_ask_role(struct pg_connection *connection, enum pg_role *ret_role, struc
     char word[16];
 
     *ret_role = PG_ROLE_UNKNOWN;
-    if (!has_setting && !connection->is_one_of_several)
+    if (!has_setting && !connection->server.is_one_of_several)
         return true;
     if (!pg_show(connection, has_setting ? "in_hot_standby" : "transaction_read_only", word, sizeof word, err))
         return false;

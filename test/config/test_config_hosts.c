@@ -38,6 +38,7 @@ static void assert_view(const struct config *config, size_t index, const char *h
     ck_assert_int_eq(view.settings.port, port);
     ck_assert_str_eq(view.settings.user, "repl");
     ck_assert_uint_eq(config_host_count(&view), 1);
+    ck_assert(view.is_one_of_several == (config_host_count(&config->servers[0]) > 1));
     ck_assert_str_eq(config_host_name(&view), host[0] != '\0' ? host : address);
 }
 

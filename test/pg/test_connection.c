@@ -84,6 +84,36 @@ START_TEST(a_server_that_talks_without_end_is_given_up_in_time)
 }
 END_TEST
 
+/* Ends with 0 when the session begins with this setting. */
+static void expect_setting(const char *words)
+{
+    int fd = accept(listener, NULL, NULL);
+    char startup[1024];
+    ssize_t size = recv(fd, startup, sizeof startup, 0);
+
+    _exit(size > 0 && memmem(startup, (size_t)size, words, strlen(words)) != NULL ? 0 : 1);
+}
+
+/* Whoever connects to one of several hosts, so that pg_ask_role() is right with every connection to it. */
+START_TEST(one_of_several_hosts_can_always_tell_its_role)
+{
+    struct pg_connection *connection = NULL;
+    struct error err = {0};
+
+    snprintf(server.settings.tls_mode, sizeof server.settings.tls_mode, "disable");
+    for (int several = 0; several < 2; several++) {
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0)
+            expect_setting("default_transaction_read_only=off");
+        server.is_one_of_several = several == 1;
+        ck_assert(!pg_connect(&server, "pgcoffer test", -1, &connection, &err));
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(WEXITSTATUS(status), several == 1 ? 0 : 1);
+    }
+}
+END_TEST
+
 START_TEST(an_interrupt_ends_the_waiting)
 {
     struct pg_connection *connection = NULL;
@@ -150,6 +180,7 @@ int main(void)
     tcase_add_checked_fixture(tests, make_server, close_server);
     tcase_add_test(tests, a_silent_server_is_given_up_in_time);
     tcase_add_test(tests, a_server_that_talks_without_end_is_given_up_in_time);
+    tcase_add_test(tests, one_of_several_hosts_can_always_tell_its_role);
     tcase_add_loop_test(tests, an_interrupt_ends_the_waiting, 0, 2);
     tcase_add_test(tests, a_port_nobody_listens_at_is_named);
     tcase_add_test(tests, faults_of_our_own_files_come_before_the_network);

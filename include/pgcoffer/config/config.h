@@ -53,6 +53,7 @@ enum tls_mode { TLS_VERIFY_FULL, TLS_VERIFY_CA, TLS_REQUIRE, TLS_DISABLE };
 struct server_config {
     char name[64];
     struct settings settings; /* the server's own, over those of [pgcoffer], over the defaults */
+    bool is_one_of_several;   /* the view of one of its hosts; see config_take_host() */
 };
 
 struct config {
