@@ -174,6 +174,17 @@ def test_another_cluster_in_the_list_is_named_and_left_alone(make_agent, cluster
     wait_source(agent, cluster)
 
 
+def test_one_server_by_two_names_is_no_second_primary(make_agent, cluster):
+    """host = vip, db1, db2: whoever streams by the first name finds the second one a primary too."""
+    agent = make_agent().add_server("primary", cluster, host="localhost, 127.0.0.1", port=f"{cluster.port}, {cluster.port}")
+    agent.start()
+    wait_for(lambda: (agent.receiver("primary")["hosts"] or [{}, {}])[1].get("role") == "primary", "the other name is looked at")
+    row = agent.receiver("primary")
+    assert row["warning"] is None and row["hosts"][1]["problem"] is None, row
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name <> 'pgcoffer'"
+    wait_for(lambda: cluster.sql(slots) == 0, "what it was asked with is gone")
+
+
 def test_another_cluster_of_a_higher_version_does_not_take_over_while_the_right_one_is_down(make_agent, make_cluster):
     """Only when all hosts of the list tell of the new one it is an upgrade."""
     cluster = make_cluster(version=14).start().create_role()

@@ -174,6 +174,7 @@ void receive_hosts_note_stream(struct receive_hosts *hosts, const struct pg_iden
     hosts->system_identifier = identity->system_identifier;
     hosts->timeline = identity->timeline;
     hosts->segment_bytes = segment_size.bytes;
+    hosts->stream++;
     if (is_one(hosts))
         return;
     hosts->roles[hosts->here] = role;
@@ -187,11 +188,12 @@ void receive_hosts_note_stream(struct receive_hosts *hosts, const struct pg_iden
 
 static void note_dropped(struct receive_hosts *hosts, size_t host)
 {
-    if (!hosts->task.is_slot_dropped[host])
+    if (hosts->task.slots[host] == LOOKOUT_SLOT_KEPT)
         return;
     hosts->is_slot_ours[host] = false;
-    log_info("dropped the replication slot \"%s\" on %s port %ld, which is a standby now", hosts->task.slot,
-             config_host_name(&hosts->views[host]), hosts->views[host].settings.port);
+    if (hosts->task.slots[host] == LOOKOUT_SLOT_DROPPED)
+        log_info("dropped the replication slot \"%s\" on %s port %ld, which is a standby now", hosts->task.slot,
+                 config_host_name(&hosts->views[host]), hosts->views[host].settings.port);
 }
 
 static void judge_host(struct receive_hosts *hosts, const struct lookout_input *input, size_t host)
@@ -235,6 +237,7 @@ static void take_look(struct receive_hosts *hosts)
         .received_before = hosts->received_before,
         .far_bytes = hosts->segment_bytes,
         .reports = hosts->task.reports,
+        .kinship = hosts->task.kinship,
     };
 
     hosts->look_at = clock_monotonic() + HOSTS_LOOKED_AT_EVERY;
@@ -268,6 +271,10 @@ void receive_hosts_turn(struct receive_hosts *hosts)
     if (clock_monotonic() < receive_hosts_due(hosts))
         return;
     hosts->task.here = hosts->here;
+    hosts->task.role = hosts->role;
+    hosts->task.system_identifier = hosts->system_identifier;
+    hosts->task.timeline = hosts->timeline;
+    hosts->task.stream = hosts->stream;
     memcpy(hosts->task.is_slot_ours, hosts->is_slot_ours, sizeof hosts->is_slot_ours);
     pool_submit(hosts->thread, &hosts->task);
     hosts->is_busy = true;

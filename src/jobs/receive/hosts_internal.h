@@ -28,6 +28,7 @@ struct receive_hosts {
     uint64_t system_identifier;
     struct timeline timeline;
     uint64_t segment_bytes;
+    unsigned stream; /* counts them */
     struct wal_position received_before;
 
     struct pool *thread; /* NULL with one host */

@@ -1,7 +1,9 @@
 #include "jobs/receive/lookout_internal.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/clock.h"
 
@@ -13,13 +15,69 @@ static bool ask(struct pg_connection *connection, struct pg_host_report *report,
     return pg_ask_role(connection, &report->role, err) && pg_identify(connection, &report->identity, err);
 }
 
+static bool is_of_our_cluster(const struct lookout_task *task, size_t host)
+{
+    return task->reports[host].identity.system_identifier == task->system_identifier;
+}
+
 /* What nobody reads keeps WAL until the disk is full. One that is in use is somebody else's. */
 static void drop_slot(struct lookout_task *task, size_t host)
 {
+    struct pg_connection *connection = task->connections[host];
     struct error ignored;
 
-    if (task->is_slot_ours[host] && task->reports[host].role == PG_ROLE_STANDBY)
-        task->is_slot_dropped[host] = pg_slot_drop(task->connections[host], task->slot, &ignored);
+    if (!task->is_slot_ours[host] || task->reports[host].role != PG_ROLE_STANDBY || !is_of_our_cluster(task, host))
+        return;
+    if (pg_slot_drop(connection, task->slot, &ignored))
+        task->slots[host] = LOOKOUT_SLOT_DROPPED;
+    else if (strcmp(pg_last_sqlstate(connection), "42704") == 0) /* undefined_object */
+        task->slots[host] = LOOKOUT_SLOT_MISSING;
+}
+
+/* ---- one server by two names? ---- */
+
+/* The names of slots are the server's own: one that is taken here and there at the same time is of the same server. */
+static enum lookout_kinship compare_by_slot(struct lookout_task *task, size_t host)
+{
+    struct pg_connection *here SCOPED(scoped_pg_connection) = NULL, *there = task->connections[host];
+    enum lookout_kinship kinship = LOOKOUT_UNDECIDED;
+    char name[64];
+    struct error err;
+
+    snprintf(name, sizeof name, "pgcoffer_lookout_%d_%" PRIx64, (int)getpid(), (uint64_t)clock_now().microseconds);
+    if (!pg_connect_host(task->server, task->here, LOOKOUT_SECONDS, APPLICATION_NAME, task->interrupt_fd, &here,
+                         &err) ||
+        !pg_slot_create_temporary(here, name, &err))
+        return LOOKOUT_UNDECIDED;
+    if (pg_slot_create_temporary(there, name, &err))
+        kinship = pg_slot_drop(there, name, &err) ? LOOKOUT_ANOTHER_SERVER : LOOKOUT_UNDECIDED;
+    else if (err.kind == ERROR_BUSY)
+        kinship = LOOKOUT_SAME_SERVER;
+    return kinship;
+}
+
+static void forget_kinship(struct lookout_task *task, size_t host)
+{
+    task->kinship[host] = LOOKOUT_UNDECIDED;
+    task->compared_again_at[host] = 0;
+}
+
+static void compare(struct lookout_task *task, size_t host)
+{
+    const struct pg_host_report *report = &task->reports[host];
+    int64_t now = clock_monotonic();
+
+    if (task->role != PG_ROLE_PRIMARY || report->role != PG_ROLE_PRIMARY || !is_of_our_cluster(task, host) ||
+        report->identity.timeline.value != task->timeline.value) {
+        forget_kinship(task, host);
+        return;
+    }
+    bool is_known = task->kinship[host] != LOOKOUT_UNDECIDED || now < task->compared_again_at[host];
+    if (is_known && task->compared_with[host] == task->stream)
+        return;
+    task->compared_with[host] = task->stream;
+    task->kinship[host] = compare_by_slot(task, host);
+    task->compared_again_at[host] = now + LOOKOUT_COMPARED_AGAIN;
 }
 
 static void look_at(struct lookout_task *task, size_t host)
@@ -34,7 +92,10 @@ static void look_at(struct lookout_task *task, size_t host)
     if ((!is_new || pg_connect_host(task->server, host, LOOKOUT_SECONDS, APPLICATION_NAME, task->interrupt_fd,
                                     &task->connections[host], &err)) &&
         ask(task->connections[host], report, &err)) {
+        if (is_new)
+            forget_kinship(task, host);
         drop_slot(task, host);
+        compare(task, host);
         return;
     }
     pg_disconnect(TAKE(task->connections[host]));
@@ -47,7 +108,7 @@ static void look_at(struct lookout_task *task, size_t host)
 void lookout_run(struct lookout_task *task)
 {
     for (size_t host = 0; host < task->count; host++) {
-        task->is_slot_dropped[host] = false;
+        task->slots[host] = LOOKOUT_SLOT_KEPT;
         if (host == task->here)
             pg_disconnect(TAKE(task->connections[host]));
         else
@@ -106,6 +167,18 @@ size_t lookout_choose(const struct lookout_input *input)
     return chosen;
 }
 
+static bool set_doubt(const struct pg_host_report *report, struct error *err)
+{
+    error_set(err, ERROR_INTEGRITY,
+              "it is a primary too, on timeline %" PRIu32
+              ": the same server as the one streamed from, by another name, "
+              "or a second primary whose WAL is not archived",
+              report->identity.timeline.value);
+    error_hint(err, "Which one it is could not be found out, for lack of a free replication slot or WAL sender there. "
+                    "If it is the same server, take one of its names out of the list.");
+    return true;
+}
+
 bool lookout_find_problem(const struct lookout_input *input, size_t host, struct error *err)
 {
     const struct pg_host_report *report = &input->reports[host];
@@ -122,6 +195,12 @@ bool lookout_find_problem(const struct lookout_input *input, size_t host, struct
     if (report->role != PG_ROLE_PRIMARY || input->role != PG_ROLE_PRIMARY ||
         report->identity.timeline.value > input->timeline.value)
         return false;
+    if (report->identity.timeline.value == input->timeline.value) {
+        if (input->kinship[host] == LOOKOUT_SAME_SERVER)
+            return false;
+        if (input->kinship[host] == LOOKOUT_UNDECIDED)
+            return set_doubt(report, err);
+    }
     error_set(err, ERROR_INTEGRITY,
               "it is a primary too, on timeline %" PRIu32 ", while timeline %" PRIu32 " is streamed from another one",
               report->identity.timeline.value, input->timeline.value);
