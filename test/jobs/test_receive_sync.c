@@ -1,5 +1,6 @@
 #include "support/suite.h"
 
+#include <poll.h>
 #include <string.h>
 
 #include "jobs/receive/sync_standby_internal.h"
@@ -103,6 +104,60 @@ START_TEST(whoever_may_be_waited_for_syncs_at_once)
 }
 END_TEST
 
+/* ---- asked aside ---- */
+
+static const char *names_of_server = "";
+
+bool pg_connect(const struct server_config *server, const char *application_name, int interrupt_fd,
+                struct pg_connection **ret_connection, struct error *err)
+{
+    (void)server;
+    (void)application_name;
+    (void)interrupt_fd;
+    (void)err;
+    *ret_connection = NULL;
+    return true;
+}
+
+void pg_disconnect(struct pg_connection *connection)
+{
+    (void)connection;
+}
+
+bool pg_show(struct pg_connection *connection, const char *name, char *ret_value, size_t size, struct error *err)
+{
+    (void)connection;
+    (void)err;
+    snprintf(ret_value, size, "%s", strcmp(name, "synchronous_commit") == 0 ? "on" : names_of_server);
+    return true;
+}
+
+START_TEST(what_a_host_answered_that_was_left_does_not_count)
+{
+    struct server_config other = config;
+    struct receive_report report = {.state = RECEIVE_STREAMING};
+
+    names_of_server = "\"second copy\"";
+    for (int left = 0; left < 2; left++) {
+        struct receive_sync sync;
+        receive_sync_begin(&sync, &config, &report, -1);
+        report.received.value = 5;
+        receive_sync_turn(&sync);
+        ck_assert_ptr_nonnull(sync.thread);
+        if (left == 1)
+            sync.server = &other;
+        while (sync.thread != NULL) {
+            struct pollfd done = {.fd = receive_sync_descriptor(&sync), .events = POLLIN};
+            ck_assert_int_gt(poll(&done, 1, 20000), 0);
+            receive_sync_turn(&sync);
+        }
+        ck_assert(sync.answer.is_known == (left == 0));
+        receive_sync_end(&sync);
+        receive_report_done(&report);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive sync");
@@ -113,5 +168,6 @@ int main(void)
     tcase_add_test(tests, a_receiver_that_nobody_waits_for_although_it_wants_to_is_one);
     tcase_add_test(tests, remote_apply_is_one_where_we_may_be_waited_for);
     tcase_add_test(tests, whoever_may_be_waited_for_syncs_at_once);
+    tcase_add_test(tests, what_a_host_answered_that_was_left_does_not_count);
     return suite_run("receive_sync", tests);
 }

@@ -132,7 +132,10 @@ static void submit(struct receive_sync *sync)
         log_failure(LOG_LEVEL_WARNING, &err);
 }
 
-/* One that could not be asked keeps its former answer: the stream's end tells more than we could. */
+/*
+ * One that could not be asked keeps its former answer: the stream's end tells more than we could. What a host answered
+ * that was left meanwhile says nothing about the one in use, which was asked when the stream began.
+ */
 static void take_result(struct receive_sync *sync)
 {
     struct error err;
@@ -142,8 +145,9 @@ static void take_result(struct receive_sync *sync)
         log_debug("%s", err.message);
     else if (done == NULL)
         return;
-    else
+    else if (sync->task.server == sync->server)
         take_answer(sync, &sync->task.answer);
+    forget_answer(&sync->task.answer);
     pool_free(TAKE(sync->thread), NULL);
 }
 
