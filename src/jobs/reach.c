@@ -84,6 +84,16 @@ struct reach reach_along(const struct wal_ranges *ranges, const struct history *
     return reach;
 }
 
+/* While an old primary goes on alone, a note on its timeline says nothing about the one that has left it. */
+struct timestamp reach_complete_at(const struct reach *reach, const struct history *history,
+                                   const struct wal_complete *complete)
+{
+    bool is_within = reach->is_start_held && reach->timeline.value == history->timeline.value &&
+                     complete->position.value <= reach->end.value;
+
+    return is_within ? complete->at : (struct timestamp){0};
+}
+
 const struct wal_gap *reach_find_gap(const struct reach *reach, const struct history *history,
                                      const struct wal_gaps *gaps)
 {

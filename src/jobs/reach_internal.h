@@ -2,6 +2,7 @@
 #define PGCOFFER_JOBS_REACH_INTERNAL_H
 
 #include "pgcoffer/repo/backup_meta.h"
+#include "pgcoffer/repo/wal_complete.h"
 #include "pgcoffer/repo/wal_gaps.h"
 
 /* Pure: how far the WAL held carries a recovery along a timeline's history. */
@@ -13,7 +14,7 @@ struct reach {
     bool is_start_held; /* false: nothing else is set but `end`, which is the start */
     struct timeline timeline;
     struct wal_position end;      /* every byte from the start up to here is held */
-    struct timestamp written_at;  /* of the newest file up to there */
+    struct timestamp written_at;  /* of the newest file up to there: received, which tells nothing about its WAL */
     bool has_gap;                 /* more is held behind a gap */
     struct timeline gap_timeline; /* where the next byte held lies */
     struct wal_position gap_end;
@@ -22,6 +23,13 @@ struct reach {
 /* The whole stretch from `start` on, switching where `history` switches. */
 struct reach reach_along(const struct wal_ranges *ranges, const struct history *history, struct timeline start_timeline,
                          struct wal_position start);
+
+/*
+ * Up to when, by the server's clock, all that was written on the way is within the reach, as far as it was noted for
+ * the timeline that `history` leads to. 0: that is not known, because the reach ends before, or nothing was noted.
+ */
+struct timestamp reach_complete_at(const struct reach *reach, const struct history *history,
+                                   const struct wal_complete *complete);
 
 /* What is missing behind `reach`, on its own timeline or at the beginning of the next; NULL when nothing is known to
  * be. */

@@ -218,15 +218,3 @@ bool wal_archive_open_segment(const struct wal_archive *archive, struct wal_segm
     *ret_fd = -1;
     return look_for_newest(archive, segment, ret_fd, ret_file, err);
 }
-
-bool wal_archive_mark_complete(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,
-                               struct error *err)
-{
-    int fd SCOPED(scoped_close) = -1;
-    struct wal_file file;
-
-    if (!wal_archive_open_segment(archive, wal_segment_before(timeline, end, archive->segment_size), &fd, &file, err))
-        return false;
-    return file.state == WAL_FILE_MISSING || futimens(fd, NULL) == 0 ||
-           error_set_errno(err, "could not set the time of a WAL segment of \"%s\"", archive->server);
-}

@@ -8,8 +8,9 @@
 /*
  * A made-up repository with segments of 1 MB. Positions are given in MB, times in seconds. Backup "a" lies on timeline
  * 1 from 10 to 12 MB and ended at second 100, "b" from 20 to 22 MB at second 200, "c" from 30 to 32 MB at second 300.
- * WAL is held from 10 to 50 MB, written last at second 500. In the middle of each MB a transaction commits: 1010
- * at 10.5 MB and second 85 to 1049 at 49.5 MB and second 475. Tests change what they are about.
+ * WAL is held from 10 to 50 MB, noted as complete until second 500, and was received long after that. In the middle of
+ * each MB a transaction commits: 1010 at 10.5 MB and second 85 to 1049 at 49.5 MB and second 475. Tests change what
+ * they are about.
  */
 #define MB     UINT64_C(1048576)
 #define SECOND INT64_C(1000000)
@@ -150,16 +151,22 @@ static bool search_events(void *context, const struct plan_search *search, struc
     return true;
 }
 
-static bool find_last_event(void *context, const struct history *history, struct timeline timeline,
-                            struct wal_position end, struct wal_position *ret_position, struct error *failure)
+static bool find_last_event(void *context, struct timeline timeline, struct wal_position end,
+                            struct wal_position *ret_position, struct error *failure)
 {
     (void)context;
-    (void)history;
     (void)failure;
     for (size_t i = 0; i < event_count; i++)
         if (events[i].timeline == timeline.value && events[i].event.position.value < end.value)
             *ret_position = events[i].event.position;
     return true;
+}
+
+static void know_complete(uint32_t timeline, double place, int64_t time)
+{
+    for (size_t i = 0; i < stock.timeline_count; i++)
+        if (timelines[i].history.timeline.value == timeline)
+            timelines[i].complete = (struct wal_complete){at(place), second(time)};
 }
 
 static void make(void)
@@ -180,7 +187,8 @@ static void make(void)
     add_backup("20261122T000002Z", 1, 20, 22, 200);
     add_backup("20261122T000003Z", 1, 30, 32, 300);
     add_timeline(1, "");
-    hold(1, 10, 50, 500);
+    hold(1, 10, 50, 9000);
+    know_complete(1, 50, 500);
     commit_in_each(1, 10, 50);
 }
 
@@ -196,7 +204,8 @@ static void drop(void)
 static void fork_at_25(void)
 {
     add_timeline(2, "1\t0/1900000\tno reason\n");
-    hold(2, 25, 60, 600);
+    hold(2, 25, 60, 9000);
+    know_complete(2, 60, 600);
     commit_in_each(2, 25, 60);
 }
 
@@ -267,7 +276,7 @@ START_TEST(without_a_wish_the_newest_backup_and_all_wal_is_taken)
 {
     expect(2, 1);
     ck_assert_uint_eq(plan.reach.end.value, at(50).value);
-    ck_assert_int_eq(plan.reach.written_at.microseconds, 500 * SECOND);
+    ck_assert_int_eq(plan.complete_at.microseconds, 500 * SECOND);
     ck_assert_uint_eq(plan.warning_count, 0);
     ck_assert_ptr_nonnull(strstr(plan.why, "newest complete backup"));
 }
@@ -557,8 +566,47 @@ END_TEST
 START_TEST(a_time_behind_the_last_wal_cannot_be_reached)
 {
     want_time(501);
-    expect_refusal(ERROR_USAGE, "the archive holds WAL until 1970-01-01T00:08:20Z");
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:08:20Z");
+    ck_assert_ptr_nonnull(strstr(err.hint, "--target-time \"1970-01-01T00:08:20Z\" is the latest"));
     ck_assert_ptr_nonnull(strstr(err.detail, "ended at 1970-01-01T00:07:55Z"));
+}
+END_TEST
+
+/* From an outage on old WAL comes late; when it came tells nothing. */
+START_TEST(without_a_note_only_the_commits_tell_how_far_the_wal_goes)
+{
+    know_complete(1, 0, 0);
+    want_time(476);
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:07:55Z");
+    want_time(475);
+    expect(2, 1);
+    ck_assert(plan.is_to_end);
+    event_count = 0; /* the backup itself ended */
+    want_time(301);
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:05:00Z");
+}
+END_TEST
+
+START_TEST(a_note_about_wal_that_is_not_held_tells_nothing)
+{
+    know_complete(1, 50.1, 500);
+    want_time(476);
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:07:55Z");
+}
+END_TEST
+
+/* The old primary went on alone and was idle, while the new one was written to. */
+START_TEST(a_note_of_the_old_timeline_tells_nothing_about_the_new_one)
+{
+    fork_at_25();
+    know_complete(1, 25, 9000);
+    know_complete(2, 0, 0);
+    want_time(576);
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:09:35Z");
+    held.count = 1; /* nothing of it has come */
+    ranges[0].end = at(25);
+    want_time(226);
+    expect_refusal(ERROR_USAGE, "is known to be complete until 1970-01-01T00:03:45Z");
 }
 END_TEST
 
@@ -582,7 +630,7 @@ START_TEST(a_position_takes_the_newest_backup_that_ends_before_it)
     expect(0, 1);
     want_position(22);
     expect(1, 1);
-    want_position(49.9);
+    want_position(49.5);
     expect(2, 1);
 }
 END_TEST
@@ -591,6 +639,9 @@ START_TEST(a_position_before_the_first_backup_or_behind_the_last_wal_cannot_be_r
 {
     want_position(11.9);
     expect_refusal(ERROR_USAGE, "ended at or before the target");
+    want_position(49.6); /* held, but no record begins at it or behind it */
+    expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
+    ck_assert_ptr_nonnull(strstr(err.detail, "begins at 0/3180000"));
     want_position(50);
     expect_refusal(ERROR_USAGE, "the archive holds WAL until 0/3200000");
     want_position(70);
@@ -751,7 +802,7 @@ START_TEST(the_newest_timeline_is_followed_and_the_dead_branch_left)
     expect(1, 2);
     ck_assert_uint_eq(plan.reach.end.value, at(60).value);
     ck_assert_uint_eq(plan.reach.timeline.value, 2);
-    ck_assert_int_eq(plan.reach.written_at.microseconds, 600 * SECOND);
+    ck_assert_int_eq(plan.complete_at.microseconds, 600 * SECOND);
 }
 END_TEST
 
@@ -982,6 +1033,9 @@ static TCase *cases(void)
     tcase_add_test(tests, the_servers_clock_counts_where_it_is_known);
     tcase_add_test(tests, a_time_before_the_first_backup_cannot_be_reached);
     tcase_add_test(tests, a_time_behind_the_last_wal_cannot_be_reached);
+    tcase_add_test(tests, without_a_note_only_the_commits_tell_how_far_the_wal_goes);
+    tcase_add_test(tests, a_note_about_wal_that_is_not_held_tells_nothing);
+    tcase_add_test(tests, a_note_of_the_old_timeline_tells_nothing_about_the_new_one);
     tcase_add_test(tests, a_named_backup_must_have_ended_before_the_time);
     return tests;
 }

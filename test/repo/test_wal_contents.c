@@ -426,30 +426,6 @@ START_TEST(every_key_of_a_note_is_explained)
 }
 END_TEST
 
-START_TEST(what_is_complete_by_now_has_the_present_time)
-{
-    static const char *const names[] = {"000000010000000000000003.zst", "000000010000000000000004",
-                                        "000000010000000000000005.partial"};
-    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
-    const struct timeline timeline = {1};
-
-    make_two();
-    hold_and_compress(3);
-    hold(1, 4, BUILDER_SEGMENT);
-    hold(1, 5, 4096);
-    for (uint64_t i = 0; i < 3; i++) {
-        char path[96];
-        snprintf(path, sizeof path, "wal/00000001/00000000/%s", names[i]);
-        ck_assert_int_eq(utimensat(AT_FDCWD, repository_path(path), long_ago, 0), 0);
-        uint64_t end = (i + 3) * BUILDER_SEGMENT + (i == 2 ? 4096 : BUILDER_SEGMENT);
-        MUST(wal_archive_mark_complete(&archive, timeline, (struct wal_position){end}, &err));
-        MUST(wal_archive_stat(&archive, segment_of(1, i + 3), &file, &err));
-        ck_assert_int_gt(file.written_at.microseconds, clock_now().microseconds - 60 * SECOND);
-    }
-    MUST(wal_archive_mark_complete(&archive, timeline, (struct wal_position){9 * BUILDER_SEGMENT}, &err));
-}
-END_TEST
-
 START_TEST(notes_are_no_segments)
 {
     struct wal_files files;
@@ -537,7 +513,6 @@ int main(void)
     tcase_add_test(tests, what_is_no_wal_is_compressed_without_a_note);
     tcase_add_test(tests, a_note_without_its_segment_is_removed_at_the_start);
     tcase_add_test(tests, every_key_of_a_note_is_explained);
-    tcase_add_test(tests, what_is_complete_by_now_has_the_present_time);
     tcase_add_test(tests, notes_are_no_segments);
     tcase_add_test(tests, the_last_record_before_an_end_is_found_across_segments);
     tcase_add_test(tests, the_last_commit_is_looked_for_backwards);

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import subprocess
 
@@ -11,6 +12,7 @@ from harness.agent import Agent, lsn_number
 from harness.cluster import PSQL_BIN, Cluster
 from harness.restored import restore, start_restored
 from harness.scratch import as_user, make_folder, wait_for
+from harness.standby import make_standby
 from harness.waldump import unpack
 
 
@@ -185,6 +187,43 @@ def test_a_time_behind_the_last_transaction_gives_everything_up_to_then_and_noth
         assert "recovery stopping after WAL location" in copy.log_text()
     finally:
         copy.close()
+
+
+def complete(agent, timeline):
+    path = agent.system_folder("primary") / "wal" / f"{timeline:08X}" / "complete.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.mark.parametrize("version", [13, 15])
+def test_neither_a_standby_nor_the_time_of_receipt_tells_up_to_when_the_wal_is_complete(
+        version, make_cluster, make_agent, folder):
+    cluster = make_cluster(version=version, settings=("wal_sender_timeout = '6s'", "autovacuum = off")).start().create_role()
+    standby = make_standby(make_cluster, cluster, "standby")
+    standby.sql("SELECT 1")
+    agent = make_agent().add_server("primary", standby).start()
+    agent.wait_streaming("primary")
+    agent.backup("primary")
+    cluster.sql("CREATE TABLE rows (n int)")
+    agent.wait_flushed("primary", lsn(cluster))
+    cluster.stop()
+    alone = clock(standby)
+    wait_for(lambda: standby.sql("SELECT bool_or(reply_time > %s::timestamptz + interval '3 s') FROM pg_stat_replication",
+                                 alone), "the standby was asked for a while")
+    for path in agent.system_folder("primary").glob("wal/*/*/*"):
+        os.utime(path)
+    words = ("restore", "primary", "--target-directory", folder / "plan", "--dry-run", "--json", "--target-time")
+    refused = agent.cli(*words, alone)
+    assert refused.code == 2 and "is known to be complete until" in refused.err, refused
+    latest = re.search('--target-time "([^"]+)" is the latest', refused.err)[1]
+    assert agent.json(*words[:-2], words[-1], latest)["replay_to"]
+
+    standby.promote()
+    standby.wait_until_promoted()
+    standby.sql("CREATE TABLE more (n int)")
+    known = wait_for(lambda: (lambda note: note if note and moment(note["at"]) > moment(alone) else None)(complete(agent, 2)),
+                     "the promoted standby is believed")
+    assert complete(agent, 1) is None
+    assert agent.json(*words[:-2], words[-1], known["at"])["timeline"] == 2
 
 
 # ---- what is noted beside the segments, on every version ----

@@ -123,12 +123,6 @@ bool wal_archive_compress(const struct wal_archive *archive, struct wal_segment 
                           struct error *err) NODISCARD;
 /* What SEG.zst.tmp takes on the disk while another thread writes it; 0 when there is none. */
 uint64_t wal_archive_compressing_bytes(const struct wal_archive *archive, struct wal_segment segment);
-/*
- * Everything the server has written by now ends at `end` and is held: the file with the last byte before it gets the
- * present time, so that written_at says up to when the archive is complete, on an idle server too.
- */
-bool wal_archive_mark_complete(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,
-                               struct error *err) NODISCARD;
 /* Re-received bytes of a finished segment must equal the held ones; EILSEQ as above. */
 bool wal_archive_compare(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,
                          const void *bytes, size_t size, struct error *err) NODISCARD;

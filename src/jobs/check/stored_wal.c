@@ -138,7 +138,7 @@ static void tell_continuity(struct store *store, const struct stored_wal *wal, c
     if (wal->gaps.count > 0)
         snprintf(older, sizeof older, "; %zu gap%s that only other backups meet", wal->gaps.count,
                  wal->gaps.count == 1 ? "" : "s");
-    check_pass(store->run, CHECK_ID_wal_continuity, "from %s to %s, written at %.19sZ%s", start, end, written_at,
+    check_pass(store->run, CHECK_ID_wal_continuity, "from %s to %s, received at %.19sZ%s", start, end, written_at,
                older);
 }
 

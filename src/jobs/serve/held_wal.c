@@ -78,6 +78,22 @@ struct timestamp held_wal_last_commit(struct held_wal *wal, const struct history
     return wal->last_commit_at;
 }
 
+struct timestamp held_wal_until(struct held_wal *wal, const struct history *history, const struct reach *reach,
+                                const struct backup_meta *meta)
+{
+    const struct wal_complete complete = wal_complete_read(&wal->archive, history->timeline);
+    struct timestamp noted = reach_complete_at(reach, history, &complete);
+    struct timestamp until = held_wal_last_commit(wal, history, reach);
+
+    if (reach->end.value < meta->end_position.value)
+        return (struct timestamp){0};
+    if (until.microseconds < noted.microseconds)
+        until = noted;
+    if (until.microseconds < plan_stop_time(meta).microseconds)
+        until = plan_stop_time(meta);
+    return until;
+}
+
 json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
 {
     const struct history *history = wal->is_open ? held_wal_way(wal, meta) : NULL;
@@ -87,7 +103,7 @@ json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
     struct reach reach = reach_along(&wal->ranges, history, meta->start_timeline, meta->start_position);
     const struct wal_gap *gap = reach_find_gap(&reach, history, &wal->gaps);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
-                     events_position(reach.end), "at", events_time(reach.written_at), "from",
+                     events_position(reach.end), "at", events_time(held_wal_until(wal, history, &reach, meta)), "from",
                      events_time(plan_stop_time(meta)), "last_commit_at",
                      events_time(held_wal_last_commit(wal, history, &reach)), "gap",
                      gap != NULL ? gap_to_json(gap, wal->archive.segment_size) : json_null());

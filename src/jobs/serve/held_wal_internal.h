@@ -28,12 +28,16 @@ void held_wal_done(struct held_wal *wal);
 /*
  * {"timeline","lsn","at","from","last_commit_at","gap"}: everything up to there, and every moment from `from` to `at`,
  * can be recovered from the backup along the highest timeline that it lies on the way to; `gap` is what is missing
- * behind, null when nothing is held or known behind. null when no WAL is held. New reference.
+ * behind, null when nothing is held or known behind. null when no WAL is held. Times are of the server's clock. New
+ * reference.
  */
 json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta);
 
 /* The latest commit that a recovery so far replays; 0: not found. */
 struct timestamp held_wal_last_commit(struct held_wal *wal, const struct history *history, const struct reach *reach);
+/* Every moment up to then can be recovered from the backup; 0: it does not even become consistent, or not known. */
+struct timestamp held_wal_until(struct held_wal *wal, const struct history *history, const struct reach *reach,
+                                const struct backup_meta *meta);
 /* The highest timeline that it lies on the way to; NULL: none is known. */
 const struct history *held_wal_way(const struct held_wal *wal, const struct backup_meta *meta);
 

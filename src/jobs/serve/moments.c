@@ -42,17 +42,12 @@ static bool ends_alike(const struct stretch *one, const struct stretch *other)
 
 static json_t *stretch_to_json(struct held_wal *wal, const struct stretch *stretch)
 {
-    struct timestamp from = plan_stop_time(stretch->oldest);
-    struct timestamp until = stretch->reach.written_at;
+    struct timestamp until = held_wal_until(wal, stretch->history, &stretch->reach, stretch->oldest);
     struct timestamp commit = held_wal_last_commit(wal, stretch->history, &stretch->reach);
 
-    if (until.microseconds < commit.microseconds) /* the server's clock is ahead of ours */
-        until = commit;
-    if (until.microseconds < from.microseconds)
-        until = from;
     return json_pack("{s:s, s:I, s:o, s:o, s:o}", "backup", stretch->oldest->id.text, "timeline",
-                     (json_int_t)stretch->reach.timeline.value, "from", events_time(from), "until", events_time(until),
-                     "last_commit_at", events_time(commit));
+                     (json_int_t)stretch->reach.timeline.value, "from", events_time(plan_stop_time(stretch->oldest)),
+                     "until", events_time(until), "last_commit_at", events_time(commit));
 }
 
 json_t *moments_to_json(struct held_wal *wal, const struct catalogue *catalogue)

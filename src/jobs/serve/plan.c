@@ -143,7 +143,7 @@ static bool end_with_all(const struct plan_stock *stock, const struct plan_wish 
     char time[TIMESTAMP_TEXT_SIZE], last[64] = "before this backup began";
     char position[WAL_POSITION_TEXT_SIZE];
 
-    if (!stock->lookup.find_last_record(stock->lookup.context, plan->history, plan->reach.timeline, plan->reach.end,
+    if (!stock->lookup.find_last_record(stock->lookup.context, plan->reach.timeline, plan->reach.end,
                                         &plan->last_record, err))
         return false;
     plan->is_to_end = true;
@@ -166,32 +166,62 @@ static bool check_time(const struct plan_stock *stock, const struct plan_wish *w
 
     if (plan->has_stop)
         return true;
-    if (plan->reach.written_at.microseconds >= wish->time.microseconds)
+    if (plan->complete_at.microseconds >= wish->time.microseconds)
         return end_with_all(stock, wish, plan, err);
     if (plan->reach.has_gap)
         return plan_fail_behind(stock, plan, "the target lies behind it", err);
-    timestamp_format(plan->reach.written_at, until);
-    error_set(err, ERROR_USAGE, "the target time %s cannot be reached: the archive holds WAL until %s", wish->value,
-              until);
-    if (plan->last_end_at.microseconds != 0) {
-        timestamp_format(plan->last_end_at, until);
-        error_detail(err, "The last transaction in it ended at %s.", until);
-    }
-    return error_hint(err, "Leave out --target-time to replay everything that is held.");
+    timestamp_format(plan->complete_at, until);
+    error_set(err, ERROR_USAGE,
+              "the target time %s cannot be reached: what the archive holds is known to be complete until %s",
+              wish->value, until);
+    error_hint(
+        err, "--target-time \"%s\" is the latest that can be reached. Leave it out to replay everything that is held.",
+        until);
+    if (plan->last_end_at.microseconds == 0)
+        return false;
+    timestamp_format(plan->last_end_at, until);
+    return error_detail(err, "The last transaction in it ended at %s.", until);
+}
+
+/*
+ * PostgreSQL stops at a record that begins at the target or behind it; there must be one. What is held may end with
+ * zeros. Far before the end there is always one, unless a single record fills segments.
+ */
+static bool is_before_last_record(const struct plan_stock *stock, const struct plan *plan, struct wal_position target,
+                                  struct wal_position *ret_last, bool *ret_is_before, struct error *err)
+{
+    const struct reach *reach = &plan->reach;
+    uint64_t segment = stock->segment_size.bytes;
+    bool is_far = target.value + 2 * segment <= reach->end.value / segment * segment;
+
+    *ret_is_before = target.value < reach->end.value;
+    if (!*ret_is_before || is_far)
+        return true;
+    if (!stock->lookup.find_last_record(stock->lookup.context, reach->timeline, reach->end, ret_last, err))
+        return false;
+    *ret_is_before = target.value <= ret_last->value;
+    return true;
 }
 
 static bool check_position(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
                            struct error *err)
 {
+    struct wal_position last = {0};
+    bool is_before = false;
     char until[WAL_POSITION_TEXT_SIZE];
 
-    /* PostgreSQL stops at a record that begins at the target or behind it; there must be one. */
-    if (wish->position.value < plan->reach.end.value)
+    if (!is_before_last_record(stock, plan, wish->position, &last, &is_before, err))
+        return false;
+    if (is_before)
         return true;
     if (plan->reach.has_gap)
         return plan_fail_behind(stock, plan, "the target lies behind it", err);
     wal_position_format(plan->reach.end, until);
     error_set(err, ERROR_USAGE, "the target %s cannot be reached: the archive holds WAL until %s", wish->value, until);
+    if (last.value != 0) {
+        wal_position_format(last, until);
+        error_detail(err, "The last record in it begins at %s.", until);
+    }
     return error_hint(err, "Leave out --target-lsn to replay everything that is held.");
 }
 
@@ -225,8 +255,7 @@ static bool check_end(const struct plan_stock *stock, const struct plan *plan, s
         return true;
     plan_fail_behind(stock, plan, "the end of what is held lies behind it, and a recovery cannot pass it", err);
     if (stock->lookup.find_last_record == NULL ||
-        !stock->lookup.find_last_record(stock->lookup.context, plan->history, plan->reach.timeline, plan->reach.end,
-                                        &last, &ignored))
+        !stock->lookup.find_last_record(stock->lookup.context, plan->reach.timeline, plan->reach.end, &last, &ignored))
         return false;
     wal_position_format(last, position);
     snprintf(hint, sizeof hint, "%s", err->hint);
@@ -254,6 +283,24 @@ static bool check_target(const struct plan_stock *stock, const struct plan_wish 
     return true;
 }
 
+/* What is within the reach says itself when it was written. */
+static struct timestamp find_complete_at(const struct plan_stock *stock, const struct plan *plan)
+{
+    struct timestamp latest = plan_stop_time(plan->backup->meta);
+
+    if (latest.microseconds < plan->last_end_at.microseconds)
+        latest = plan->last_end_at;
+    for (size_t i = 0; i < stock->timeline_count; i++) {
+        const struct plan_timeline *timeline = &stock->timelines[i];
+        if (timeline->history.timeline.value != plan->history->timeline.value)
+            continue;
+        struct timestamp noted = reach_complete_at(&plan->reach, plan->history, &timeline->complete);
+        if (latest.microseconds < noted.microseconds)
+            latest = noted;
+    }
+    return latest;
+}
+
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan, struct error *err)
 {
     struct plan *plan = ret_plan;
@@ -264,6 +311,7 @@ bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, s
         return false;
     const struct backup_meta *meta = plan->backup->meta;
     plan->reach = reach_along(stock->ranges, plan->history, meta->start_timeline, meta->start_position);
+    plan->complete_at = find_complete_at(stock, plan);
     /* Known to be lost, and nothing behind it has come yet. */
     if (stock->gaps != NULL)
         plan->gap = reach_find_gap(&plan->reach, plan->history, stock->gaps);

@@ -28,6 +28,7 @@ struct plan_wish {
 /* A timeline that is known, by its history or by its WAL. */
 struct plan_timeline {
     struct history history;
+    struct wal_complete complete;
     bool is_damaged; /* the history is there and cannot be read; `damage` says why */
     struct error damage;
 };
@@ -69,9 +70,9 @@ bool plan_is_match(const struct plan_wish *wish, const struct wal_event *event);
 struct plan_lookup {
     void *context;
     bool (*search)(void *context, const struct plan_search *search, struct plan_found *ret_found, struct error *err);
-    /* Where the last record that ends before `end` begins. */
-    bool (*find_last_record)(void *context, const struct history *history, struct timeline timeline,
-                             struct wal_position end, struct wal_position *ret_position, struct error *err);
+    /* Where the last record that ends before `end` begins; 0: none in the segment with `end` and the one before. */
+    bool (*find_last_record)(void *context, struct timeline timeline, struct wal_position end,
+                             struct wal_position *ret_position, struct error *err);
 };
 
 struct plan_stock {
@@ -97,7 +98,8 @@ struct plan {
     struct plan_match stop;
     bool is_to_end;                  /* TIME: no record does; it is to end behind the last one, ... */
     struct wal_position last_record; /* ... which begins here */
-    struct timestamp last_end_at;    /* of the last transaction before the end of the reach, with is_to_end */
+    struct timestamp last_end_at;    /* TIME: of the last transaction before the end of the reach, unless has_stop */
+    struct timestamp complete_at;    /* every transaction that ended by then lies within the reach */
     char why[PLAN_TEXT_SIZE];
     char warnings[PLAN_MOST_WARNINGS][PLAN_TEXT_SIZE];
     size_t warning_count;

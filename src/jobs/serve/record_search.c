@@ -183,12 +183,11 @@ static bool search_records(void *context, const struct plan_search *search, stru
     return true;
 }
 
-static bool find_last_record(void *context, const struct history *history, struct timeline timeline,
-                             struct wal_position end, struct wal_position *ret_position, struct error *err)
+static bool find_last_record(void *context, struct timeline timeline, struct wal_position end,
+                             struct wal_position *ret_position, struct error *err)
 {
     struct record_search *source = context;
 
-    (void)history;
     return wal_archive_last_record(source->archive, timeline, end, ret_position, err);
 }
 

@@ -129,6 +129,7 @@ static void add_timeline(struct gathered *gathered, struct timeline timeline)
         entry->is_damaged = true;
         entry->history.timeline = timeline;
     }
+    entry->complete = wal_complete_read(&gathered->archive, timeline);
     gathered->timeline_count++;
 }
 
@@ -233,6 +234,14 @@ static json_t *stop_to_json(const struct plan_wish *wish, const struct plan *pla
     return stop;
 }
 
+/* Where no time is the target the last commit has not been looked for. */
+static struct timestamp complete_until(const struct wal_archive *archive, const struct plan *plan)
+{
+    struct timestamp commit = wal_archive_last_commit(archive, plan->history, plan->reach.timeline, plan->reach.end);
+
+    return commit.microseconds > plan->complete_at.microseconds ? commit : plan->complete_at;
+}
+
 static json_t *plan_to_json(const struct plan_stock *stock, const struct plan_wish *wish, const struct plan *plan,
                             const struct backup_meta *meta)
 {
@@ -247,7 +256,6 @@ static json_t *plan_to_json(const struct plan_stock *stock, const struct plan_wi
     json_object_set_new(json, "start", events_position(meta->start_position));
     json_object_set_new(json, "consistent_at", events_position(meta->end_position));
     json_object_set_new(json, "reachable", events_position(plan->reach.end));
-    json_object_set_new(json, "reachable_at", events_time(plan->reach.written_at));
     json_object_set_new(json, "target",
                         json_pack("{s:s, s:o}", "kind", target_word(wish->target), "value", control_text(wish->value)));
     json_object_set_new(json, "stop", stop_to_json(wish, plan));
@@ -337,6 +345,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
     if (has_wal && !request_has(request, OPTION_ID_standby))
         add_later_histories(&stock, &plan, names);
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
+    json_object_set_new(json, "reachable_at", events_time(complete_until(&gathered.archive, &plan)));
     json_object_set_new(json, "segments_read", json_integer((json_int_t)gathered.search.read_count));
     return (!has_wal || add_wal_files(session, json, names, err)) &&
            control_send_result(session->client, TAKE(json), err);
