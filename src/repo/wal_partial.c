@@ -22,6 +22,8 @@ struct wal_partial {
     int fd;
     uint32_t held;
     uint32_t durable;
+    uint32_t held_before; /* when it was opened */
+    bool is_new;
     bool is_failed; /* an fsync failed: the descriptor is not trusted again */
 };
 
@@ -127,8 +129,10 @@ static bool open_partial(const struct wal_archive *archive, struct wal_segment s
             error_hint(err, "Make room on the file system that holds the repository.");
         return false;
     }
-    if (!(partial->fd >= 0 ? make_file(partial, err) : take_over_file(partial, err)))
+    partial->is_new = partial->fd >= 0;
+    if (!(partial->is_new ? make_file(partial, err) : take_over_file(partial, err)))
         return false;
+    partial->held_before = partial->held;
     *ret_partial = TAKE(partial);
     return true;
 }
@@ -268,6 +272,17 @@ bool wal_partial_finish(struct wal_partial *partial, struct error *err)
     if (wal_is_finished(&partial->archive, partial->segment))
         return fail_with_name(partial, ERROR_BUSY, "is finished already and is never overwritten", err);
     return file_rename_durably(partial->path, path, err);
+}
+
+bool wal_partial_take_back(struct wal_partial *partial, struct error *err)
+{
+    if (partial->is_failed)
+        return true;
+    partial->is_failed = true;
+    if (partial->is_new)
+        return unlink(partial->path) == 0 || error_set_errno(err, "could not remove \"%s\"", partial->path);
+    return ftruncate(partial->fd, (off_t)partial->held_before) == 0 ||
+           error_set_errno(err, "could not shorten \"%s\"", partial->path);
 }
 
 static bool set_aside(const struct wal_archive *archive, struct wal_segment segment, const char *suffix,

@@ -49,6 +49,47 @@ static bool store_fork(const struct wal_archive *archive, struct wal_segment fro
            copy_plain(source, size, target, err) && atomic_file_commit(target, err);
 }
 
+/* As far as both are held. */
+static bool compare_plain(struct wal_reader *one, struct wal_reader *other, const struct wal_archive *archive,
+                          uint32_t size, struct error *err)
+{
+    uint8_t *left SCOPED(scoped_free) = memory_new(PLAIN_PIECE);
+    uint8_t *right SCOPED(scoped_free) = memory_new(PLAIN_PIECE);
+    size_t got = 0, more = 0;
+
+    for (uint32_t done = 0; done < size; done += (uint32_t)more) {
+        size_t wanted = size - done < PLAIN_PIECE ? size - done : PLAIN_PIECE;
+        if (!wal_reader_next(one, left, wanted, &got, err))
+            return false;
+        if (got == 0)
+            return true;
+        /* The pieces of the other one may be smaller. */
+        for (size_t at = 0; at < got; at += more) {
+            if (!wal_reader_next(other, right, got - at, &more, err))
+                return false;
+            if (more == 0)
+                return true;
+            for (size_t i = 0; i < more; i++)
+                if (left[at + i] != right[i])
+                    return wal_fail_difference(archive, wal_reader_file(other)->segment, done + (uint32_t)(at + i),
+                                               err);
+        }
+        more = got;
+    }
+    return true;
+}
+
+bool wal_archive_compare_beginnings(const struct wal_archive *archive, struct wal_segment one, struct wal_segment other,
+                                    uint32_t size, struct error *err)
+{
+    struct wal_reader *left SCOPED(scoped_wal_reader) = NULL;
+    struct wal_reader *right SCOPED(scoped_wal_reader) = NULL;
+
+    if (!wal_reader_open(archive, one, &left, err) || !wal_reader_open(archive, other, &right, err))
+        return false;
+    return left == NULL || right == NULL || compare_plain(left, right, archive, size, err);
+}
+
 bool wal_archive_copy_fork(const struct wal_archive *archive, struct timeline from, struct timeline to,
                            struct wal_position fork, struct error *err)
 {

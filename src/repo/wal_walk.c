@@ -210,6 +210,77 @@ bool wal_walk_enter(struct wal_walk *walk, struct wal_segment segment, struct er
     return has_begun;
 }
 
+static bool ignore_event(void *context, const struct wal_event *event, struct error *err)
+{
+    (void)context;
+    (void)event;
+    (void)err;
+    return true;
+}
+
+bool wal_walk_enter_behind(struct wal_walk *walk, struct wal_segment segment, struct error *err)
+{
+    bool is_next = walk->reader != NULL && walk->segment.timeline.value == segment.timeline.value &&
+                   walk->segment.number + 1 == segment.number && walk->fed == walk->archive.segment_size.bytes;
+
+    walk->segment = segment;
+    walk->fed = 0;
+    if (!load_history(walk, segment.timeline, err))
+        return false;
+    if (is_next && walk->reader != NULL)
+        return true;
+    walk->is_before = true;
+    if (!find_start(walk))
+        start_reader(walk, segment.number);
+    walk->is_before = false;
+    return true;
+}
+
+/* Is it sound, read for itself? */
+static bool is_readable(struct wal_walk *walk, struct wal_segment segment)
+{
+    struct wal_file file;
+    struct error ignored;
+    bool is_whole;
+
+    start_reader(walk, segment.number);
+    return feed_stored(walk, segment, SIZE_MAX, &is_whole, &file, &ignored);
+}
+
+bool wal_walk_joins_next(struct wal_walk *walk, struct error *err)
+{
+    struct wal_segment next = {walk->segment.timeline, walk->segment.number + 1};
+    struct wal_file file;
+    struct error failure;
+    bool is_whole;
+
+    if (walk->reader == NULL || !wal_archive_stat(&walk->archive, next, &file, &failure) ||
+        file.state == WAL_FILE_MISSING || file.held_bytes == 0)
+        return true;
+    walk->is_before = true;
+    bool is_joined = feed_stored(walk, next, SIZE_MAX, &is_whole, &file, &failure) || !is_readable(walk, next);
+    walk->is_before = false;
+    drop_reader(walk);
+    if (!is_joined)
+        *err = failure;
+    return is_joined;
+}
+
+bool wal_archive_check_joints(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
+{
+    struct wal_walk *walk SCOPED(scoped_wal_walk) = wal_walk_new(archive, ignore_event, NULL);
+    struct wal_record_end end;
+    struct wal_file file;
+    bool is_whole = false;
+
+    if (!wal_walk_enter_behind(walk, segment, err) || !feed_stored(walk, segment, SIZE_MAX, &is_whole, &file, err) ||
+        !wal_record_reader_end(walk->reader, &end, err))
+        return false;
+    if (!is_whole || end.ends_in_zeros)
+        return error_set(err, ERROR_INTEGRITY, "it is not whole");
+    return wal_walk_joins_next(walk, err);
+}
+
 bool wal_walk_feed(struct wal_walk *walk, const void *bytes, size_t size, struct error *err)
 {
     if (walk->reader == NULL)
@@ -239,14 +310,6 @@ bool wal_walk_segment(struct wal_walk *walk, struct wal_segment segment, struct 
 bool wal_walk_lacks_start(const struct wal_walk *walk)
 {
     return walk->lacks_start;
-}
-
-static bool ignore_event(void *context, const struct wal_event *event, struct error *err)
-{
-    (void)context;
-    (void)event;
-    (void)err;
-    return true;
 }
 
 bool wal_archive_last_record(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,

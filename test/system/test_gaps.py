@@ -37,7 +37,7 @@ def move_on(cluster, segments=4, standby=None):
 def wait_compressed(agent, name):
     """The file of that segment, once it is as it will stay."""
     def look():
-        (folder,) = agent.system_folder("primary").glob("wal/00000001/*")
+        (folder,) = agent.system_folder("primary").glob("wal/00000001/????????")
         return (folder / f"{name}.zst").exists() and not (folder / name).exists() and folder / f"{name}.zst"
     return wait_for(look, f"{name} is compressed")
 

@@ -106,6 +106,8 @@ bool wal_partial_write(struct wal_partial *partial, uint32_t offset, const void 
 bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 /* Whole and synced: rename to SEG, fsync of the folder. Ends the partial. */
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
+/* What was appended since it was opened goes again, and with it a file that was not there before. Ends the partial. */
+bool wal_partial_take_back(struct wal_partial *partial, struct error *err) NODISCARD;
 void wal_partial_free(struct wal_partial *partial); /* closes; the file stays */
 /*
  * For a finished segment that is damaged: the partial is made beside it, where nobody reads it, and takes its place
@@ -126,6 +128,9 @@ uint64_t wal_archive_compressing_bytes(const struct wal_archive *archive, struct
 /* Re-received bytes of a finished segment must equal the held ones; EILSEQ as above. */
 bool wal_archive_compare(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,
                          const void *bytes, size_t size, struct error *err) NODISCARD;
+/* The first `size` bytes of two segments, as far as both are held: EILSEQ as above when they differ. */
+bool wal_archive_compare_beginnings(const struct wal_archive *archive, struct wal_segment one, struct wal_segment other,
+                                    uint32_t size, struct error *err) NODISCARD;
 /* The bytes of `from` up to `fork` become NEW/SEG.partial, fsynced; an existing one longer than that stays. To be
  * called before the history is published. */
 bool wal_archive_copy_fork(const struct wal_archive *archive, struct timeline from, struct timeline to,

@@ -37,6 +37,20 @@ bool wal_walk_segment(struct wal_walk *walk, struct wal_segment segment, struct 
 /* A record runs into the segment at hand whose beginning is not held, so its event is not told. */
 bool wal_walk_lacks_start(const struct wal_walk *walk);
 /*
+ * In place of wal_walk_enter(), for a segment that is not held, or not trusted: what is held before it is read as far
+ * back as a record begins, so that its first record is compared with the one before it. Where nothing sound is held
+ * there it begins anew.
+ */
+bool wal_walk_enter_behind(struct wal_walk *walk, struct wal_segment segment, struct error *err) NODISCARD;
+/*
+ * With all bytes of a segment fed: does what is held of the next one go on where it ends? INTEGRITY when not; true when
+ * nothing is held there, or nothing sound. The next segment is to be entered anew.
+ */
+bool wal_walk_joins_next(struct wal_walk *walk, struct error *err) NODISCARD;
+/* Both joints of a segment that is held, and every record between: INTEGRITY when something is wrong with it. */
+bool wal_archive_check_joints(const struct wal_archive *archive, struct wal_segment segment,
+                              struct error *err) NODISCARD;
+/*
  * Where the last whole record before `end`, of any kind, begins, on the way along the history of `timeline`, which
  * holds it; 0 when there is none in the segment with `end` and the one before.
  */

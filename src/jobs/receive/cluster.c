@@ -53,6 +53,9 @@ static bool use_archive(struct receiver *receiver, const struct system_id *syste
     receiver->report.system = *system;
     if (archive.segment_size.bytes == 0 || (is_same && !receiver->is_to_recover))
         return true;
+    /* What another thread is writing just now looks like what a killed process left. */
+    if (!receive_gaps_rest(receiver, err))
+        return false;
     receiver->has_archive = false;
     receiver->archive = archive;
     receiver->has_archive = recover_archive(receiver, err);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -12,6 +13,8 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
+
+#define RESTS_AT_LATEST 2000 /* milliseconds */
 
 static bool run_task(void *shared, void *worker, void *task, struct error *err)
 {
@@ -65,16 +68,15 @@ static void log_once(struct receive_gaps *gaps, enum log_level level, const stru
 
 /* ---- the record ---- */
 
-/* A record that cannot be read must not keep the next loss from being recorded. */
+/* A record that cannot be read must not keep the next loss from being recorded. False when it was not set aside. */
 static bool set_record_aside(const struct wal_archive *archive, const struct error *damage)
 {
     struct error told = *damage, failure;
     char *path SCOPED(scoped_free) = NULL;
 
-    if (damage->kind != ERROR_INTEGRITY || !wal_gaps_set_aside(archive, &path, &failure))
+    /* Without a path the record is sound, and something else is damaged. */
+    if (damage->kind != ERROR_INTEGRITY || !wal_gaps_set_aside(archive, &path, &failure) || path == NULL)
         return false;
-    if (path == NULL)
-        return true;
     error_detail(&told, "it is kept aside as \"%s\", and a new one begun", path);
     log_failure(LOG_LEVEL_ERROR, &told);
     return true;
@@ -157,7 +159,7 @@ static void end_round(struct receive_gaps *gaps)
 {
     gaps->is_round_due = false;
     gaps->next_gap = 0;
-    gaps->round_at = gaps->known.count > 0 ? clock_monotonic() + GAPS_TRIED_AGAIN_AFTER : INT64_MAX;
+    gaps->round_at = gaps->known.count > 0 || gaps->has_failed ? clock_monotonic() + GAPS_TRIED_AGAIN_AFTER : INT64_MAX;
 }
 
 static void take_settled(struct receiver *receiver, struct filler_task *task)
@@ -165,11 +167,14 @@ static void take_settled(struct receiver *receiver, struct filler_task *task)
     struct receive_gaps *gaps = &receiver->gaps;
 
     if (!task->is_done) {
-        gaps->is_settle_due = set_record_aside(&task->archive, &task->failure);
-        if (!gaps->is_settle_due)
+        bool is_new_record = set_record_aside(&task->archive, &task->failure);
+        gaps->is_settle_due = gaps->is_settle_due || is_new_record;
+        gaps->has_failed = !is_new_record;
+        if (!is_new_record)
             log_once(gaps, LOG_LEVEL_WARNING, &task->failure);
         return;
     }
+    gaps->has_failed = false;
     log_news(&gaps->known, &task->gaps);
     wal_gaps_done(&gaps->known);
     wal_ranges_done(&gaps->held);
@@ -183,13 +188,23 @@ static void take_settled(struct receiver *receiver, struct filler_task *task)
     receive_report_gaps(&receiver->report, &gaps->known, task->archive.segment_size);
 }
 
+/* What is finished takes four times its room until it is compressed. */
+static void hand_over(struct receiver *receiver)
+{
+    struct receive_gaps *gaps = &receiver->gaps;
+    size_t finished = filler_finished(&gaps->task);
+    eventfd_t ignored;
+
+    eventfd_read(gaps->finished_fd, &ignored);
+    for (; gaps->handed_over < finished && receiver->compressor != NULL; gaps->handed_over++)
+        receive_compressor_add(receiver->compressor, gaps->task.finished[gaps->handed_over]);
+}
+
 static void take_fetched(struct receiver *receiver, struct filler_task *task)
 {
     struct receive_gaps *gaps = &receiver->gaps;
     char text[GAP_TOLD_SIZE];
 
-    for (size_t i = 0; i < task->finished_count && receiver->compressor != NULL; i++)
-        receive_compressor_add(receiver->compressor, task->finished[i]);
     gap_describe(&task->gap, text);
     if (task->finished_count > 0)
         log_info("fetched %zu segment%s of what is missing %s", task->finished_count,
@@ -212,10 +227,16 @@ static void take_result(struct receiver *receiver)
     struct filler_task *task = &gaps->task;
     void *done = NULL;
     struct error ignored; /* a task never fails as such */
+    eventfd_t calls;
 
-    if (!gaps->is_busy || (pool_try_take(gaps->thread, &done, &ignored) && done == NULL))
+    if (!gaps->is_busy)
+        return;
+    bool is_done = !pool_try_take(gaps->thread, &done, &ignored) || done != NULL;
+    hand_over(receiver);
+    if (!is_done)
         return;
     gaps->is_busy = false;
+    eventfd_read(gaps->cancel_fd, &calls);
     if (task->kind == FILLER_SETTLE)
         take_settled(receiver, task);
     else
@@ -227,8 +248,12 @@ static void submit(struct receiver *receiver, enum filler_kind kind)
 {
     struct receive_gaps *gaps = &receiver->gaps;
 
-    gaps->task = (struct filler_task){
-        .kind = kind, .server = receiver->server, .archive = receiver->archive, .interrupt_fd = gaps->cancel_fd};
+    gaps->task = (struct filler_task){.kind = kind,
+                                      .server = receiver->server,
+                                      .archive = receiver->archive,
+                                      .interrupt_fd = gaps->cancel_fd,
+                                      .finished_fd = gaps->finished_fd};
+    gaps->handed_over = 0;
     if (kind == FILLER_FETCH)
         gaps->task.gap = gaps->known.gaps[gaps->next_gap];
     pool_submit(gaps->thread, &gaps->task);
@@ -246,7 +271,7 @@ static void begin_what_is_due(struct receiver *receiver)
         submit(receiver, FILLER_SETTLE);
         return;
     }
-    if (!gaps->is_round_due)
+    if (!gaps->is_round_due || receiver->room.is_paused)
         return;
     find_next_gap(gaps);
     if (gaps->next_gap < gaps->known.count)
@@ -255,22 +280,23 @@ static void begin_what_is_due(struct receiver *receiver)
         end_round(gaps);
 }
 
+/* While the archive is to be cleaned up nobody else may be at it. */
 static bool is_on(const struct receiver *receiver)
 {
-    return receiver->gaps.thread != NULL && receiver->has_archive;
+    return receiver->gaps.thread != NULL && receiver->has_archive && !receiver->is_to_recover;
 }
 
 void receive_gaps_turn(struct receiver *receiver)
 {
     struct receive_gaps *gaps = &receiver->gaps;
 
+    take_result(receiver);
     if (!is_on(receiver))
         return;
     /* The first byte behind a loss tells where it ends. */
     if (gaps->was_lost && !receiver->is_lost)
         receive_gaps_look_now(gaps);
     gaps->was_lost = receiver->is_lost;
-    take_result(receiver);
     if (!gaps->is_busy && clock_monotonic() >= receive_gaps_due(receiver))
         begin_what_is_due(receiver);
 }
@@ -281,12 +307,33 @@ int64_t receive_gaps_due(const struct receiver *receiver)
 
     if (!is_on(receiver) || gaps->is_busy)
         return INT64_MAX;
-    return gaps->is_settle_due || gaps->is_round_due ? 0 : gaps->round_at;
+    if (gaps->is_settle_due || (gaps->is_round_due && !receiver->room.is_paused))
+        return 0;
+    return gaps->round_at;
+}
+
+bool receive_gaps_rest(struct receiver *receiver, struct error *err)
+{
+    struct receive_gaps *gaps = &receiver->gaps;
+    struct pollfd done = {.fd = receive_gaps_descriptor(gaps), .events = POLLIN};
+
+    if (!gaps->is_busy)
+        return true;
+    receive_gaps_cancel(gaps);
+    if (poll(&done, 1, RESTS_AT_LATEST) > 0)
+        take_result(receiver);
+    return !gaps->is_busy ||
+           error_set(err, ERROR_BUSY, "the WAL archive cannot be cleaned up yet: missing WAL is being looked for");
 }
 
 int receive_gaps_descriptor(const struct receive_gaps *gaps)
 {
     return gaps->is_busy ? pool_event_descriptor(gaps->thread) : -1;
+}
+
+int receive_gaps_finished_descriptor(const struct receive_gaps *gaps)
+{
+    return gaps->is_busy ? gaps->finished_fd : -1;
 }
 
 void receive_gaps_look_now(struct receive_gaps *gaps)
@@ -304,10 +351,13 @@ void receive_gaps_begin(struct receiver *receiver)
     struct receive_gaps *gaps = &receiver->gaps;
     struct error err;
 
-    *gaps = (struct receive_gaps){.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .round_at = INT64_MAX};
-    if (gaps->cancel_fd < 0)
+    *gaps = (struct receive_gaps){.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                                  .finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+                                  .round_at = INT64_MAX};
+    bool has_descriptors = gaps->cancel_fd >= 0 && gaps->finished_fd >= 0;
+    if (!has_descriptors)
         error_set_kind_errno(&err, ERROR_FAILED, "could not make an eventfd");
-    if (gaps->cancel_fd >= 0 && pool_new(&thread_ops, NULL, 1, 1, &gaps->thread, &err))
+    if (has_descriptors && pool_new(&thread_ops, NULL, 1, 1, &gaps->thread, &err))
         return;
     error_wrap(&err, "WAL that is missing will not be looked for");
     log_failure(LOG_LEVEL_WARNING, &err);
@@ -331,4 +381,5 @@ void receive_gaps_end(struct receive_gaps *gaps)
     wal_gaps_done(&gaps->known);
     wal_ranges_done(&gaps->held);
     scoped_close(&gaps->cancel_fd);
+    scoped_close(&gaps->finished_fd);
 }

@@ -17,11 +17,14 @@ struct receive_gaps {
     struct filler_task task;
     bool is_busy; /* with it */
     int cancel_fd;
+    int finished_fd;    /* written to by the task */
+    size_t handed_over; /* of the segments it has finished: those that wait for their compression */
 
     struct wal_gaps known;
     struct wal_ranges held; /* of the same moment */
-    bool is_known; /* they were looked at */
+    bool is_known;          /* they were looked at */
     bool is_settle_due;
+    bool has_failed;   /* to settle: tried again later */
     bool is_round_due; /* each gap is to be tried once more */
     size_t next_gap;   /* of this round; those before were tried */
     int64_t round_at;  /* monotonic, or INT64_MAX */
@@ -37,14 +40,18 @@ struct receive_gaps {
 
 /* A thread that cannot be had is logged: then gaps are recorded, but never closed or filled. */
 void receive_gaps_begin(struct receiver *receiver);
-/* The task is told to end; then wait for the descriptor before receive_gaps_end(). */
+/* The task is told to end; then wait for the descriptor before receive_gaps_end(). Another one may begin later. */
 void receive_gaps_cancel(struct receive_gaps *gaps);
+/* Ends the task, so that nobody else is at the archive; BUSY when it does not end soon. */
+bool receive_gaps_rest(struct receiver *receiver, struct error *err) NODISCARD;
 void receive_gaps_end(struct receive_gaps *gaps);
 
 /* ---- the loop of the receiver ---- */
 void receive_gaps_turn(struct receiver *receiver);
 int64_t receive_gaps_due(const struct receiver *receiver);
 int receive_gaps_descriptor(const struct receive_gaps *gaps); /* -1: nothing to wait for */
+/* The same while the task goes on: something is to be compressed. */
+int receive_gaps_finished_descriptor(const struct receive_gaps *gaps);
 /* A session has begun, or somebody says that something may be new: all are looked at and tried. */
 void receive_gaps_look_now(struct receive_gaps *gaps);
 

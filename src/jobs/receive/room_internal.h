@@ -21,6 +21,7 @@ struct receive_room {
 
     bool has_segment; /* this one could not be made */
     struct wal_segment segment;
+    bool is_paused;
     int64_t paused_until; /* monotonic: the end of the last pause; 0: there was none */
 
     struct wal_position server_before, server_now; /* at the pause's begin, and when it was asked last */

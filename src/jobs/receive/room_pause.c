@@ -133,7 +133,10 @@ static void begin_pause(struct receiver *receiver, const struct error *cause, st
     int64_t now = clock_monotonic();
     bool is_same = room->paused_until != 0 && now - room->paused_until < SAME_PAUSE;
 
-    room->disk.name[0] = '\0'; /* it may have been mounted anew */
+    room->is_paused = true;
+    if (receiver->gaps.is_busy)
+        receive_gaps_cancel(&receiver->gaps); /* what it would fetch takes room as well */
+    room->disk.name[0] = '\0';                /* it may have been mounted anew */
     if (!receive_room_read(receiver, &ignored))
         log_debug("%s", ignored.message);
     room->server_before = receiver->report.server_position;
@@ -156,6 +159,7 @@ static void end_pause(struct receiver *receiver)
     text_format_bytes(room->seen.free_bytes, free_text);
     log_info("there is room on the disk of the repository, %s, again (%s free): receiving goes on", room->disk.name,
              free_text);
+    room->is_paused = false;
     room->paused_until = clock_monotonic();
     room->has_segment = false;
     room->look_at = 0;
