@@ -6,10 +6,14 @@
 
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/cli/cli.h"
 #include "pgcoffer/daemon/supervisor.h"
 #include "pgcoffer/jobs/job.h"
 
-/* pgcofferd: the supervisor, or with --role= one of the workers it starts of itself. */
+/*
+ * pgcofferd: the supervisor, or with --role= one of the workers it starts of itself; started under the name "pgcoffer"
+ * it is the command line (cli.h).
+ */
 
 static int (*const role_mains[ROLE_COUNT])(struct job *job) = {
 #define ROLE(name, network, repository, keys, summary) [ROLE_##name] = job_##name##_main,
@@ -115,6 +119,8 @@ int main(int argc, char **argv)
     const char *path = NULL;
     int option;
 
+    if (argc > 0 && strcmp(argv[0], "pgcoffer") == 0)
+        return cli_main(argc, argv, command_check);
     open_standard_descriptors();
     while ((option = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
         switch (option) {

@@ -192,7 +192,7 @@ bool arguments_parse(int argc, char **argv, struct invocation *ret_invocation, s
     struct invocation *invocation = ret_invocation;
     struct error later;
 
-    *invocation = (struct invocation){.command = COMMAND_COUNT};
+    *invocation = (struct invocation){.argv = argv, .command = COMMAND_COUNT};
     invocation->occurrences = memory_new(((size_t)argc + 1) * sizeof invocation->occurrences[0]);
     bool is_right = parse_options(argc, argv, invocation, err);
     /* getopt has moved everything else behind the options. */

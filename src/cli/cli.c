@@ -12,11 +12,12 @@
 
 #define RECOVERY_PATH "pg_wal/RECOVERY" /* PostgreSQL's %p: pg_wal/RECOVERYXLOG or pg_wal/RECOVERYHISTORY */
 
-/* The rows of commands.def that stand for a function each; what is spoken between programs only has none. */
+/* The rows of commands.def that stand for a function each; what is spoken between programs only has none, and check is
+ * the program's own (cli.h). */
 #define FUNCTION_OF_LOCAL(id)   [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_AT_ONCE(id) [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_JOB(id)     [COMMAND_ID_##id] = command_##id,
-#define FUNCTION_OF_ERRAND(id)  [COMMAND_ID_##id] = command_##id,
+#define FUNCTION_OF_ERRAND(id)
 #define FUNCTION_OF_SESSION(id) [COMMAND_ID_##id] = command_##id,
 #define FUNCTION_OF_WIRE(id)
 
@@ -60,7 +61,7 @@ static void print_version(const struct invocation *invocation)
         printf("pgcoffer %s\n", PGCOFFER_VERSION);
 }
 
-static bool run(struct invocation *invocation, struct error *err)
+static bool run(struct invocation *invocation, command_function *check, struct error *err)
 {
     if (invocation->wants_version)
         print_version(invocation);
@@ -68,6 +69,8 @@ static bool run(struct invocation *invocation, struct error *err)
         command_print_help(stdout);
     else if (invocation->wants_help)
         command_print_help_of(stdout, invocation->command);
+    else if (invocation->command == COMMAND_ID_check)
+        return check(invocation, err);
     else
         return functions[invocation->command](invocation, err);
     return true;
@@ -83,14 +86,14 @@ static bool flush_results(struct error *err)
     return error_set_errno(err, "could not write the result");
 }
 
-int cli_main(int argc, char **argv)
+int cli_main(int argc, char **argv, command_function *check)
 {
     struct invocation invocation SCOPED(invocation_done) = {.command = COMMAND_COUNT};
     struct error err = {0};
 
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
-    if (arguments_parse(argc, argv, &invocation, &err) && run(&invocation, &err) && flush_results(&err))
+    if (arguments_parse(argc, argv, &invocation, &err) && run(&invocation, check, &err) && flush_results(&err))
         return invocation.exit_status;
     if (is_for_monitoring(&invocation, argc, argv)) {
         char *line SCOPED(scoped_free) = check_nagios_failure(&err);

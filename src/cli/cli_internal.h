@@ -2,6 +2,7 @@
 #define PGCOFFER_CLI_INTERNAL_H
 
 #include "pgcoffer/base/json.h"
+#include "pgcoffer/cli/cli.h"
 #include "pgcoffer/config/config.h"
 #include "pgcoffer/control/stream.h"
 #include "pgcoffer/jobs/jobs.h"
@@ -13,6 +14,7 @@ struct occurrence {
 };
 
 struct invocation {
+    char **argv;             /* all of it, ending with NULL; getopt may have changed the order */
     enum command_id command; /* COMMAND_COUNT: none was found */
     const char **arguments;  /* behind the command's words */
     int argument_count;
@@ -38,11 +40,10 @@ const char *invocation_argument(const struct invocation *invocation, int number)
 bool invocation_request(const struct invocation *invocation, struct request *ret_request, struct error *err) NODISCARD;
 
 /* ---- commands: one function a row of commands.def; a missing one does not link ---- */
-typedef bool command_function(struct invocation *invocation, struct error *err);
 #define COMMAND_OF_LOCAL(id)   command_function command_##id;
 #define COMMAND_OF_AT_ONCE(id) command_function command_##id;
 #define COMMAND_OF_JOB(id)     command_function command_##id;
-#define COMMAND_OF_ERRAND(id)  command_function command_##id;
+#define COMMAND_OF_ERRAND(id)  /* cli.h */
 #define COMMAND_OF_SESSION(id) command_function command_##id;
 #define COMMAND_OF_WIRE(id)
 #define COMMAND(id, words, least, most, how, right, arguments, help) COMMAND_OF_##how(id)

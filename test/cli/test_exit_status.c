@@ -12,7 +12,7 @@ static int run(const char *const *words)
 
     for (; words[count] != NULL; count++)
         copy[count] = (char *)words[count];
-    return cli_main(count, copy);
+    return cli_main(count, copy, command_check);
 }
 
 /* PostgreSQL takes 1 to 125 of a restore_command for the end of the WAL. */

@@ -16,7 +16,7 @@ static int run(const char *const *words)
 
     for (; words[count] != NULL; count++)
         copy[count] = (char *)words[count];
-    return cli_main(count, copy);
+    return cli_main(count, copy, command_check);
 }
 
 /* The lines for files that need not exist. */

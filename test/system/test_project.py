@@ -149,3 +149,21 @@ def test_the_programs_are_hardened(name):
     assert "__stack_chk_fail" in symbols
     if CACHE.get("CMAKE_BUILD_TYPE") != "Debug" and not CACHE.get("SANITIZE"):
         assert re.search(r"__(vsn|sn)printf_chk", symbols), "not fortified"
+
+
+@needs("readelf")
+def test_a_recovery_does_not_load_what_only_check_needs():
+    assert "libpq" not in run("readelf", "-W", "-d", BUILD / "bin" / "pgcoffer").stdout
+
+
+def test_check_is_done_by_the_other_program_wherever_both_are_installed(installed, tmp_path):
+    pgcoffer = installed / "usr" / "bin" / "pgcoffer"
+    assert "protocol.mode" in run(pgcoffer, "check", "--list").stdout
+    link = tmp_path / "backup-tool"
+    link.symlink_to(pgcoffer)
+    assert "protocol.mode" in run(link, "check", "--list").stdout
+    alone = shutil.copy(pgcoffer, tmp_path)
+    done = run(alone, "check", "--list")
+    assert done.returncode == 1 and f'neither in "{tmp_path}"' in done.stderr and "together" in done.stderr, done
+    nagios = run(alone, "check", "--nagios")
+    assert nagios.returncode == 3 and nagios.stdout.startswith("PGCOFFER UNKNOWN"), nagios
