@@ -14,6 +14,8 @@
 #include "repo/wal_internal.h"
 
 #define SEGMENT_SIZE_FILE "segment_size.json"
+/* Of one name, the first and the last: a disk that goes on failing is not filled as well. */
+#define SUSPECTS_MOST 2
 
 char *wal_path(const struct wal_archive *archive, const char *name)
 {
@@ -120,15 +122,20 @@ bool wal_is_finished(const struct wal_archive *archive, struct wal_segment segme
 
 bool wal_set_aside(const char *path, char **ret_new_path, struct error *err)
 {
-    for (unsigned number = 1;; number++) {
-        char *aside SCOPED(scoped_free) = memory_text("%s.suspect-%u", path, number);
-        if (access(aside, F_OK) == 0)
-            continue;
-        if (!file_rename_durably(path, aside, err))
-            return false;
-        *ret_new_path = TAKE(aside);
+    char *aside = NULL;
+
+    for (unsigned number = 1; number <= SUSPECTS_MOST; number++) {
+        free(aside);
+        aside = memory_text("%s.suspect-%u", path, number);
+        if (access(aside, F_OK) != 0)
+            break;
+    }
+    if (file_rename_durably(path, aside, err)) {
+        *ret_new_path = aside;
         return true;
     }
+    free(aside);
+    return false;
 }
 
 bool wal_fail_difference(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,

@@ -15,8 +15,13 @@ char *wal_segment_path(const struct wal_archive *archive, struct wal_segment seg
 bool wal_prepare_folders(const struct wal_archive *archive, struct wal_segment segment, struct error *err) NODISCARD;
 /* SEGMENT or SEGMENT.zst is there. */
 bool wal_is_finished(const struct wal_archive *archive, struct wal_segment segment);
-/* Renames to "PATH.suspect-N" with the first free N: nobody reads it again, and nothing is lost. */
+/* Renames to "PATH.suspect-1", or "-2", whose former file gives way: nobody reads it again. */
 bool wal_set_aside(const char *path, char **ret_new_path, struct error *err) NODISCARD;
+/*
+ * After a failed fdatasync, of which *err tells: set aside, and where there was no room for it, removed. The detail of
+ * *err says what was done.
+ */
+void wal_give_up_file(const char *path, struct error *err);
 /* INTEGRITY with errnum EILSEQ. */
 bool wal_fail_difference(const struct wal_archive *archive, struct wal_segment segment, uint32_t offset,
                          struct error *err);

@@ -57,23 +57,31 @@ static bool reserve(const struct wal_partial *partial, struct error *err)
     return false;
 }
 
+void wal_give_up_file(const char *path, struct error *err)
+{
+    bool is_full = err->errnum == ENOSPC || err->errnum == EDQUOT;
+    struct error ignored;
+    char *aside SCOPED(scoped_free) = NULL;
+
+    if (is_full && unlink(path) == 0)
+        error_detail(err, "the file is removed, and the segment will be received again");
+    else if (wal_set_aside(path, &aside, &ignored))
+        error_detail(err, "the file is kept aside as \"%s\", and the segment will be received again", aside);
+    else
+        error_detail(err, "%s", ignored.message);
+}
+
 /*
  * What the kernel could not write it may have dropped, and a second fsync of the same file would then succeed for
  * nothing. So nobody reads this file again.
  */
 static bool sync_or_set_aside(struct wal_partial *partial, struct error *err)
 {
-    struct error ignored;
-    char *aside SCOPED(scoped_free) = NULL;
-
     if (fdatasync(partial->fd) == 0)
         return true;
     error_set_errno(err, "could not fdatasync \"%s\"", partial->path);
     partial->is_failed = true;
-    if (wal_set_aside(partial->path, &aside, &ignored))
-        error_detail(err, "the file is kept aside as \"%s\", and the segment will be received again", aside);
-    else
-        error_detail(err, "%s", ignored.message);
+    wal_give_up_file(partial->path, err);
     return false;
 }
 
@@ -300,7 +308,7 @@ bool wal_partial_replace(struct wal_partial *partial, struct error *err)
 
     if (partial->is_failed || partial->durable != partial->archive.segment_size.bytes)
         return fail_with_name(partial, ERROR_FAILED, "is not whole and durable yet", err);
-    /* Between these steps only the whole partial is there, which every start finishes. */
+    /* Between these steps only the whole partial is there, which a start finishes. */
     return set_aside(&partial->archive, partial->segment, ".zst", err) &&
            set_aside(&partial->archive, partial->segment, "", err) && file_rename_durably(partial->path, path, err);
 }

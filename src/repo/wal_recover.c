@@ -8,6 +8,7 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/wal_contents.h"
 #include "pgcoffer/repo/wal_gaps.h"
 
 #include "repo/repo_internal.h"
@@ -96,8 +97,6 @@ static bool reopen_whole_partial(const struct wal_archive *archive, struct wal_s
 static bool sync_partial(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
 {
     char *path SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
-    char *aside SCOPED(scoped_free) = NULL;
-    struct error ignored;
 
     int fd SCOPED(scoped_close) = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
@@ -105,9 +104,8 @@ static bool sync_partial(const struct wal_archive *archive, struct wal_segment s
     if (fdatasync(fd) == 0)
         return true;
     error_set_errno(err, "could not fdatasync \"%s\"", path);
-    if (wal_set_aside(path, &aside, &ignored))
-        return error_detail(err, "the file is kept aside as \"%s\"", aside);
-    return error_detail(err, "%s", ignored.message);
+    wal_give_up_file(path, err);
+    return false;
 }
 
 static bool set_partial_aside(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
@@ -118,9 +116,37 @@ static bool set_partial_aside(const struct wal_archive *archive, struct wal_segm
     return access(path, F_OK) != 0 || wal_set_aside(path, &aside, err);
 }
 
+/*
+ * Nobody receives a segment in the middle of a timeline again, so one that is whole there is what a killed process was
+ * about to rename: fetched, or about to take the place of a damaged one. Its records, and those on both sides, tell
+ * whether every byte has come to the disk.
+ */
+static bool finish_whole_partial(const struct wal_archive *archive, struct wal_segment segment, bool *ret_is_finished,
+                                 struct error *err)
+{
+    char *partial SCOPED(scoped_free) = wal_segment_path(archive, segment, ".partial");
+    char *raw SCOPED(scoped_free) = wal_segment_path(archive, segment, "");
+    struct error damage;
+
+    *ret_is_finished = wal_archive_check_joints(archive, segment, &damage);
+    if (!*ret_is_finished)
+        return true;
+    return sync_partial(archive, segment, err) && file_rename_durably(partial, raw, err);
+}
+
+static bool recover_whole_partial(const struct wal_archive *archive, struct wal_segment segment, bool is_newest,
+                                  struct error *err)
+{
+    bool is_finished = false;
+
+    if (!is_newest && !finish_whole_partial(archive, segment, &is_finished, err))
+        return false;
+    return is_finished || (reopen_whole_partial(archive, segment, err) && sync_partial(archive, segment, err));
+}
+
 /* Brings one segment into one state; *ret_raw tells whether it waits for compression. */
-static bool recover_segment(const struct wal_archive *archive, struct wal_segment segment, bool *ret_raw,
-                            struct error *err)
+static bool recover_segment(const struct wal_archive *archive, struct wal_segment segment, bool is_newest,
+                            bool *ret_raw, struct error *err)
 {
     struct wal_file file;
     char *raw SCOPED(scoped_free) = wal_segment_path(archive, segment, "");
@@ -130,11 +156,12 @@ static bool recover_segment(const struct wal_archive *archive, struct wal_segmen
     if (file.state == WAL_FILE_COMPRESSED && access(raw, F_OK) == 0 && !wal_settle_pair(archive, segment, err))
         return false;
     if (file.state == WAL_FILE_PARTIAL) {
-        if (file.stored_bytes == archive->segment_size.bytes && !reopen_whole_partial(archive, segment, err))
+        if (file.stored_bytes == archive->segment_size.bytes &&
+            !recover_whole_partial(archive, segment, is_newest, err))
             return false;
         if (file.stored_bytes > archive->segment_size.bytes && !set_partial_aside(archive, segment, err))
             return false;
-        if (file.stored_bytes <= archive->segment_size.bytes && !sync_partial(archive, segment, err))
+        if (file.stored_bytes < archive->segment_size.bytes && !sync_partial(archive, segment, err))
             return false;
     } else if (!set_partial_aside(archive, segment, err)) { /* a finished one is what counts */
         return false;
@@ -159,7 +186,9 @@ bool wal_archive_recover(const struct wal_archive *archive, struct wal_segment *
         return false;
     for (size_t i = 0; i < names.count; i++) {
         bool is_raw = false;
-        if (!recover_segment(archive, names.segments[i], &is_raw, err))
+        bool is_newest =
+            i + 1 == names.count || names.segments[i + 1].timeline.value != names.segments[i].timeline.value;
+        if (!recover_segment(archive, names.segments[i], is_newest, &is_raw, err))
             return error_wrap(err, "could not clean up the WAL of \"%s\"", archive->server);
         if (is_raw) {
             waiting = repo_grow(waiting, count, sizeof *waiting);

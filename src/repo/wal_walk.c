@@ -269,15 +269,18 @@ bool wal_walk_joins_next(struct wal_walk *walk, struct error *err)
 bool wal_archive_check_joints(const struct wal_archive *archive, struct wal_segment segment, struct error *err)
 {
     struct wal_walk *walk SCOPED(scoped_wal_walk) = wal_walk_new(archive, ignore_event, NULL);
+    const struct wal_segment next = {segment.timeline, segment.number + 1};
     struct wal_record_end end;
-    struct wal_file file;
+    struct wal_file file, behind;
     bool is_whole = false;
 
     if (!wal_walk_enter_behind(walk, segment, err) || !feed_stored(walk, segment, SIZE_MAX, &is_whole, &file, err) ||
-        !wal_record_reader_end(walk->reader, &end, err))
+        !wal_record_reader_end(walk->reader, &end, err) || !wal_archive_stat(archive, next, &behind, err))
         return false;
     if (!is_whole || end.ends_in_zeros)
         return error_set(err, ERROR_INTEGRITY, "it is not whole");
+    if (end.checked_to.value < wal_segment_end(segment, archive->segment_size).value && behind.held_bytes == 0)
+        return error_set(err, ERROR_INTEGRITY, "the end of its last record is not held");
     return wal_walk_joins_next(walk, err);
 }
 

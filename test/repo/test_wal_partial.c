@@ -310,10 +310,10 @@ START_TEST(after_a_failed_fsync_the_file_is_kept_aside_and_a_fresh_one_begun)
     struct error err;
     uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
 
-    for (int round = 1; round <= 2; round++) {
+    for (int round = 1; round <= 4; round++) {
         char name[128];
         struct wal_partial *partial = open_partial();
-        MUST(wal_partial_write(partial, 0, bytes, 1000, &err));
+        MUST(wal_partial_write(partial, 0, bytes, 1000 + (size_t)round, &err));
         failing_fdatasync_errno = EIO;
         ck_assert(!wal_partial_sync(partial, &err));
         failing_fdatasync_errno = 0;
@@ -325,13 +325,36 @@ START_TEST(after_a_failed_fsync_the_file_is_kept_aside_and_a_fresh_one_begun)
         ck_assert(!wal_partial_sync(partial, &err));
         ck_assert(!wal_partial_finish(partial, &err));
         wal_partial_free(partial);
-        snprintf(name, sizeof name, SEGMENT_3 ".partial.suspect-%d", round);
-        ck_assert_msg(repository_has(name), "%s", name);
+        snprintf(name, sizeof name, SEGMENT_3 ".partial.suspect-%d", round < 2 ? 1 : 2);
+        struct buffer kept = repository_get(name);
+        ck_assert_uint_eq(kept.used, 1000 + (size_t)round);
+        buffer_done(&kept);
         ck_assert(!repository_has(SEGMENT_3 ".partial"));
     }
+    ck_assert(!repository_has(SEGMENT_3 ".partial.suspect-3"));
     struct wal_partial *partial = open_partial();
     ck_assert_uint_eq(wal_partial_held(partial), 0);
     wal_partial_free(partial);
+}
+END_TEST
+
+START_TEST(what_a_full_disk_did_not_take_is_not_kept)
+{
+    static const int full[] = {ENOSPC, EDQUOT};
+    struct error err;
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 3 + 1000);
+
+    for (size_t i = 0; i < 2; i++) {
+        struct wal_partial *partial = open_partial();
+        MUST(wal_partial_write(partial, 0, bytes, 1000, &err));
+        failing_fdatasync_errno = full[i];
+        ck_assert(!wal_partial_sync(partial, &err));
+        failing_fdatasync_errno = 0;
+        ck_assert_int_eq(err.errnum, full[i]);
+        wal_partial_free(partial);
+        ck_assert(!repository_has(SEGMENT_3 ".partial"));
+        ck_assert(!repository_has(SEGMENT_3 ".partial.suspect-1"));
+    }
 }
 END_TEST
 
@@ -449,6 +472,7 @@ int main(void)
     tcase_add_test(tests, bytes_that_leave_a_gap_or_pass_the_end_are_refused);
     tcase_add_test(tests, a_finished_segment_is_never_received_again);
     tcase_add_test(tests, after_a_failed_fsync_the_file_is_kept_aside_and_a_fresh_one_begun);
+    tcase_add_test(tests, what_a_full_disk_did_not_take_is_not_kept);
     tcase_add_test(tests, a_failed_fsync_of_what_an_earlier_run_left_sets_it_aside_too);
     tcase_add_test(tests, a_full_disk_at_the_start_leaves_nothing_in_the_way);
     tcase_add_test(tests, a_file_system_that_cannot_reserve_is_good_enough);

@@ -50,6 +50,12 @@ struct wal_files {
 };
 bool wal_archive_list(const struct wal_archive *archive, struct wal_files *ret_files, struct error *err) NODISCARD;
 void wal_files_done(struct wal_files *files);
+/* The last segment of a timeline that has a file, found without a look at the others; the file may be empty. */
+bool wal_archive_newest(const struct wal_archive *archive, struct timeline timeline, struct wal_segment *ret_newest,
+                        bool *ret_has_one, struct error *err) NODISCARD;
+/* Any that is finished? Looks at the newest ones first. */
+bool wal_archive_has_finished(const struct wal_archive *archive, struct timeline timeline, bool *ret_has_one,
+                              struct error *err) NODISCARD;
 
 /* Contiguous stretches held, by timeline; what lies between two of the same timeline is a gap. */
 struct wal_range {
@@ -101,8 +107,8 @@ uint32_t wal_partial_durable(const struct wal_partial *partial); /* bytes known 
  * appended. */
 bool wal_partial_write(struct wal_partial *partial, uint32_t offset, const void *bytes, size_t size,
                        struct error *err) NODISCARD;
-/* fdatasync. After a failure the descriptor is never used again: the file is kept aside as SEG.partial.suspect-N and
- * the partial must be freed. */
+/* fdatasync. After a failure the descriptor is never used again: the file is kept aside as SEG.partial.suspect-N, or
+ * removed where there is no room for it, and the partial must be freed. */
 bool wal_partial_sync(struct wal_partial *partial, struct error *err) NODISCARD;
 /* Whole and synced: rename to SEG, fsync of the folder. Ends the partial. */
 bool wal_partial_finish(struct wal_partial *partial, struct error *err) NODISCARD;
@@ -138,8 +144,9 @@ bool wal_archive_copy_fork(const struct wal_archive *archive, struct timeline fr
 /* Durable. The same name with another parent or switch point is INTEGRITY, errnum EILSEQ, and changes nothing. */
 bool wal_archive_write_history(const struct wal_archive *archive, struct timeline timeline, const void *text,
                                size_t size, struct error *err) NODISCARD;
-/* At start: temporary files removed, raw beside zst removed, a partial that is whole but unrenamed loses its last byte,
- * so that it is received again. Raw segments that wait for compression are returned (malloc'd). */
+/* At start: temporary files removed, raw beside zst removed. A partial that is whole but unrenamed loses its last byte,
+ * so that it is received again; where nobody would receive it again, before another segment of its timeline, it is
+ * finished if its records are sound. Raw segments that wait for compression are returned (malloc'd). */
 bool wal_archive_recover(const struct wal_archive *archive, struct wal_segment **ret_raw, size_t *ret_raw_count,
                          struct error *err) NODISCARD;
 

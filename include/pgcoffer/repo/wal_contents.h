@@ -47,7 +47,10 @@ bool wal_walk_enter_behind(struct wal_walk *walk, struct wal_segment segment, st
  * nothing is held there, or nothing sound. The next segment is to be entered anew.
  */
 bool wal_walk_joins_next(struct wal_walk *walk, struct error *err) NODISCARD;
-/* Both joints of a segment that is held, and every record between: INTEGRITY when something is wrong with it. */
+/*
+ * Both joints of a segment that is held, and every record between: INTEGRITY when something is wrong with it, or when
+ * its last record cannot be checked because its end is not held.
+ */
 bool wal_archive_check_joints(const struct wal_archive *archive, struct wal_segment segment,
                               struct error *err) NODISCARD;
 /*
