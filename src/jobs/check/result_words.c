@@ -1,4 +1,5 @@
 #include "jobs/check/check_internal.h"
+#include "pgcoffer/base/text.h"
 #include "pgcoffer/control/stream.h"
 
 /* Results for those who only read them: what tests is not needed for it. */
