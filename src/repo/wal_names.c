@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,6 +77,75 @@ static bool add_timeline(const struct wal_archive *archive, const char *timeline
     return true;
 }
 
+/* Reads the newest of the first *count folders that has a segment, and leaves in *count how many lie before it. */
+static bool read_newest(const struct wal_archive *archive, const char *timeline, const struct name_list *middles,
+                        size_t *count, struct wal_names *names, struct error *err)
+{
+    wal_names_done(names);
+    while (*count > 0 && names->count == 0) {
+        const char *middle = middles->names[--*count];
+        if (wal_is_folder_name(middle) && !add_folder(archive, timeline, middle, names, err))
+            return false;
+    }
+    if (names->count > 0)
+        qsort(names->segments, names->count, sizeof *names->segments, compare_segments);
+    return true;
+}
+
+static bool has_segment(const struct wal_archive *archive, const char *timeline, bool *ret_has_one, struct error *err)
+{
+    char *folder SCOPED(scoped_free) = wal_path(archive, timeline);
+    struct name_list middles SCOPED(scoped_name_list) = {NULL, 0};
+    struct wal_names names SCOPED(scoped_wal_names) = {NULL, 0};
+
+    if (!name_list_read(folder, &middles, err) ||
+        !read_newest(archive, timeline, &middles, &(size_t){middles.count}, &names, err))
+        return false;
+    *ret_has_one = names.count > 0;
+    return true;
+}
+
+bool wal_archive_newest(const struct wal_archive *archive, struct timeline timeline, struct wal_segment *ret_newest,
+                        bool *ret_has_one, struct error *err)
+{
+    char *number SCOPED(scoped_free) = memory_text("%08" PRIX32, timeline.value);
+    char *folder SCOPED(scoped_free) = wal_path(archive, number);
+    struct name_list middles SCOPED(scoped_name_list) = {NULL, 0};
+    struct wal_names names SCOPED(scoped_wal_names) = {NULL, 0};
+
+    if (!name_list_read(folder, &middles, err) ||
+        !read_newest(archive, number, &middles, &(size_t){middles.count}, &names, err))
+        return false;
+    *ret_has_one = names.count > 0;
+    if (*ret_has_one)
+        *ret_newest = names.segments[names.count - 1];
+    return true;
+}
+
+bool wal_archive_has_finished(const struct wal_archive *archive, struct timeline timeline, bool *ret_has_one,
+                              struct error *err)
+{
+    char *number SCOPED(scoped_free) = memory_text("%08" PRIX32, timeline.value);
+    char *folder SCOPED(scoped_free) = wal_path(archive, number);
+    struct name_list middles SCOPED(scoped_name_list) = {NULL, 0};
+    struct wal_names names SCOPED(scoped_wal_names) = {NULL, 0};
+    struct wal_file file;
+
+    *ret_has_one = false;
+    if (!name_list_read(folder, &middles, err))
+        return false;
+    for (size_t count = middles.count; count > 0 && !*ret_has_one;) {
+        if (!read_newest(archive, number, &middles, &count, &names, err))
+            return false;
+        for (size_t i = names.count; i-- > 0 && !*ret_has_one;) {
+            if (!wal_archive_stat(archive, names.segments[i], &file, err))
+                return false;
+            *ret_has_one = file.state == WAL_FILE_RAW || file.state == WAL_FILE_COMPRESSED;
+        }
+    }
+    return true;
+}
+
 static void drop_twins(struct wal_names *names)
 {
     size_t kept = 0;
@@ -84,6 +154,17 @@ static void drop_twins(struct wal_names *names)
         if (kept == 0 || compare_segments(&names->segments[kept - 1], &names->segments[i]) != 0)
             names->segments[kept++] = names->segments[i];
     names->count = kept;
+}
+
+static bool demand_segment_size(const struct wal_archive *archive, struct error *err)
+{
+    char *folder SCOPED(scoped_free) = wal_path(archive, "");
+
+    if (archive->segment_size.bytes != 0)
+        return true;
+    error_set(err, ERROR_INTEGRITY, "\"%s/segment_size.json\" is missing", folder);
+    return error_hint(err, "Write it again with the cluster's segment size: "
+                           "{\"format\":1,\"segment_size\":16777216}");
 }
 
 bool wal_names_read(const struct wal_archive *archive, struct wal_names *ret_names, struct error *err)
@@ -97,12 +178,7 @@ bool wal_names_read(const struct wal_archive *archive, struct wal_names *ret_nam
     for (size_t i = 0; i < timelines.count; i++) {
         if (!wal_is_folder_name(timelines.names[i]))
             continue;
-        if (archive->segment_size.bytes == 0) {
-            error_set(err, ERROR_INTEGRITY, "\"%s/segment_size.json\" is missing", folder);
-            return error_hint(err, "Write it again with the cluster's segment size: "
-                                   "{\"format\":1,\"segment_size\":16777216}");
-        }
-        if (!add_timeline(archive, timelines.names[i], &names, err))
+        if (!demand_segment_size(archive, err) || !add_timeline(archive, timelines.names[i], &names, err))
             return false;
     }
     if (names.count > 0)
@@ -156,23 +232,32 @@ static int compare_timelines(const void *one, const void *other)
     return left->value < right->value ? -1 : left->value > right->value;
 }
 
+/* By its history, or by a segment. */
+static bool find_timeline(const struct wal_archive *archive, const char *name, struct timeline *ret_timeline,
+                          bool *ret_is_one, struct error *err)
+{
+    *ret_is_one = wal_history_name_parse(name, ret_timeline);
+    if (*ret_is_one || !wal_is_folder_name(name))
+        return true;
+    ret_timeline->value = (uint32_t)strtoul(name, NULL, 16);
+    return demand_segment_size(archive, err) && has_segment(archive, name, ret_is_one, err);
+}
+
 bool wal_archive_timelines(const struct wal_archive *archive, struct timeline **ret_timelines, size_t *ret_count,
                            struct error *err)
 {
-    struct wal_names names SCOPED(scoped_wal_names) = {NULL, 0};
-    struct name_list files SCOPED(scoped_name_list) = {NULL, 0};
+    struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
     char *folder SCOPED(scoped_free) = wal_path(archive, "");
-    struct timeline *timelines = NULL, timeline;
+    struct timeline *timelines SCOPED(scoped_free) = NULL, timeline;
     size_t count = 0, kept = 0;
+    bool is_one = false;
 
-    if (!wal_names_read(archive, &names, err) || !name_list_read(folder, &files, err))
+    if (!name_list_read(folder, &names, err))
         return false;
-    for (size_t i = 0; i < names.count + files.count; i++) {
-        if (i < names.count)
-            timeline = names.segments[i].timeline;
-        else if (!wal_history_name_parse(files.names[i - names.count], &timeline))
-            continue;
-        if (i > 0 && i < names.count && names.segments[i - 1].timeline.value == timeline.value)
+    for (size_t i = 0; i < names.count; i++) {
+        if (!find_timeline(archive, names.names[i], &timeline, &is_one, err))
+            return false;
+        if (!is_one)
             continue;
         timelines = repo_grow(timelines, count, sizeof *timelines);
         timelines[count++] = timeline;
@@ -182,7 +267,7 @@ bool wal_archive_timelines(const struct wal_archive *archive, struct timeline **
     for (size_t i = 0; i < count; i++)
         if (kept == 0 || timelines[kept - 1].value != timelines[i].value)
             timelines[kept++] = timelines[i];
-    *ret_timelines = timelines;
+    *ret_timelines = TAKE(timelines);
     *ret_count = kept;
     return true;
 }

@@ -183,6 +183,52 @@ START_TEST(segments_from_before_a_timelines_fork_are_not_there)
 }
 END_TEST
 
+/*
+ * Part of segment 4 came of timeline 1, and timeline 2 began with that segment: what is not there of it recovery would
+ * take from timeline 1, where that branch died.
+ */
+START_TEST(the_first_segment_of_a_timeline_is_never_denied_once_its_history_is_there)
+{
+    publish(2, "1\t0/400000\tno recovery target specified\n");
+    serving_start(RIGHT_RESTORER);
+    expect_found("000000020000000000000004", "partial", 0);
+    ck_assert_int_eq(json_number_or(json_array_get(serving_items, 0), "length", 0), ONE_MB);
+    hold_partial(2, 4, 0);
+    expect_found("000000020000000000000004", "partial", 0);
+    expect_not_there("000000020000000000000003");
+    expect_not_there("000000020000000000000005");
+    expect_found("000000010000000000000004", "partial", 77);
+    hold_partial(2, 6, 0);
+    expect_hole("000000020000000000000004");
+}
+END_TEST
+
+START_TEST(a_first_segment_without_the_bytes_before_its_fork_is_a_hole)
+{
+    publish(2, "1\t0/400020\tno recovery target specified\n");
+    serving_start(RIGHT_RESTORER);
+    expect_hole("000000020000000000000004");
+    hold_partial(2, 4, 0);
+    expect_hole("000000020000000000000004");
+    expect_not_there("000000020000000000000005");
+}
+END_TEST
+
+/* A standby asks again and again for what is not there; the archive behind it may have a million segments. */
+START_TEST(only_the_newest_folder_of_the_timeline_is_read)
+{
+    hold_segment(2, 5000);
+    hold_partial(2, 5001, 77);
+    repository_put("wal/00000002/00000000", "whoever opens this folder fails", 31);
+    publish(2, "1\t0/400000\tno recovery target specified\n");
+    serving_start(RIGHT_RESTORER);
+    expect_found("000000020000000100000389", "partial", 77);
+    expect_not_there("00000002000000010000038A");
+    expect_not_there("0000000200000001000003FF");
+    expect_not_there("00000003.history");
+}
+END_TEST
+
 /* Timeline 1 is held up to segment 4, timeline 2 left it in segment 8: 4 to 7 are lost, and no end of WAL. */
 START_TEST(what_is_missing_before_a_later_timelines_fork_is_a_hole)
 {
@@ -265,6 +311,9 @@ int main(void)
     tcase_add_test(tests, a_record_of_gaps_that_cannot_be_read_is_no_end_of_wal);
     tcase_add_test(tests, an_empty_file_behind_a_missing_segment_proves_the_hole);
     tcase_add_test(tests, segments_from_before_a_timelines_fork_are_not_there);
+    tcase_add_test(tests, the_first_segment_of_a_timeline_is_never_denied_once_its_history_is_there);
+    tcase_add_test(tests, a_first_segment_without_the_bytes_before_its_fork_is_a_hole);
+    tcase_add_test(tests, only_the_newest_folder_of_the_timeline_is_read);
     tcase_add_test(tests, what_is_missing_before_a_later_timelines_fork_is_a_hole);
     tcase_add_test(tests, an_end_of_wal_is_not_told_while_a_later_history_cannot_be_read);
     tcase_add_test(tests, a_history_that_is_missing_although_its_timeline_is_held_is_a_hole);

@@ -37,21 +37,6 @@ static bool fail_hole(const struct wal_archive *archive, const char *name, struc
 
 /* ---- history files ---- */
 
-/* A switch is published with its history; until then the copied segment of the new timeline is a partial one. */
-static bool has_finished_segment(const struct wal_archive *archive, struct timeline timeline, bool *ret_has,
-                                 struct error *err)
-{
-    struct wal_files files SCOPED(scoped_wal_files) = {0};
-
-    if (!wal_archive_list(archive, &files, err))
-        return false;
-    *ret_has = false;
-    for (size_t i = 0; i < files.count; i++)
-        if (files.files[i].segment.timeline.value == timeline.value && files.files[i].state != WAL_FILE_PARTIAL)
-            *ret_has = true;
-    return true;
-}
-
 static bool send_history(struct session *session, const struct wal_archive *archive, const char *name,
                          struct timeline timeline, struct error *err)
 {
@@ -68,7 +53,8 @@ static bool send_history(struct session *session, const struct wal_archive *arch
     }
     if (err->errnum != ENOENT)
         return false;
-    if (timeline.value != 1 && !has_finished_segment(archive, timeline, &is_hole, err))
+    /* A switch is published with its history; until then the copied segment of the new timeline is a partial one. */
+    if (timeline.value != 1 && !wal_archive_has_finished(archive, timeline, &is_hole, err))
         return false;
     return is_hole ? fail_hole(archive, name, err) : send_not_found(session, "this timeline is not known", err);
 }
@@ -77,13 +63,16 @@ static bool send_history(struct session *session, const struct wal_archive *arch
 
 /* Is there anything of this timeline behind the segment? A file that is still empty is proof that the stream went by.
  */
-static bool is_followed(const struct wal_files *files, struct wal_segment segment)
+static bool is_followed(const struct wal_archive *archive, struct wal_segment segment, bool *ret_is_followed,
+                        struct error *err)
 {
-    for (size_t i = 0; i < files->count; i++)
-        if (files->files[i].segment.timeline.value == segment.timeline.value &&
-            files->files[i].segment.number > segment.number)
-            return true;
-    return false;
+    struct wal_segment newest;
+    bool has_one = false;
+
+    if (!wal_archive_newest(archive, segment.timeline, &newest, &has_one, err))
+        return false;
+    *ret_is_followed = has_one && newest.number > segment.number;
+    return true;
 }
 
 /*
@@ -153,39 +142,79 @@ static bool check_damage(const struct wal_archive *archive, const char *name, co
     return error_hint(err, "\"pgcoffer verify %s --wal-only\" looks at it again.", archive->server);
 }
 
+/* Is more known of what follows the bytes held of a segment, which is no end of WAL then? */
+static bool is_before_more(const struct wal_archive *archive, const struct wal_file *file, bool *ret_is_before,
+                           struct error *err)
+{
+    return is_followed(archive, file->segment, ret_is_before, err) &&
+           (*ret_is_before || is_on_way_to_fork(archive, file->segment, ret_is_before, err)) &&
+           (*ret_is_before || is_known_lost(archive, file, ret_is_before, err));
+}
+
+/* False in *ret_has_one: the timeline left no other, or none that is known. */
+static bool find_beginning(const struct wal_archive *archive, struct timeline timeline, struct wal_position *ret_fork,
+                           bool *ret_has_one, struct error *err)
+{
+    struct history history SCOPED(scoped_history) = {0};
+
+    *ret_has_one = false;
+    if (!wal_archive_history(archive, timeline, &history, err))
+        return err->errnum == ENOENT;
+    *ret_has_one = history.entry_count > 0;
+    if (*ret_has_one)
+        *ret_fork = history.entries[history.entry_count - 1].switched_at;
+    return true;
+}
+
+/*
+ * Of the first segment of a timeline nothing is held, and nothing is known to follow. A recovery that were told so
+ * would ask for the segment of that number on the former timeline, and replay the branch that died there. So it gets a
+ * segment of zeros, the end of WAL. Where bytes before the fork belong into it, they were copied before the history
+ * came.
+ */
+static bool answer_empty(struct session *session, const struct wal_archive *archive, const char *name,
+                         struct wal_segment segment, const char *reason, struct error *err)
+{
+    struct wal_position fork = {0};
+    bool has_fork = false;
+
+    if (!find_beginning(archive, segment.timeline, &fork, &has_fork, err))
+        return false;
+    if (!has_fork || wal_segment_at(segment.timeline, fork, archive->segment_size).number != segment.number)
+        return send_not_found(session, reason, err);
+    if (wal_segment_start(segment, archive->segment_size).value != fork.value)
+        return fail_hole(archive, name, err);
+    return send_found(session, "partial", 0, archive->segment_size.bytes, err) &&
+           control_send_bytes(session->client, "", 0, err) && control_send_result(session->client, json_object(), err);
+}
+
 /* A timeline has no segments from before its fork; recovery may ask for them all the same. */
 static bool is_before_timeline(const struct wal_archive *archive, struct wal_segment segment)
 {
-    struct history history SCOPED(scoped_history) = {0};
+    struct wal_position fork = {0};
+    bool has_fork = false;
     struct error ignored;
 
-    if (!wal_archive_history(archive, segment.timeline, &history, &ignored) || history.entry_count == 0)
-        return false;
-    struct wal_position fork = history.entries[history.entry_count - 1].switched_at;
-    return segment.number < wal_segment_at(segment.timeline, fork, archive->segment_size).number;
+    return find_beginning(archive, segment.timeline, &fork, &has_fork, &ignored) && has_fork &&
+           segment.number < wal_segment_at(segment.timeline, fork, archive->segment_size).number;
 }
 
 /* False in *ret_is_settled: the segment has changed its state since it was looked at, so look again. */
 static bool answer_missing(struct session *session, const struct wal_archive *archive, const char *name,
-                           struct wal_segment segment, bool *ret_is_settled, struct error *err)
+                           const struct wal_file *file, bool *ret_is_settled, struct error *err)
 {
-    struct wal_files files SCOPED(scoped_wal_files) = {0};
-    struct wal_file file;
-    bool is_on_way;
-    bool is_lost = false;
+    struct wal_file now;
+    bool is_before = false;
 
-    *ret_is_settled = true;
-    if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, segment, &is_on_way, err) ||
-        !wal_archive_stat(archive, segment, &file, err))
+    if (!is_before_more(archive, file, &is_before, err) || !wal_archive_stat(archive, file->segment, &now, err))
         return false;
-    *ret_is_settled = file.state == WAL_FILE_MISSING;
+    *ret_is_settled = now.state == WAL_FILE_MISSING;
     if (!*ret_is_settled)
         return true;
-    if (!is_followed(&files, segment) && !is_on_way && !is_known_lost(archive, &file, &is_lost, err))
-        return false;
-    if (!is_followed(&files, segment) && !is_on_way && !is_lost)
-        return send_not_found(session, "it lies beyond the last byte held of its timeline", err);
-    if (is_before_timeline(archive, segment))
+    if (!is_before)
+        return answer_empty(session, archive, name, file->segment, "it lies beyond the last byte held of its timeline",
+                            err);
+    if (is_before_timeline(archive, file->segment))
         return send_not_found(session, "its timeline begins later", err);
     return fail_hole(archive, name, err);
 }
@@ -197,25 +226,18 @@ static bool answer_missing(struct session *session, const struct wal_archive *ar
 static bool send_partial(struct session *session, const struct wal_archive *archive, const char *name, int fd,
                          const struct wal_file *file, bool is_to_target, bool *ret_is_settled, struct error *err)
 {
-    struct wal_files files SCOPED(scoped_wal_files) = {0};
     struct wal_file now;
-    bool is_on_way;
-    bool is_lost = false;
+    bool is_before_gap = false;
 
-    *ret_is_settled = true;
-    if (!wal_archive_list(archive, &files, err) || !is_on_way_to_fork(archive, file->segment, &is_on_way, err) ||
-        !wal_archive_stat(archive, file->segment, &now, err))
+    if (!is_before_more(archive, file, &is_before_gap, err) || !wal_archive_stat(archive, file->segment, &now, err))
         return false;
     *ret_is_settled = now.state == WAL_FILE_PARTIAL;
     if (!*ret_is_settled)
         return true;
-    if (!is_known_lost(archive, file, &is_lost, err))
-        return false;
-    bool is_before_gap = is_followed(&files, file->segment) || is_on_way || is_lost;
     if (is_before_gap && (!is_to_target || file->held_bytes == 0))
         return fail_hole(archive, name, err);
     if (file->held_bytes == 0)
-        return send_not_found(session, "nothing of it has arrived yet", err);
+        return answer_empty(session, archive, name, file->segment, "nothing of it has arrived yet", err);
     return send_found(session, "partial", file->held_bytes, archive->segment_size.bytes, err) &&
            control_send_file(session->client, fd, 0, file->held_bytes, err) &&
            control_send_result(session->client, json_object(), err);
@@ -241,7 +263,7 @@ static bool look_and_send(struct session *session, const struct wal_archive *arc
     *ret_is_settled = true;
     switch (file.state) {
     case WAL_FILE_MISSING:
-        return answer_missing(session, archive, name, segment, ret_is_settled, err);
+        return answer_missing(session, archive, name, &file, ret_is_settled, err);
     case WAL_FILE_PARTIAL:
         return send_partial(session, archive, name, fd, &file, is_to_target, ret_is_settled, err);
     case WAL_FILE_RAW:
