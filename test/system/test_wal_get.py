@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness.agent import Agent
+from harness.agent import Agent, lsn_number
 from harness.cluster import PSQL_BIN, Cluster
 from harness.restored import restore, start_restored
 from harness.scratch import as_user, give_to, make_folder, run, wait_for
@@ -424,3 +424,32 @@ def test_a_standby_follows_the_archive_and_a_base_backup_of_it_is_not_harmed(age
         wait_for(lambda: not list((target / "pg_wal").glob("*ahead*")), "nothing remains")
     finally:
         standby.close()
+
+
+def test_the_end_of_wal_on_a_segment_boundary_is_no_way_back_to_the_branch_that_died(agent, cluster, folder, pki):
+    """Promoted where a segment begins, and not a byte of it came, while the old server went on in that segment."""
+    cluster.sql("CREATE TABLE rows (n int)")
+    agent.backup("primary")
+    cluster.sql("INSERT INTO rows VALUES (1)")
+    fork = cluster.rows("SELECT pg_switch_wal()")[0][0]
+    number = (lsn_number(fork) >> 20) + 1
+    cluster.sql("INSERT INTO rows VALUES (2)")
+    wait_held(agent, cluster)
+    cluster.stop()
+    wal = agent.system_folder("primary") / "wal"
+    dead = wal / f"00000001/{number >> 12:08X}/00000001{number >> 12:08X}{number & 0xfff:08X}.partial"
+    assert dead.stat().st_size > 0
+    first = wal / f"00000002/{number >> 12:08X}/00000002{dead.name[8:]}"
+    make_folder(first.parents[1]), make_folder(first.parent)
+    first.touch()
+    history = wal / "00000002.history"
+    history.write_text(f"1\t{number >> 12:X}/{(number & 0xfff) << 20:X}\tno recovery target specified\n")
+    for path in (first, history):
+        give_to(path)
+    restore(agent, folder / "target")
+    restored = start_restored(folder / "restored", pki, folder / "target")
+    try:
+        assert [row for (row,) in restored.rows("SELECT n FROM rows ORDER BY n")] == [1]
+        assert restored.sql("SELECT timeline_id FROM pg_control_checkpoint()") >= 2
+    finally:
+        restored.close()
