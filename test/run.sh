@@ -8,7 +8,8 @@
 # long   the full counts of what the project promises, and PostgreSQL 13 to 18
 #
 # Other versions than 15 come from the npm registry. Where it cannot be reached their tests are skipped, and that is
-# said; with PGCOFFER_REQUIRE_VERSIONS=yes it is an error.
+# said; with PGCOFFER_REQUIRE_VERSIONS=yes it is an error. With PGCOFFER_TEST_TRIES=2, on a machine that is shared with
+# others, a test that failed is run a second time; both runs stand in the output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,4 +34,6 @@ done
 mkdir -p build/everything
 printf 'subdirs("../release" "../asan" "../fuzz")\n' >build/everything/CTestTestfile.cmake
 # One more than cores: the system tests wait for servers much of their time.
-exec ctest --test-dir build/everything -j "$(($(nproc) + 1))" --output-on-failure "${labels[@]}"
+# shellcheck disable=SC2086 # two words or nothing
+exec ctest --test-dir build/everything -j "$(($(nproc) + 1))" --output-on-failure \
+    ${PGCOFFER_TEST_TRIES:+--repeat until-pass:$PGCOFFER_TEST_TRIES} "${labels[@]}"
