@@ -10,6 +10,7 @@
 #define STATUS_NOT_THERE 1
 
 static char temporary_path[PATH_MAX];
+static volatile sig_atomic_t is_temporary_ours;
 
 /*
  * PostgreSQL takes the exit status of a process killed by SIGTERM for its own shutdown, and the other signals' for
@@ -18,7 +19,8 @@ static char temporary_path[PATH_MAX];
 static void give_up(int signal_number)
 {
     (void)signal_number;
-    unlink(temporary_path);
+    if (is_temporary_ours)
+        unlink(temporary_path);
     _exit(WAL_GET_STATUS_BASE + 1);
 }
 
@@ -127,6 +129,7 @@ bool command_wal_get(struct invocation *invocation, struct error *err)
                           .file = invocation_argument(invocation, 1),
                           .path = invocation_argument(invocation, 2),
                           .source = source,
+                          .is_temporary_ours = &is_temporary_ours,
                           .connector = &connector};
 
     snprintf(temporary_path, sizeof temporary_path, "%s.tmp", get.path);

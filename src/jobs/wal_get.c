@@ -70,7 +70,8 @@ bool wal_get_run(const struct wal_get *get, enum wal_get_outcome *ret_outcome, s
                               .system_id = get->system_id,
                               .path = get->path,
                               .mode = 0600,
-                              .is_to_target = get->is_to_target};
+                              .is_to_target = get->is_to_target,
+                              .is_temporary_ours = get->is_temporary_ours};
     struct wal_fetched fetched = {WAL_FETCHED_NOTHING, 0};
     bool is_known;
 

@@ -1,5 +1,6 @@
 """wal-get fetches the next segments ahead, and nobody ever sees a difference but for the time it takes."""
 
+import fcntl
 import os
 import pathlib
 import re
@@ -152,6 +153,22 @@ def store(scratch, pki, programs):
 def archive(store):
     """The names of the finished segments."""
     return held(store[1])
+
+
+def test_a_call_that_gives_up_while_it_waits_leaves_the_file_of_the_one_it_waits_for(archive, store, folder):
+    agent = store[1]
+    place = make_folder(folder / "by-hand")
+    temporary = place / "segment.tmp"
+    with open(temporary, "wb") as other:
+        give_to(temporary)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        call = subprocess.Popen(agent.command("wal-get", "primary", archive[0], place / "segment"), stdin=subprocess.DEVNULL)
+        inode = f":{temporary.stat().st_ino} "
+        wait_for(lambda: [line for line in pathlib.Path("/proc/locks").read_text().splitlines() if "->" in line and inode in line],
+                 "it waits")
+        call.terminate()
+        assert call.wait(60) > 200
+        assert temporary.exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--direct",)], ids=["daemon", "direct"])

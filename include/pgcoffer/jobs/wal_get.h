@@ -1,6 +1,8 @@
 #ifndef PGCOFFER_JOBS_WAL_GET_H
 #define PGCOFFER_JOBS_WAL_GET_H
 
+#include <signal.h>
+
 #include "pgcoffer/jobs/jobs.h"
 
 /*
@@ -15,7 +17,8 @@ struct wal_get {
     bool is_to_target; /* PostgreSQL stops before its target only with an error: it may have what lies before a gap */
     /* Tells the archive the connector reaches from every other one. NULL: nothing is fetched ahead. */
     const char *source;
-    const struct connector *connector; /* not used for a file that was fetched ahead */
+    volatile sig_atomic_t *is_temporary_ours; /* for a signal's handler: "<path>.tmp" is this call's, not another's */
+    const struct connector *connector;        /* not used for a file that was fetched ahead */
 };
 
 enum wal_get_outcome { WAL_GET_WRITTEN, WAL_GET_WAS_AHEAD, WAL_GET_NOT_THERE };

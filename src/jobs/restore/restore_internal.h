@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_JOBS_RESTORE_INTERNAL_H
 #define PGCOFFER_JOBS_RESTORE_INTERNAL_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "jobs/progress_meter_internal.h"
@@ -154,6 +155,7 @@ struct wal_fetch {
     mode_t mode;
     bool is_durable;
     bool is_to_target; /* the unfinished segment before a gap too */
+    volatile sig_atomic_t *is_temporary_ours; /* while "<path>.tmp" is to go with this process; may be NULL */
 };
 /* Under `path`, by a temporary name; absent on failure. */
 bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, struct wal_fetched *ret_fetched,

@@ -189,6 +189,20 @@ static bool open_temporary(const char *temporary, mode_t mode, int *ret_fd, stru
     }
 }
 
+static void claim_temporary(const struct wal_fetch *fetch, bool is_ours)
+{
+    if (fetch->is_temporary_ours != NULL)
+        *fetch->is_temporary_ours = is_ours;
+}
+
+static bool fill(struct control_stream *stream, const struct wal_fetch *fetch, const struct announced *announced,
+                 struct output *output, struct error *err)
+{
+    if (!receive_content(stream, announced, output, err))
+        return error_wrap(err, "could not fetch \"%s\"", fetch->file);
+    return !fetch->is_durable || file_sync(output->fd, output->path, err);
+}
+
 static bool store(struct control_stream *stream, const struct wal_fetch *fetch, const struct announced *announced,
                   struct error *err)
 {
@@ -198,13 +212,13 @@ static bool store(struct control_stream *stream, const struct wal_fetch *fetch, 
     if (!open_temporary(temporary, fetch->mode, &fd, err))
         return false;
     struct output output = {.fd = fd, .path = temporary, .limit = announced->length};
-    if (!receive_content(stream, announced, &output, err))
-        error_wrap(err, "could not fetch \"%s\"", fetch->file);
-    else if (!fetch->is_durable || file_sync(fd, temporary, err)) {
-        if (rename(temporary, fetch->path) == 0)
-            return true;
+    claim_temporary(fetch, true);
+    bool is_whole = fill(stream, fetch, announced, &output, err);
+    claim_temporary(fetch, false); /* behind the rename the name may be another call's */
+    if (is_whole && rename(temporary, fetch->path) == 0)
+        return true;
+    if (is_whole)
         error_set_errno(err, "could not rename \"%s\" to \"%s\"", temporary, fetch->path);
-    }
     unlink(temporary);
     return false;
 }

@@ -193,7 +193,9 @@ static void remove_temporary(int wal)
 {
     int fd SCOPED(scoped_close) = openat(wal, SEGMENT_NAME WAL_SPOOL_TEMPORARY, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+    /* One that has finished has given the file another name, and the lock on it is free: the name may be a new file's.
+     */
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_named(wal, SEGMENT_NAME WAL_SPOOL_TEMPORARY, fd))
         unlinkat(wal, SEGMENT_NAME WAL_SPOOL_TEMPORARY, 0);
 }
 
