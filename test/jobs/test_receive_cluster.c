@@ -90,6 +90,21 @@ START_TEST(an_upgrade_of_the_only_host_is_followed)
 }
 END_TEST
 
+START_TEST(another_cluster_begins_with_nothing_acknowledged)
+{
+    struct error err;
+
+    receiver.hosts.count = 1;
+    receiver.acknowledged_timeline.value = 1;
+    receiver.acknowledged.value = 5 * ONE_MB;
+    MUST(receive_cluster_adopt(&receiver, OLD, 150004, size, &err));
+    ck_assert_uint_eq(receiver.acknowledged.value, 5 * ONE_MB);
+    MUST(receive_cluster_adopt(&receiver, NEW, 160000, size, &err));
+    ck_assert_uint_eq(receiver.acknowledged.value, 0);
+    ck_assert_uint_eq(receiver.acknowledged_timeline.value, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive cluster");
@@ -98,5 +113,6 @@ int main(void)
     tcase_add_test(tests, one_of_several_hosts_with_a_higher_version_does_not_take_over);
     tcase_add_test(tests, an_upgrade_that_all_hosts_tell_of_is_followed);
     tcase_add_test(tests, an_upgrade_of_the_only_host_is_followed);
+    tcase_add_test(tests, another_cluster_begins_with_nothing_acknowledged);
     return suite_run("receive_cluster", tests);
 }

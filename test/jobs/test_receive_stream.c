@@ -11,17 +11,20 @@
 static struct {
     struct wal_message messages[MOST_MESSAGES];
     size_t count, next;
-    uint64_t flushed[64]; /* every feedback */
+    uint64_t flushed[64], written[64]; /* every feedback */
     size_t feedback_count;
     int sync_errno;
     size_t sync_until; /* fdatasync(2) takes until so many feedbacks were sent */
     uint64_t flushed_at_wait[MOST_MESSAGES];
     size_t wait_count;
+    int64_t sync_takes;     /* as it seems */
     int64_t heard_before;   /* so long ago, at every wait */
     enum receive_wake wake; /* what the wait gives; 0 is not used */
     unsigned stops;
     bool is_stop_refused;
 } server;
+
+static struct receive_stream *observed;
 
 int fdatasync(int fd)
 {
@@ -29,6 +32,8 @@ int fdatasync(int fd)
         errno = server.sync_errno;
         return -1;
     }
+    if (observed != NULL)
+        observed->heard_at -= server.sync_takes;
     int64_t until = clock_monotonic() + 20000000;
     while (__atomic_load_n(&server.feedback_count, __ATOMIC_ACQUIRE) < server.sync_until && clock_monotonic() < until)
         usleep(1000);
@@ -56,11 +61,11 @@ bool wal_stream_feedback(struct pg_connection *connection, struct wal_position w
                          bool is_reply_requested, struct error *err)
 {
     (void)connection;
-    (void)written;
     (void)is_reply_requested;
     (void)err;
     ck_assert_uint_lt(server.feedback_count, sizeof server.flushed / sizeof server.flushed[0]);
     server.flushed[server.feedback_count] = flushed.value;
+    server.written[server.feedback_count] = written.value;
     __atomic_store_n(&server.feedback_count, server.feedback_count + 1, __ATOMIC_RELEASE);
     return true;
 }
@@ -87,8 +92,6 @@ void receive_room_ask(struct receiver *waiting)
     (void)waiting;
 }
 
-static struct receive_stream *observed;
-
 enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool is_output_pending, int64_t until)
 {
     (void)waiting;
@@ -97,8 +100,10 @@ enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool i
     (void)until;
     if (server.wait_count < MOST_MESSAGES)
         server.flushed_at_wait[server.wait_count++] = server.flushed[server.feedback_count - 1];
-    if (observed != NULL)
+    if (observed != NULL) {
         observed->heard_at -= server.heard_before;
+        observed->left_disk_at -= server.heard_before;
+    }
     return server.wake == RECEIVE_WAKE_RENEWED ? RECEIVE_WAKE_RENEWED : RECEIVE_WAKE_TIME;
 }
 
@@ -265,22 +270,6 @@ START_TEST(the_slot_is_not_moved_back_by_the_next_timeline)
 }
 END_TEST
 
-START_TEST(another_cluster_begins_with_nothing_acknowledged)
-{
-    struct error err;
-    const struct wal_segment_size size = {ONE_MB};
-
-    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000001), 150004, size, &err));
-    receiver.acknowledged_timeline.value = 1;
-    receiver.acknowledged.value = 5 * ONE_MB;
-    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000001), 150004, size, &err));
-    ck_assert_uint_eq(receiver.acknowledged.value, 5 * ONE_MB);
-    MUST(receive_cluster_adopt(&receiver, UINT64_C(7000000000000000002), 160000, size, &err));
-    ck_assert_uint_eq(receiver.acknowledged.value, 0);
-    ck_assert_uint_eq(receiver.acknowledged_timeline.value, 0);
-}
-END_TEST
-
 /* In order: all of it durable and acknowledged, and then the copy ended; a server that does not answer changes nothing.
  */
 START_TEST(a_stream_that_ends_for_renewed_certificates_loses_nothing)
@@ -432,6 +421,64 @@ START_TEST(what_could_not_be_made_durable_is_not_noted)
 }
 END_TEST
 
+/* The server may have spoken all the time: it waits to be read. */
+START_TEST(a_disk_that_takes_longer_than_any_silence_may_last_is_not_taken_for_one)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    stream.server_patience = 1000000;
+    observed = &stream;
+    server.sync_takes = 7000000;
+    server_sends_first(3, 5000);
+    server_pauses();
+    server_pauses();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    observed = NULL;
+    ck_assert_uint_ge(server.wait_count, 2);
+}
+END_TEST
+
+/* A copy of the server that has gone on by itself: its commits must not take our word for those of the other one. */
+START_TEST(a_new_connection_is_told_of_nothing_that_it_has_not_sent)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    server_sends_first(3, 5000);
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(receiver.acknowledged.value, 3 * ONE_MB + 5000);
+
+    server_begins_again();
+    stream = stream_from(1, 3);
+    stream.server_position.value = 3 * ONE_MB + 9000;
+    server_asks();
+    server_sends_first(3, 3000);
+    server_asks();
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(server.feedback_count, 3);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert(server.flushed[i] == 0 && server.written[i] == 0);
+    ck_assert_uint_eq(server.flushed[2], 3 * ONE_MB + 3000);
+    ck_assert_uint_eq(server.written[2], 3 * ONE_MB + 3000);
+    ck_assert_uint_eq(receiver.report.flushed.value, 3 * ONE_MB + 5000);
+}
+END_TEST
+
+START_TEST(a_server_that_has_no_more_to_send_is_told_so_at_once)
+{
+    struct error err;
+    enum wal_stream_fault fault;
+    struct receive_stream stream = stream_from(1, 3);
+
+    stream.server_position.value = 3 * ONE_MB;
+    ck_assert_int_eq(receive_stream_run(&stream, &fault, &err), RECEIVE_STREAM_END_OF_TIMELINE);
+    ck_assert_uint_eq(server.flushed[0], 3 * ONE_MB);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive stream");
@@ -441,12 +488,14 @@ int main(void)
     tcase_add_test(tests, a_segment_whose_last_fdatasync_fails_is_never_acknowledged);
     tcase_add_test(tests, what_was_set_aside_is_no_longer_dependable_though_it_stays_acknowledged);
     tcase_add_test(tests, the_slot_is_not_moved_back_by_the_next_timeline);
-    tcase_add_test(tests, another_cluster_begins_with_nothing_acknowledged);
     tcase_add_test(tests, a_stream_that_ends_for_renewed_certificates_loses_nothing);
     tcase_add_test(tests, a_slow_disk_does_not_silence_the_stream);
     tcase_add_test(tests, every_batch_is_acknowledged_at_once_where_commits_wait);
     tcase_add_test(tests, the_first_batch_is_acknowledged_at_once_and_then_the_disk_rests_where_none_waits);
     tcase_add_test(tests, a_receiver_that_catches_up_does_not_sync_each_batch);
+    tcase_add_test(tests, a_disk_that_takes_longer_than_any_silence_may_last_is_not_taken_for_one);
+    tcase_add_test(tests, a_new_connection_is_told_of_nothing_that_it_has_not_sent);
+    tcase_add_test(tests, a_server_that_has_no_more_to_send_is_told_so_at_once);
     tcase_add_test(tests, a_server_that_is_silent_for_longer_than_it_promises_is_given_up);
     tcase_add_test(tests, what_a_primary_proves_to_be_complete_is_noted_once_it_is_durable);
     tcase_add_test(tests, what_could_not_be_made_durable_is_not_noted);

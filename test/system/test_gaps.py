@@ -255,6 +255,31 @@ def test_a_slot_that_was_invalidated_is_replaced_and_its_gap_told(version, make_
     copy.close()
 
 
+@pytest.mark.parametrize("version", [16, pytest.param(17, marks=pytest.mark.long)])
+def test_an_invalidated_slot_is_replaced_though_the_server_still_has_the_wal(version, make_cluster, make_agent):
+    """16 and 17 stream from it all the same, and never keep anything for it again."""
+    keeps = ["max_slot_wal_keep_size = '2MB'", "archive_mode = on", "archive_command = 'false'"]
+    cluster = make_cluster(version=version, settings=keeps).start().create_role()
+    agent = make_agent().add_server("primary", cluster).start()
+    agent.wait_streaming("primary")
+    cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 100) AS n")
+    agent.wait_flushed("primary", lsn(cluster))
+    agent.stop()
+    wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_replication_slots WHERE active") == 0, "the slot is free")
+    for _ in range(8):
+        insert(cluster, 1, 10)
+        cluster.sql("SELECT pg_switch_wal()")
+    cluster.sql("CHECKPOINT")
+    assert cluster.sql("SELECT wal_status FROM pg_replication_slots") == "lost"
+    agent.start()
+    agent.wait_streaming("primary")
+    insert(cluster, 101, 200)
+    agent.wait_flushed("primary", lsn(cluster))
+    status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pgcoffer' AND active"
+    assert cluster.sql(status) in ("reserved", "extended")
+    assert agent.json("wal", "status", "primary")["gaps"] == []
+
+
 def test_damage_that_verify_finds_is_a_gap_and_fetched_again(agent, cluster, folder):
     cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 100) AS n")
     cluster.configure("wal_keep_size = '1GB'")

@@ -31,13 +31,18 @@ struct receiver {
     bool is_to_recover;                    /* a segment could not be finished: clean up before the next try */
     struct receive_room room;
 
-    /* The flush position reported to the server, on that timeline never lowered again. */
+    /* What was flushed at most, on that timeline; what a new connection is told begins anew (stream_status.c). */
     struct timeline acknowledged_timeline;
     struct wal_position acknowledged;
 
     bool is_lost; /* the server has removed what follows: the next session goes on behind it */
     struct wal_position lost_position;
     struct error lost_error;
+    struct receive_doubt {
+        int64_t since; /* monotonic; 0: none. Said to be removed, but perhaps not received yet */
+        struct timeline timeline;
+        struct wal_position position;
+    } doubt;
     struct receive_gaps gaps;
     int64_t behind_since; /* monotonic; 0: the server is not behind what is held */
 };

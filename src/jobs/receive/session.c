@@ -149,27 +149,6 @@ static bool find_start(struct session *session, struct error *err)
     return !is_created || (session_read_slot(session, err) && decide(session, &obstacle, err));
 }
 
-static bool publish_histories(struct session *session, struct error *err)
-{
-    const struct wal_archive *archive = &session->receiver->archive;
-    const struct receive_start *start = &session->start;
-    struct timeline missing = {0};
-    char fork[WAL_POSITION_TEXT_SIZE];
-
-    if (start->has_fork_copy &&
-        !receive_timelines_copy_fork(archive, start->fork_from, start->timeline, start->fork_position, err))
-        return false;
-    if (!receive_timelines_publish(archive, session->connection, &session->history, start->timeline, &missing, err))
-        return false;
-    if (missing.value != 0)
-        log_warning("the server has no history of timeline %" PRIu32 ", an ancestor of its own", missing.value);
-    wal_position_format(start->fork_position, fork);
-    if (start->reason == RECEIVE_START_FORK)
-        log_info("timeline %" PRIu32 " is followed by timeline %" PRIu32 " from %s", start->fork_from.value,
-                 start->timeline.value, fork);
-    return true;
-}
-
 /* How long it waits for a word of ours; 0: for ever. */
 static int64_t ask_patience(struct session *session)
 {
@@ -231,7 +210,8 @@ static void note_slot_position(struct session *session, struct wal_position posi
     session->slot.restart_position = position;
 }
 
-/* Of an old timeline a server knows no more than what it took along; one that does not say what it is proves nothing. */
+/* Of an old timeline a server knows no more than what it took along; one that does not say what it is proves nothing.
+ */
 static bool can_tell_completeness(struct session *session)
 {
     bool is_primary = false;
@@ -254,6 +234,7 @@ static bool stream_timeline(struct session *session, int64_t server_patience, st
         .timeline = start->timeline,
         .next = start->position,
         .slot_position = slot_position(session),
+        .server_position = session->server.position,
         .server_patience = server_patience,
         .completeness = {.is_primary = can_tell_completeness(session),
                          .has_caught_up = start->position.value >= session->server.position.value},
@@ -296,45 +277,20 @@ static bool stream_timeline(struct session *session, int64_t server_patience, st
     return false;
 }
 
-static bool follow_switch(struct session *session, struct error *err)
-{
-    struct receive_start *start = &session->start;
-    struct timeline next = {0};
-    struct wal_position fork = {0};
-    char position[WAL_POSITION_TEXT_SIZE];
-
-    session->verdict = RECEIVE_RETRY;
-    if (!wal_stream_finish(session->connection, &next, &fork, err) ||
-        !receive_timelines_switch(&session->receiver->archive, session->connection, start->timeline, next, fork, err))
-        return false;
-    wal_position_format(fork, position);
-    log_info("timeline %" PRIu32 " is followed by timeline %" PRIu32 " from %s", start->timeline.value, next.value,
-             position);
-    struct wal_segment first = wal_segment_at(next, fork, session->segment_size);
-    *start = (struct receive_start){.reason = RECEIVE_START_FORK,
-                                    .timeline = next,
-                                    .position = wal_segment_start(first, session->segment_size),
-                                    .fork_from = start->timeline,
-                                    .fork_position = fork};
-    if (session->server.timeline.value < next.value)
-        session->server.timeline = next;
-    return session_follow_promotion(session, err);
-}
-
 static bool run(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
 
     receive_report_state(&receiver->report, RECEIVE_CONNECTING, NULL);
-    if (!connect_and_identify(session, err) || !find_start(session, err) || !publish_histories(session, err))
+    if (!connect_and_identify(session, err) || !find_start(session, err) || !session_publish_histories(session, err) ||
+        !session_mend_slot(session, err))
         return false;
     if (receiver->is_lost)
         receive_report_keep_error(&receiver->report, &receiver->lost_error, LOST_SHOWN_FOR);
-    session->is_slot_invalidated = session_is_slot_invalidated(session);
     receive_gaps_look_now(&receiver->gaps);
     receive_sync_ask(&receiver->sync, session->connection);
     int64_t server_patience = ask_patience(session);
-    while (stream_timeline(session, server_patience, err) && follow_switch(session, err))
+    while (stream_timeline(session, server_patience, err) && session_follow_switch(session, err))
         continue;
     return false;
 }

@@ -1,22 +1,32 @@
 #include "jobs/receive/session_internal.h"
 
-bool session_is_slot_invalidated(const struct session *session)
-{
-    const struct pg_slot *slot = &session->slot;
+#include "pgcoffer/base/clock.h"
 
-    return session_has_lasting_slot(session) && slot->is_known && slot->exists && !slot->has_position &&
-           session->start.held_end.value != 0;
+#define STANDBY_DOUBTED_FOR INT64_C(5000000)
+
+/* Only a primary knows at once; of the same place it was asked before. */
+static bool is_believed(const struct session *session)
+{
+    struct receive_doubt *doubt = &session->receiver->doubt;
+    int64_t now = clock_monotonic();
+
+    if (doubt->since == 0 || doubt->timeline.value != session->start.timeline.value ||
+        doubt->position.value != session->start.position.value) {
+        *doubt = (struct receive_doubt){
+            .since = now, .timeline = session->start.timeline, .position = session->start.position};
+        return false;
+    }
+    return session->role == PG_ROLE_PRIMARY || now - doubt->since >= STANDBY_DOUBTED_FOR;
 }
 
 enum receive_verdict session_note_loss(struct session *session, struct error *err)
 {
     struct receiver *receiver = session->receiver;
-    bool is_invalidated = session->is_slot_invalidated;
     char name[WAL_SEGMENT_NAME_SIZE];
     struct error failure;
 
-    if (is_invalidated)
-        receive_gaps_note_slot_lost(&receiver->gaps, "the replication slot was invalidated (max_slot_wal_keep_size)");
+    if (!is_believed(session))
+        return RECEIVE_RETRY;
     if (!receive_gaps_note_loss(receiver, session->start.timeline, session->start.position, err->message, &failure)) {
         *err = failure;
         return RECEIVE_RETRY;
@@ -25,12 +35,11 @@ enum receive_verdict session_note_loss(struct session *session, struct error *er
                        session->segment_size, name);
     error_wrap(err, "WAL is lost from segment %s on", name);
     err->kind = ERROR_INTEGRITY;
-    if (is_invalidated)
-        (void)session_replace_slot(session, err);
     error_hint(err,
                "The server has removed WAL that was not received yet. Streaming goes on behind the gap (pgcoffer wal "
                "status %s); take a new backup now: pgcoffer backup %s",
                receiver->server->name, receiver->server->name);
+    receiver->doubt.since = 0;
     if (receiver->is_lost) {
         receiver->is_lost = false;
         return RECEIVE_REFUSED;

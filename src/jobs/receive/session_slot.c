@@ -5,6 +5,8 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/text.h"
 
+#define FIRST_THAT_NEVER_REVIVES 160000
+
 #define MOST_OF_NAME 48 /* with the number of the process it stays a slot's name */
 
 bool session_read_slot(struct session *session, struct error *err)
@@ -87,6 +89,50 @@ bool session_follow_promotion(struct session *session, struct error *err)
     session->slot_name = session->receiver->server->settings.wal_slot;
     return session_read_slot(session, err) && session_create_missing_slot(session, &is_created, err) &&
            (!is_created || session_read_slot(session, err)) && drop_temporary(session, err);
+}
+
+static bool is_invalidated(const struct session *session)
+{
+    const struct pg_slot *slot = &session->slot;
+
+    return session_has_lasting_slot(session) && slot->is_known && slot->exists && !slot->has_position &&
+           session->start.held_end.value != 0;
+}
+
+static bool refuse_invalidated(struct session *session, struct error *err)
+{
+    const char *server = session->receiver->server->name, *slot = session->slot_name;
+
+    session->verdict = RECEIVE_REFUSED;
+    error_set(err, ERROR_SERVER,
+              "replication slot \"%s\" was invalidated (max_slot_wal_keep_size): it keeps no WAL on the server", slot);
+    return error_hint(
+        err,
+        "On the server: SELECT pg_drop_replication_slot('%s'); SELECT "
+        "pg_create_physical_replication_slot('%s', true); or type: pgcoffer slot drop %s && pgcoffer slot "
+        "create %s, or set create_slot = yes.",
+        slot, slot, server, server);
+}
+
+bool session_mend_slot(struct session *session, struct error *err)
+{
+    struct receiver *receiver = session->receiver;
+    bool existed = false;
+
+    if (!is_invalidated(session))
+        return true;
+    receive_gaps_note_slot_lost(&receiver->gaps, "the replication slot was invalidated (max_slot_wal_keep_size)");
+    if (!receiver->server->settings.create_slot)
+        return pg_session(session->connection)->server_version < FIRST_THAT_NEVER_REVIVES ||
+               refuse_invalidated(session, err);
+    if (!pg_slot_drop(session->connection, session->slot_name, err) ||
+        !pg_slot_create(session->connection, session->slot_name, &existed, err)) {
+        session->verdict = err->kind == ERROR_BUSY ? RECEIVE_SLOT_BUSY : RECEIVE_RETRY;
+        return false;
+    }
+    log_warning("replication slot \"%s\" had been invalidated by the server: it was dropped and created again",
+                session->slot_name);
+    return session_read_slot(session, err);
 }
 
 enum receive_verdict session_replace_slot(struct session *session, struct error *err)

@@ -1,13 +1,12 @@
 #include "jobs/receive/stream_internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
+#include "jobs/receive/stream_status_internal.h"
 #include "pgcoffer/base/log.h"
 
 #define SECOND             INT64_C(1000000)
 #define SYNC_AT_LATEST     SECOND /* under load */
-#define STATUS_EVERY       (10 * SECOND)
 #define STOP_MOST          (2 * SECOND)
 #define MESSAGES_A_TURN    64 /* at most 8 MB between two looks at everything else */
 #define SEGMENT_HEADER_LEN 40
@@ -19,112 +18,11 @@
 /* So far behind the server nobody waits for us yet: it counts those only that have caught up. */
 #define CATCHING_UP ((uint64_t)16 << 20)
 
-/* The server answers every status that asks for it, and gives up one that is silent for wal_sender_timeout. We do as
- * much, within these bounds: then the connection is dead, whatever TCP believes. */
-#define SILENCE_LEAST (5 * SECOND)
-#define SILENCE_MOST  (60 * SECOND)
-/* It is spoken to four times before it gives us up, however long the disk takes. */
-#define PATIENCE_PARTS 4
-#define PATIENCE_LEAST (SECOND / 20)
-
-static struct wal_segment segment_at_next(const struct receive_stream *stream)
+static int64_t rest_after(int64_t busy)
 {
-    return wal_segment_at(stream->timeline, stream->next, stream->receiver->archive.segment_size);
-}
+    int64_t rest = REST_FACTOR * busy;
 
-/* What may be reported as flushed: durable, and received from this server or compared with what it sent. */
-static struct wal_position durable_end(const struct receive_stream *stream)
-{
-    if (stream->is_comparing)
-        return stream->next;
-    struct wal_position end = wal_segment_start(segment_at_next(stream), stream->receiver->archive.segment_size);
-    if (stream->partial != NULL)
-        end.value += wal_partial_durable(stream->partial);
-    return end.value < stream->next.value ? end : stream->next;
-}
-
-static void acknowledge(struct receive_stream *stream)
-{
-    struct wal_position durable = durable_end(stream);
-
-    if (durable.value > stream->receiver->acknowledged.value)
-        stream->receiver->acknowledged = durable;
-}
-
-/*
- * What a backup relies on: of what was acknowledged, that which lies durable under its name now. A file that was set
- * aside takes its bytes along until they are received again.
- */
-static struct wal_position dependable_end(const struct receive_stream *stream)
-{
-    struct wal_position acknowledged = stream->receiver->acknowledged;
-    struct wal_position end = wal_segment_start(segment_at_next(stream), stream->receiver->archive.segment_size);
-
-    if (stream->is_comparing)
-        return acknowledged;
-    if (stream->partial != NULL)
-        end.value += wal_partial_durable(stream->partial);
-    return end.value < acknowledged.value ? end : acknowledged;
-}
-
-static void report_positions(struct receive_stream *stream)
-{
-    struct receiver *receiver = stream->receiver;
-    struct wal_position received = stream->next;
-
-    if (received.value < receiver->acknowledged.value)
-        received = receiver->acknowledged;
-    receive_report_positions(&receiver->report, stream->timeline, received, dependable_end(stream));
-}
-
-static int64_t within(int64_t least, int64_t value, int64_t most)
-{
-    return value < least ? least : value > most ? most : value;
-}
-
-static int64_t silence_most(const struct receive_stream *stream)
-{
-    return stream->server_patience == 0 ? SILENCE_MOST : within(SILENCE_LEAST, stream->server_patience, SILENCE_MOST);
-}
-
-/* Six times before the silence is too long, so that a lost answer does not count. */
-static int64_t status_every(const struct receive_stream *stream)
-{
-    return within(SECOND / 2, silence_most(stream) / 6, STATUS_EVERY);
-}
-
-/* What the lifeline says while the stream is at the disk. A failure shows itself when the stream speaks again. */
-static void repeat_status(void *context)
-{
-    const struct receive_stream *stream = context;
-    struct error ignored;
-
-    if (!wal_stream_feedback(stream->connection, stream->said_written, stream->said_flushed, false, &ignored))
-        return;
-}
-
-static bool send_feedback(struct receive_stream *stream, bool is_reply_requested, struct error *err)
-{
-    struct receiver *receiver = stream->receiver;
-    struct wal_position written = stream->next;
-
-    acknowledge(stream);
-    struct wal_position flushed = receiver->acknowledged;
-    if (written.value < flushed.value)
-        written = flushed;
-    if (flushed.value < stream->slot_position.value)
-        flushed.value = 0; /* unknown: the slot stays where it is */
-    else
-        stream->slot_position = flushed;
-    report_positions(stream);
-    stream->status_at = clock_monotonic() + status_every(stream);
-    stream->said_written = written;
-    stream->said_flushed = flushed;
-    if (is_reply_requested)
-        receive_completeness_asked(&stream->completeness);
-    receive_lifeline_note_word(stream->lifeline);
-    return wal_stream_feedback(stream->connection, written, flushed, is_reply_requested, err) &&
-           wal_stream_flush(stream->connection, &stream->is_output_pending, err);
+    return rest < REST_LEAST ? REST_LEAST : rest > REST_MOST ? REST_MOST : rest;
 }
 
 static void drop_partial(struct receive_stream *stream)
@@ -142,7 +40,7 @@ static bool sync_partial(struct receive_stream *stream, struct error *err)
     int64_t began = clock_monotonic();
     bool is_durable = wal_partial_sync(stream->partial, err);
     int64_t now = clock_monotonic();
-    stream->rested_at = now + within(REST_LEAST, REST_FACTOR * (now - began), REST_MOST);
+    stream->rested_at = now + rest_after(now - began);
     if (is_durable)
         return true;
     drop_partial(stream);
@@ -154,13 +52,13 @@ static bool open_partial(struct receive_stream *stream, struct error *err)
 {
     struct receiver *receiver = stream->receiver;
 
-    if (!receive_room_demand(receiver, segment_at_next(stream), err))
+    if (!receive_room_demand(receiver, receive_stream_segment(stream), err))
         return false;
-    if (wal_partial_open(&receiver->archive, segment_at_next(stream), &stream->partial, err))
+    if (wal_partial_open(&receiver->archive, receive_stream_segment(stream), &stream->partial, err))
         return true;
     stream->is_comparing = err->kind == ERROR_BUSY;
     receiver->room.has_segment = room_is_short(err);
-    receiver->room.segment = segment_at_next(stream);
+    receiver->room.segment = receive_stream_segment(stream);
     return stream->is_comparing;
 }
 
@@ -209,10 +107,10 @@ static bool take_piece(struct receive_stream *stream, struct wal_segment segment
 static bool store_piece(struct receive_stream *stream, struct wal_segment segment, uint32_t offset,
                         const uint8_t *bytes, size_t size, bool is_last, struct error *err)
 {
-    receive_lifeline_enter(stream->lifeline);
+    stream_status_enter_disk(stream);
     bool ok =
         take_piece(stream, segment, offset, bytes, size, err) && (!is_last || finish_segment(stream, segment, err));
-    receive_lifeline_leave(stream->lifeline);
+    stream_status_leave_disk(stream);
     return ok;
 }
 
@@ -227,8 +125,9 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
         return error_set(err, ERROR_SERVER, "the server sent WAL from %s, expected %s", got, expected);
     }
     stream->receiver->is_lost = false;
+    stream->receiver->doubt.since = 0;
     for (size_t done = 0, piece; done < message->size; done += piece) {
-        struct wal_segment segment = segment_at_next(stream);
+        struct wal_segment segment = receive_stream_segment(stream);
         uint32_t offset = (uint32_t)(stream->next.value - wal_segment_start(segment, segment_size).value);
         piece = message->size - done;
         if (piece > segment_size.bytes - offset)
@@ -238,29 +137,31 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
         if (!store_piece(stream, segment, offset, message->bytes + done, piece, is_whole, err))
             return false;
         stream->next.value += piece;
-        if (is_whole && !send_feedback(stream, false, err))
+        if (is_whole && !stream_status_send(stream, false, err))
             return false;
     }
+    if (stream->next.value >= message->server_end.value)
+        stream->receiver->gaps.is_slot_lost = false; /* it went well without it */
     return true;
 }
 
 /* A fast shutdown of the server waits until flushed is what it has sent. */
 static bool answer(struct receive_stream *stream, struct error *err)
 {
-    receive_lifeline_enter(stream->lifeline);
+    stream_status_enter_disk(stream);
     bool is_durable = sync_partial(stream, err);
-    receive_lifeline_leave(stream->lifeline);
-    return is_durable && send_feedback(stream, false, err);
+    stream_status_leave_disk(stream);
+    return is_durable && stream_status_send(stream, false, err);
 }
 
 /* On an idle server nothing is written; so that a moment without transactions counts as received, it is noted. */
 static void note_completeness(struct receive_stream *stream)
 {
-    if (!receive_completeness_is_due(&stream->completeness, dependable_end(stream)))
+    if (!receive_completeness_is_due(&stream->completeness, stream_status_dependable_end(stream)))
         return;
-    receive_lifeline_enter(stream->lifeline);
+    stream_status_enter_disk(stream);
     receive_completeness_note(&stream->completeness, &stream->receiver->archive, stream->timeline);
-    receive_lifeline_leave(stream->lifeline);
+    stream_status_leave_disk(stream);
 }
 
 static enum receive_stream_end take_message(struct receive_stream *stream, const struct wal_message *message,
@@ -269,7 +170,7 @@ static enum receive_stream_end take_message(struct receive_stream *stream, const
     bool ok = true;
 
     if (message->kind == WAL_MESSAGE_DATA || message->kind == WAL_MESSAGE_KEEPALIVE) {
-        stream->heard_at = clock_monotonic();
+        stream_status_hear(stream);
         stream->server_end = message->server_end;
         receive_report_server(&stream->receiver->report, message->server_end);
     }
@@ -283,7 +184,7 @@ static enum receive_stream_end take_message(struct receive_stream *stream, const
     case WAL_MESSAGE_KEEPALIVE:
         ok = (!message->is_reply_requested || answer(stream, err)) &&
              (!receive_completeness_keepalive(&stream->completeness, message, stream->next) ||
-              send_feedback(stream, true, err));
+              stream_status_send(stream, true, err));
         break;
     case WAL_MESSAGE_END_OF_TIMELINE:
         return RECEIVE_STREAM_END_OF_TIMELINE;
@@ -307,7 +208,7 @@ static enum receive_stream_end take_messages(struct receive_stream *stream, bool
         if (end != RECEIVE_STREAM_GOES_ON)
             return end;
     }
-    report_positions(stream);
+    stream_status_report(stream);
     return RECEIVE_STREAM_GOES_ON;
 }
 
@@ -331,11 +232,10 @@ static bool tend(struct receive_stream *stream, bool is_drained, struct error *e
     if (now >= sync_due(stream, is_drained) && !answer(stream, err))
         return false;
     note_completeness(stream);
-    if (now - stream->heard_at >= silence_most(stream))
-        return error_set(err, ERROR_SERVER, "the server has been silent for %" PRId64 " s",
-                         (now - stream->heard_at) / SECOND);
+    if (!stream_status_is_heard(stream, err))
+        return false;
     if (now >= stream->status_at)
-        return send_feedback(stream, now - stream->heard_at >= status_every(stream) / 2, err);
+        return stream_status_send(stream, stream_status_is_quiet(stream), err);
     return !stream->is_output_pending || wal_stream_flush(stream->connection, &stream->is_output_pending, err);
 }
 
@@ -347,34 +247,22 @@ static int64_t next_due(const struct receive_stream *stream, bool is_drained)
     return due < stream->status_at ? due : stream->status_at;
 }
 
-static void begin_lifeline(struct receive_stream *stream)
-{
-    int64_t patience = within(PATIENCE_LEAST, stream->server_patience / PATIENCE_PARTS, STATUS_EVERY);
-    struct error err;
-
-    if (stream->server_patience == 0)
-        return; /* it waits for ever */
-    if (!receive_lifeline_new(patience, repeat_status, stream, &stream->lifeline, &err))
-        log_failure(LOG_LEVEL_WARNING, &err);
-}
-
 /* Bytes held from before are opened now, so that they are durable before anything counts them. */
 static bool begin(struct receive_stream *stream, struct error *err)
 {
     struct receiver *receiver = stream->receiver;
     struct wal_file file;
 
-    stream->heard_at = clock_monotonic();
     if (receiver->acknowledged_timeline.value != stream->timeline.value) {
         receiver->acknowledged_timeline = stream->timeline;
         receiver->acknowledged = (struct wal_position){0};
     }
-    receive_lifeline_enter(stream->lifeline);
-    bool is_open = receive_room_demand(receiver, segment_at_next(stream), err) &&
-                   wal_archive_stat(&receiver->archive, segment_at_next(stream), &file, err) &&
+    stream_status_enter_disk(stream);
+    bool is_open = receive_room_demand(receiver, receive_stream_segment(stream), err) &&
+                   wal_archive_stat(&receiver->archive, receive_stream_segment(stream), &file, err) &&
                    (file.state != WAL_FILE_PARTIAL || open_partial(stream, err));
-    receive_lifeline_leave(stream->lifeline);
-    return is_open && send_feedback(stream, false, err);
+    stream_status_leave_disk(stream);
+    return is_open && stream_status_send(stream, false, err);
 }
 
 static enum receive_stream_end end_of_wait(enum receive_wake wake)
@@ -418,7 +306,7 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     struct error ignored;
 
     *ret_fault = WAL_FAULT_OTHER;
-    begin_lifeline(stream);
+    stream_status_begin(stream);
     enum receive_stream_end end = run(stream, ret_fault, err);
     bool has_failed_storage = end == RECEIVE_STREAM_FAULT && err->kind == ERROR_STORAGE;
     receive_lifeline_free(TAKE(stream->lifeline));
@@ -427,13 +315,14 @@ enum receive_stream_end receive_stream_run(struct receive_stream *stream, enum w
     stream->completeness.note_at = 0; /* what the server said last may be the last there is */
     note_completeness(stream);
     /* The last word: what is durable need not be sent again. Nobody listens after the other ends. */
-    if (end == RECEIVE_STREAM_INTERRUPTED || end == RECEIVE_STREAM_RENEWED)
-        send_feedback(stream, false, &ignored);
+    if ((end == RECEIVE_STREAM_INTERRUPTED || end == RECEIVE_STREAM_RENEWED) &&
+        !stream_status_send(stream, false, &ignored))
+        log_debug("%s", ignored.message);
     /* Only so that the next connection finds the slot free; otherwise it is waited for. */
     if (end == RECEIVE_STREAM_RENEWED && !wal_stream_stop(stream->connection, clock_monotonic() + STOP_MOST, &ignored))
         log_debug("%s", ignored.message);
-    acknowledge(stream);
-    report_positions(stream);
+    stream_status_acknowledge(stream);
+    stream_status_report(stream);
     drop_partial(stream);
     return end;
 }
