@@ -192,8 +192,8 @@ static void report_target(const struct invocation *invocation, const json_t *res
     const char *kind = text_or(target, "kind", "end");
     long long timeline = (long long)json_number_or(result, "timeline", 0);
 
-    output_line(invocation, "WAL is held up to %s on timeline %lld, complete until %s", text_or(result, "reachable", "?"),
-                timeline, text_or(result, "reachable_at", "an unknown time"));
+    output_line(invocation, "WAL is held up to %s on timeline %lld, complete until %s",
+                text_or(result, "reachable", "?"), timeline, text_or(result, "reachable_at", "an unknown time"));
     if (strcmp(kind, "end") == 0)
         output_line(invocation, "PostgreSQL will replay all of it");
     else if (json_text_or_null(result, "replay_to") != NULL)
