@@ -1,6 +1,7 @@
 #include "jobs/check/hba_rule_internal.h"
 #include "jobs/check/server_files_internal.h"
 #include "jobs/check/sql_internal.h"
+#include "jobs/check/sync_internal.h"
 
 #include "support/suite.h"
 
@@ -195,6 +196,19 @@ START_TEST(an_expression_made_to_exhaust_us_is_not_tried)
 }
 END_TEST
 
+START_TEST(settings_of_roles_and_databases_are_named_as_sql_takes_them)
+{
+    char text[SYNC_OWNER_SIZE];
+
+    ck_assert_str_eq(sync_settings_owner("app", NULL, text), "ROLE app");
+    ck_assert_str_eq(sync_settings_owner("My App", "Sales \"x\"", text),
+                     "ROLE \"My App\" IN DATABASE \"Sales \"\"x\"\"\"");
+    ck_assert_str_eq(sync_settings_owner(NULL, "Sales", text), "DATABASE \"Sales\"");
+    ck_assert_str_eq(sync_settings_owner(NULL, NULL, text), "ROLE ALL");
+    ck_assert_str_eq(sync_settings_owner("all", NULL, text), "ROLE \"all\"");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("check_server_rules");
@@ -213,5 +227,6 @@ int main(void)
     tcase_add_test(tests, the_key_is_the_servers_alone_or_roots);
     tcase_add_test(tests, a_path_is_in_the_data_directory_or_not);
     tcase_add_test(tests, ciphers_without_certificate_or_encryption_are_found);
+    tcase_add_test(tests, settings_of_roles_and_databases_are_named_as_sql_takes_them);
     return suite_run("check_server_rules", tests);
 }

@@ -81,7 +81,8 @@ START_TEST(remote_apply_is_one_where_we_may_be_waited_for)
 {
     struct sync_answer ours = answer_of("*"), others = answer_of("a");
 
-    ours.is_apply_wanted = others.is_apply_wanted = true;
+    snprintf(ours.commit, sizeof ours.commit, "remote_apply");
+    snprintf(others.commit, sizeof others.commit, "remote_apply");
     assert_no_fault(&others);
     assert_fault(&ours, "remote_apply", "replication.synchronous");
     config.settings.synchronous = true;

@@ -206,7 +206,14 @@ def test_check_shows_what_the_server_sees_and_names_each_misfit(make_agent, clus
     cluster.reload()
     cluster.rows("SET synchronous_commit = local; ALTER DATABASE postgres SET synchronous_commit = remote_apply")
     (commit,) = checks_of(agent, "synchronous")
-    assert commit["state"] == "warn" and "database postgres" in commit["cause"], commit
+    assert commit["state"] == "warn" and "DATABASE postgres" in commit["cause"], commit
+    cluster.rows('SET synchronous_commit = local; CREATE ROLE "My App"; ALTER ROLE ALL SET synchronous_commit = remote_apply; '
+                 'ALTER ROLE "My App" IN DATABASE postgres SET synchronous_commit = remote_apply')
+    for _ in range(3):
+        (commit,) = checks_of(agent, "synchronous")
+        assert commit["state"] == "warn", commit
+        cluster.rows("SET synchronous_commit = local; " + commit["fix"].removeprefix("Type on the server: "))
+    assert checks_of(agent, "synchronous")[0]["state"] == "pass"
     agent.servers["primary"]["application_name"] = "other"
     agent.servers["primary"]["synchronous"] = "yes"
     agent.write_configuration()

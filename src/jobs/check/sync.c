@@ -1,10 +1,12 @@
 #include "jobs/check/sync_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "jobs/check/server_files_internal.h"
 #include "jobs/check/sql_internal.h"
+#include "jobs/sync_fault_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/pg/sync_names.h"
 
@@ -30,62 +32,60 @@ static bool is_listed(const struct sync_view *view)
 
 /* ---- replication.sync_name ---- */
 
-static void tell_accident(struct check_run *run, const struct sync_view *view, struct finding *finding)
+static void set_cause(const struct settings *settings, enum sync_fault fault, struct finding *finding)
 {
-    const char *name = run->server->settings.application_name;
-
-    if (view->match.is_by_star)
+    switch (fault) {
+    case SYNC_FAULT_NONE:
+    case SYNC_FAULT_APPLY:
+        break;
+    case SYNC_FAULT_UNLISTED:
+        finding_cause(finding, CHECK_ID_replication_sync_name,
+                      "synchronous = yes, but the server waits for nobody named \"%s\": a commit may be lost with it.",
+                      settings->application_name);
+        break;
+    case SYNC_FAULT_BY_NAME:
+        finding_cause(finding, CHECK_ID_replication_sync_name,
+                      "synchronous_standby_names lists \"%s\", so commits on the server may wait for this WAL "
+                      "receiver, although synchronous = no.",
+                      settings->application_name);
+        break;
+    case SYNC_FAULT_BY_STAR:
         finding_cause(finding, CHECK_ID_replication_sync_name,
                       "The \"*\" in synchronous_standby_names takes every standby, so commits on the server may wait "
                       "for this WAL receiver, although synchronous = no.");
-    else
-        finding_cause(
-            finding, CHECK_ID_replication_sync_name,
-            "synchronous_standby_names lists \"%s\", so commits on the server may wait for this WAL receiver, "
-            "although synchronous = no.",
-            name);
-    finding_fix(finding,
-                "If that is meant, set synchronous = yes. Otherwise name the standbys that are meant in "
-                "synchronous_standby_names in postgresql.conf on the server, then SELECT pg_reload_conf(); or give the "
-                "receiver another application_name.");
-    check_warn(run, finding);
+        break;
+    }
 }
 
 static void tell_name(struct check_run *run, const struct sync_view *view)
 {
     const struct settings *settings = &run->server->settings;
+    enum sync_fault fault = sync_fault_of_names(settings, &view->match);
     struct finding finding = {0};
+    char fix[SYNC_FAULT_FIX_SIZE];
 
     finding_seen(&finding, "synchronous_standby_names = '%.200s', application_name = %s, synchronous = %s", view->names,
                  settings->application_name, settings->synchronous ? "yes" : "no");
-    if (is_listed(view) == settings->synchronous) {
+    if (fault == SYNC_FAULT_NONE) {
         check_pass(run, CHECK_ID_replication_sync_name, "%s", finding.seen);
-    } else if (is_listed(view)) {
-        tell_accident(run, view, &finding);
-    } else {
-        finding_cause(&finding, CHECK_ID_replication_sync_name,
-                      "synchronous = yes, but the server waits for nobody named \"%s\": a commit may be lost with it.",
-                      settings->application_name);
-        finding_fix(&finding,
-                    "Type on the server: ALTER SYSTEM SET synchronous_standby_names = '\"%s\"'; SELECT "
-                    "pg_reload_conf(); or add the name to those that stand there.",
-                    settings->application_name);
-        check_warn(run, &finding);
+        return;
     }
+    set_cause(settings, fault, &finding);
+    finding_fix(&finding, "%s", sync_fault_fix(fault, settings, fix));
+    check_warn(run, &finding);
 }
 
 /* ---- replication.synchronous ---- */
 
 static void tell_remote_apply(struct check_run *run, const struct sync_view *view, struct finding *finding)
 {
+    char fix[SYNC_FAULT_FIX_SIZE];
+
     finding_cause(
         finding, CHECK_ID_replication_synchronous,
         "With synchronous_commit = remote_apply commits that wait for the WAL receiver hang, for it stores WAL "
         "and replays none.");
-    finding_fix(finding,
-                "Type on the server: ALTER SYSTEM SET synchronous_commit = 'on'; SELECT pg_reload_conf(); or in a "
-                "session: SET synchronous_commit = on (or remote_write). What hangs already ends when it is cancelled, "
-                "and is committed.");
+    finding_fix(finding, "%s", sync_fault_fix(SYNC_FAULT_APPLY, &run->server->settings, fix));
     if (sync_match_is_indispensable(&view->match))
         check_fail(run, finding);
     else
@@ -103,7 +103,7 @@ static void tell_commit(struct check_run *run, const struct sync_view *view)
     }
     bool waits_for_nobody = strcmp(commit, "off") == 0 || strcmp(commit, "local") == 0;
     finding_seen(&finding, "synchronous_commit = %s", commit);
-    if (is_listed(view) && strcmp(commit, "remote_apply") == 0) {
+    if (sync_fault_of_commit(&view->match, commit) != SYNC_FAULT_NONE) {
         tell_remote_apply(run, view, &finding);
     } else if (is_listed(view) && run->server->settings.synchronous && waits_for_nobody) {
         finding_cause(&finding, CHECK_ID_replication_synchronous,
@@ -132,29 +132,40 @@ void check_sync_settings(struct check_run *run)
     tell_commit(run, view);
 }
 
+const char *sync_settings_owner(const char *role, const char *database, char ret_text[SYNC_OWNER_SIZE])
+{
+    char role_name[ROLE_NAME_SIZE], database_name[ROLE_NAME_SIZE];
+
+    if (role == NULL && database != NULL)
+        snprintf(ret_text, SYNC_OWNER_SIZE, "DATABASE %s", role_name_quote(database, database_name));
+    else
+        snprintf(ret_text, SYNC_OWNER_SIZE, "ROLE %s%s%s", role == NULL ? "ALL" : role_name_quote(role, role_name),
+                 database == NULL ? "" : " IN DATABASE ",
+                 database == NULL ? "" : role_name_quote(database, database_name));
+    return ret_text;
+}
+
 /* Of a role or a database it is no default, and SHOW over our own connection does not tell it. */
 static void tell_single_remote_apply(struct check_run *run)
 {
     struct finding finding = {0};
+    char owner[SYNC_OWNER_SIZE];
     struct pg_rows *rows SCOPED(scoped_pg_rows) = sql_ask(
         run,
-        "SELECT coalesce((SELECT rolname FROM pg_roles r WHERE r.oid = setrole), ''), coalesce((SELECT datname FROM "
-        "pg_database d WHERE d.oid = setdatabase), '') FROM pg_db_role_setting WHERE "
-        "'synchronous_commit=remote_apply' = ANY (setconfig) ORDER BY 1, 2");
+        "SELECT (SELECT rolname FROM pg_roles r WHERE r.oid = setrole), (SELECT datname FROM pg_database d WHERE d.oid "
+        "= setdatabase) FROM pg_db_role_setting WHERE 'synchronous_commit=remote_apply' = ANY (setconfig) ORDER BY 1 "
+        "NULLS FIRST, 2 NULLS FIRST");
 
     if (rows == NULL || pg_rows_count(rows) == 0)
         return;
-    const char *role = pg_rows_text(rows, 0, 0), *database = pg_rows_text(rows, 0, 1);
-    bool has_role = role != NULL && role[0] != '\0';
-    const char *owner = has_role ? role : database;
-    finding_seen(&finding, "pg_db_role_setting: %d with synchronous_commit = remote_apply, the first: %s %s",
-                 pg_rows_count(rows), has_role ? "role" : "database", owner);
+    sync_settings_owner(pg_rows_text(rows, 0, 0), pg_rows_text(rows, 0, 1), owner);
+    finding_seen(&finding, "pg_db_role_setting: %d with synchronous_commit = remote_apply, the first: %s",
+                 pg_rows_count(rows), owner);
     finding_cause(&finding, CHECK_ID_replication_synchronous,
-                  "The %s %s has synchronous_commit = remote_apply: its commits hang when they wait for the WAL "
+                  "synchronous_commit = remote_apply is set for %s: those commits hang when they wait for the WAL "
                   "receiver, for it stores WAL and replays none.",
-                  has_role ? "role" : "database", owner);
-    finding_fix(&finding, "Type on the server: ALTER %s %s SET synchronous_commit = on;",
-                has_role ? "ROLE" : "DATABASE", owner);
+                  owner);
+    finding_fix(&finding, "Type on the server: ALTER %s RESET synchronous_commit;", owner);
     check_warn(run, &finding);
 }
 

@@ -32,17 +32,15 @@ static bool read_names(struct pg_connection *connection, char **ret_names, struc
 static bool ask(struct pg_connection *connection, const char *application_name, struct sync_answer *ret_answer,
                 struct error *err)
 {
-    char commit[32];
     struct sync_answer answer = {.is_known = true};
 
     if (!read_names(connection, &answer.names, err))
         return false;
     if (!sync_names_match(answer.names, application_name, &answer.match, err) ||
-        !pg_show(connection, "synchronous_commit", commit, sizeof commit, err)) {
+        !pg_show(connection, "synchronous_commit", answer.commit, sizeof answer.commit, err)) {
         free(answer.names);
         return false;
     }
-    answer.is_apply_wanted = strcmp(commit, "remote_apply") == 0;
     *ret_answer = answer;
     return true;
 }

@@ -15,7 +15,7 @@ struct sync_answer {
     bool is_known;
     char *names; /* synchronous_standby_names; owned */
     struct sync_match match;
-    bool is_apply_wanted; /* synchronous_commit = remote_apply, by default for every session */
+    char commit[32]; /* synchronous_commit, by default of every session */
 };
 
 struct sync_task {
