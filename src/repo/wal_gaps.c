@@ -1,8 +1,6 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "pgcoffer/base/file.h"
@@ -12,11 +10,6 @@
 #include "repo/wal_internal.h"
 
 #define FILE_NAME "gaps.json"
-
-static void scoped_wal_files(struct wal_files *files)
-{
-    wal_files_done(files);
-}
 
 static void scoped_buffer(struct buffer *buffer)
 {
@@ -86,51 +79,62 @@ static bool read_histories(const struct wal_archive *archive, struct histories *
     return true;
 }
 
-bool wal_gaps_look(const struct wal_archive *archive, const struct wal_gap_record *record,
-                   struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps, struct error *err)
+/* Everything wal_gaps_find() is told but the record. Takes as long as a listing of the archive. */
+struct gathered {
+    struct wal_files files;
+    struct histories histories;
+};
+
+static void scoped_gathered(struct gathered *gathered)
 {
-    struct wal_files files SCOPED(scoped_wal_files) = {NULL, 0};
-    struct histories histories SCOPED(scoped_histories) = {NULL, 0};
+    wal_files_done(&gathered->files);
+    scoped_histories(&gathered->histories);
+}
+
+static bool gather(const struct wal_archive *archive, struct gathered *gathered, struct error *err)
+{
+    return wal_archive_list(archive, &gathered->files, err) && read_histories(archive, &gathered->histories, err);
+}
+
+static void find(const struct wal_archive *archive, const struct gathered *gathered,
+                 const struct wal_gap_record *record, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps)
+{
+    const struct wal_files *files = &gathered->files;
+    bool *is_damaged SCOPED(scoped_free) = memory_new((files->count + 1) * sizeof *is_damaged);
     const struct wal_gaps nothing = {NULL, 0};
 
-    if (!wal_archive_list(archive, &files, err) || !read_histories(archive, &histories, err))
-        return false;
+    for (size_t i = 0; i < files->count && record != NULL; i++)
+        is_damaged[i] = wal_gaps_damage(archive, record, &files->files[i]) != NULL;
     const struct wal_gaps_input input = {
         .segment_size = archive->segment_size,
-        .files = &files,
-        .histories = histories.histories,
-        .history_count = histories.count,
+        .files = files,
+        .is_damaged = is_damaged,
+        .histories = gathered->histories.histories,
+        .history_count = gathered->histories.count,
         .recorded = record != NULL ? &record->open : &nothing,
     };
     wal_gaps_find(&input, ret_ranges, ret_gaps);
+}
+
+bool wal_gaps_look(const struct wal_archive *archive, const struct wal_gap_record *record,
+                   struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps, struct error *err)
+{
+    struct gathered gathered SCOPED(scoped_gathered) = {.files = {NULL, 0}};
+
+    if (!gather(archive, &gathered, err))
+        return false;
+    find(archive, &gathered, record, ret_ranges, ret_gaps);
     return true;
 }
 
 /* ---- writing ---- */
-
-/* Held while a record is read and written anew. Waits: nobody has it for longer than that. */
-static bool lock_folder(const struct wal_archive *archive, int *ret_fd, struct error *err)
-{
-    char *folder SCOPED(scoped_free) = wal_path(archive, "");
-    int result;
-
-    int fd SCOPED(scoped_close) = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(err, "could not open \"%s\"", folder);
-    do
-        result = flock(fd, LOCK_EX);
-    while (result < 0 && errno == EINTR);
-    if (result < 0)
-        return error_set_errno(err, "could not lock \"%s\"", folder);
-    *ret_fd = file_take_descriptor(&fd);
-    return true;
-}
 
 static bool store(const struct wal_archive *archive, struct wal_gap_record *record, const json_t *former,
                   struct error *err)
 {
     char *path SCOPED(scoped_free) = document_path(archive);
 
+    wal_gaps_prune_damaged(record);
     if (!wal_gaps_limit(&record->open))
         return error_set(err, ERROR_INTEGRITY, "\"%s\" has no room for more than %d damaged stretches", path,
                          WAL_GAPS_MOST);
@@ -158,24 +162,40 @@ static void date_damage(const struct wal_archive *archive, struct wal_gap *gap)
             gap->noticed_at = file.written_at;
 }
 
+/* What lies in the files need not be read while others wait for the record. */
+static size_t digest_damage(const struct wal_archive *archive, const struct wal_gap *gap,
+                            struct wal_damaged_file **ret_damaged)
+{
+    *ret_damaged = NULL;
+    if (gap->reason != WAL_GAP_DAMAGED || gap->end.value == 0)
+        return 0;
+    *ret_damaged = memory_new(WAL_GAPS_MOST * sizeof **ret_damaged);
+    return wal_gaps_digest(archive, gap, WAL_GAPS_MOST, *ret_damaged);
+}
+
 bool wal_gaps_record(const struct wal_archive *archive, const struct wal_gap *gap, struct error *err)
 {
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     struct wal_gaps before SCOPED(scoped_wal_gaps) = {NULL, 0};
+    struct wal_damaged_file *damaged SCOPED(scoped_free) = NULL;
     json_t *document SCOPED(scoped_json) = NULL;
     struct wal_gap noticed = *gap;
     int lock SCOPED(scoped_close) = -1;
+    bool is_new = false;
 
     if (noticed.noticed_at.microseconds == 0)
         noticed.noticed_at = clock_now();
     if (noticed.reason == WAL_GAP_DAMAGED)
         date_damage(archive, &noticed);
+    size_t damaged_count = digest_damage(archive, gap, &damaged);
     if (!repo_create_system(archive->repo, archive->server, &archive->system, err) ||
-        !lock_folder(archive, &lock, err) || !load(archive, &record, &document, err))
+        !wal_gaps_lock(archive, &lock, err) || !load(archive, &record, &document, err))
         return false;
     copy_gaps(&record.open, &before);
     wal_gaps_merge(&record.open, &noticed);
-    return wal_gaps_are_same(&before, &record.open) || store(archive, &record, document, err);
+    for (size_t i = 0; i < damaged_count; i++)
+        is_new = wal_gaps_put_damaged(&record, &damaged[i]) || is_new;
+    return (!is_new && wal_gaps_are_same(&before, &record.open)) || store(archive, &record, document, err);
 }
 
 static void add_filled(struct wal_gap_record *record, const struct wal_gap *gap)
@@ -217,13 +237,15 @@ bool wal_gaps_settle(const struct wal_archive *archive, struct wal_ranges *ret_r
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     struct wal_gaps found SCOPED(scoped_wal_gaps) = {NULL, 0};
     struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {NULL, 0};
+    struct gathered gathered SCOPED(scoped_gathered) = {.files = {NULL, 0}};
     json_t *document SCOPED(scoped_json) = NULL;
     int lock SCOPED(scoped_close) = -1;
 
     if (!repo_create_system(archive->repo, archive->server, &archive->system, err) ||
-        !lock_folder(archive, &lock, err) || !load(archive, &record, &document, err) ||
-        !wal_gaps_look(archive, &record, &ranges, &found, err))
+        !gather(archive, &gathered, err) || !wal_gaps_lock(archive, &lock, err) ||
+        !load(archive, &record, &document, err))
         return false;
+    find(archive, &gathered, &record, &ranges, &found);
     for (size_t i = 0; i < found.count; i++)
         if (found.gaps[i].noticed_at.microseconds == 0)
             found.gaps[i].noticed_at = clock_now();
@@ -250,7 +272,7 @@ bool wal_gaps_mend(const struct wal_archive *archive, struct wal_segment segment
     struct wal_position start = wal_segment_start(segment, archive->segment_size);
     int lock SCOPED(scoped_close) = -1;
 
-    if (!lock_folder(archive, &lock, err) || !load(archive, &record, &document, err))
+    if (!wal_gaps_lock(archive, &lock, err) || !load(archive, &record, &document, err))
         return false;
     const struct wal_gap *known = wal_gaps_at(&record.open, segment.timeline, start);
     if (known == NULL || known->reason != WAL_GAP_DAMAGED)
@@ -285,7 +307,7 @@ bool wal_gaps_set_aside(const struct wal_archive *archive, char **ret_new_path, 
     int lock SCOPED(scoped_close) = -1;
 
     *ret_new_path = NULL;
-    if (!lock_folder(archive, &lock, err))
+    if (!wal_gaps_lock(archive, &lock, err))
         return false;
     if (wal_gaps_load(path, &record, &document, err))
         return true; /* somebody was faster */
@@ -297,7 +319,7 @@ bool wal_gaps_clean(const struct wal_archive *archive, struct error *err)
     char *path SCOPED(scoped_free) = wal_path(archive, FILE_NAME ".tmp");
     int lock SCOPED(scoped_close) = -1;
 
-    if (!lock_folder(archive, &lock, err))
+    if (!wal_gaps_lock(archive, &lock, err))
         return false;
     return unlink(path) == 0 || errno == ENOENT || error_set_errno(err, "could not remove \"%s\"", path);
 }

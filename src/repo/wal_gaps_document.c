@@ -14,6 +14,9 @@ void wal_gap_record_done(struct wal_gap_record *record)
 {
     wal_gaps_done(&record->open);
     wal_gaps_done(&record->filled);
+    free(record->damaged);
+    record->damaged = NULL;
+    record->damaged_count = 0;
 }
 
 static bool parse_position(const json_t *object, const char *key, bool may_be_null, struct wal_position *ret_position,
@@ -95,13 +98,55 @@ static bool parse_list(const json_t *document, const char *key, size_t most, str
     return true;
 }
 
+static bool parse_sha256(const json_t *object, uint8_t ret_sha256[WAL_DIGEST_SIZE], struct error *err)
+{
+    const char *text = NULL;
+    uint64_t byte = 0;
+
+    if (!json_get_text(object, "sha256", &text, err))
+        return false;
+    if (!repo_is_hex(text, 2 * WAL_DIGEST_SIZE))
+        return error_set(err, ERROR_INTEGRITY, "\"sha256\" is not a digest");
+    for (size_t i = 0; i < WAL_DIGEST_SIZE; i++) {
+        if (!text_parse_hex(text + 2 * i, 2, &byte))
+            return error_set(err, ERROR_INTEGRITY, "\"sha256\" is not a digest");
+        ret_sha256[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool parse_damaged(const json_t *document, struct wal_gap_record *record, struct error *err)
+{
+    const json_t *list = json_object_get(document, "damaged_files");
+    const json_t *item;
+    size_t i;
+
+    if (list == NULL)
+        return true;
+    if (!json_is_array(list) || json_array_size(list) > WAL_GAPS_MOST)
+        return error_set(err, ERROR_INTEGRITY, "\"damaged_files\" is no list of at most %d files", WAL_GAPS_MOST);
+    json_array_foreach(list, i, item)
+    {
+        struct wal_damaged_file damaged = {.timeline = {0}};
+        int64_t timeline = 0;
+        if (!json_get_number(item, "timeline", 1, TIMELINE_MOST, &timeline, err) ||
+            !parse_position(item, "start", false, &damaged.start, err) ||
+            !parse_time(item, "written_at", &damaged.written_at, err) || !parse_sha256(item, damaged.sha256, err))
+            return error_wrap(err, "number %zu of \"damaged_files\"", i + 1);
+        damaged.timeline.value = (uint32_t)timeline;
+        wal_gaps_put_damaged(record, &damaged);
+    }
+    return true;
+}
+
 static bool parse(const json_t *document, struct wal_gap_record *ret_record, struct error *err)
 {
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     struct wal_gaps listed SCOPED(scoped_wal_gaps) = {NULL, 0};
 
     if (!parse_list(document, "gaps", WAL_GAPS_MOST, &listed, err) ||
-        !parse_list(document, "filled", WAL_GAPS_MOST_FILLED, &record.filled, err))
+        !parse_list(document, "filled", WAL_GAPS_MOST_FILLED, &record.filled, err) ||
+        !parse_damaged(document, &record, err))
         return false;
     /* Sorted and without overlaps, whoever wrote it. */
     for (size_t i = 0; i < listed.count; i++)
@@ -193,6 +238,24 @@ static json_t *list_to_json(const struct wal_gaps *gaps, const json_t *former)
     return list;
 }
 
+static json_t *damaged_to_json(const struct wal_gap_record *record)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < record->damaged_count; i++) {
+        const struct wal_damaged_file *damaged = &record->damaged[i];
+        json_t *object = json_object();
+        char sha256[2 * WAL_DIGEST_SIZE + 1];
+        text_from_hex_bytes(damaged->sha256, WAL_DIGEST_SIZE, sha256);
+        json_object_set_new(object, "timeline", json_integer(damaged->timeline.value));
+        json_object_set_new(object, "start", position_to_json(damaged->start));
+        json_object_set_new(object, "written_at", time_to_json(damaged->written_at));
+        json_object_set_new(object, "sha256", json_string(sha256));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 bool wal_gaps_store(const struct repo *repo, const char *path, const struct wal_gap_record *record,
                     const json_t *former, struct error *err)
 {
@@ -201,5 +264,9 @@ bool wal_gaps_store(const struct repo *repo, const char *path, const struct wal_
     json_object_set_new(document, "format", json_integer(1));
     json_object_set_new(document, "gaps", list_to_json(&record->open, former));
     json_object_set_new(document, "filled", list_to_json(&record->filled, former));
+    if (record->damaged_count > 0)
+        json_object_set_new(document, "damaged_files", damaged_to_json(record));
+    else
+        json_object_del(document, "damaged_files");
     return repo_write_document(repo, path, document, err);
 }

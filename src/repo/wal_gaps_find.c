@@ -17,25 +17,11 @@ struct finder {
 
 /* ---- what is held ---- */
 
-const struct wal_gap *wal_gaps_damage(const struct wal_gaps *recorded, const struct wal_file *file,
-                                      struct wal_segment_size size)
-{
-    const struct wal_gap *gap = wal_gaps_at(recorded, file->segment.timeline, wal_segment_start(file->segment, size));
-
-    /* A file written since is another one. */
-    if (gap == NULL || gap->reason != WAL_GAP_DAMAGED || file->written_at.microseconds > gap->noticed_at.microseconds)
-        return NULL;
-    return gap;
-}
-
-static const struct wal_gap *find_damage(const struct wal_gaps_input *input, const struct wal_file *file)
-{
-    return wal_gaps_damage(input->recorded, file, input->segment_size);
-}
-
 static bool is_damaged(const void *context, const struct wal_file *file)
 {
-    return find_damage(context, file) != NULL;
+    const struct wal_gaps_input *input = context;
+
+    return input->is_damaged[file - input->files->files];
 }
 
 static void add_hole(struct finder *finder, struct timeline timeline, uint64_t start, uint64_t end)
@@ -54,7 +40,7 @@ static void add_damaged_files(struct finder *finder)
     for (size_t i = 0; i < input->files->count; i++) {
         const struct wal_file *file = &input->files->files[i];
         uint64_t start = wal_segment_start(file->segment, input->segment_size).value;
-        if (file->held_bytes > 0 && find_damage(input, file) != NULL)
+        if (file->held_bytes > 0 && is_damaged(input, file))
             add_hole(finder, file->segment.timeline, start, start + file->held_bytes);
     }
 }

@@ -30,11 +30,25 @@ bool wal_gaps_limit(struct wal_gaps *gaps);
 struct wal_gaps_input {
     struct wal_segment_size segment_size;
     const struct wal_files *files;
+    const bool *is_damaged; /* of each file */
     const struct history *histories; /* all that are held */
     size_t history_count;
     const struct wal_gaps *recorded;
 };
 void wal_gaps_find(const struct wal_gaps_input *input, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps);
+
+/* ---- wal_gaps_lock.c ---- */
+/* Held while a record is read and written anew; close() lets go. BUSY when somebody else keeps it for seconds. */
+bool wal_gaps_lock(const struct wal_archive *archive, int *ret_fd, struct error *err) NODISCARD;
+
+/* ---- wal_gaps_damage.c ---- */
+/* The files of a damaged stretch as they are now, for put; at most `most` of them. */
+size_t wal_gaps_digest(const struct wal_archive *archive, const struct wal_gap *gap, size_t most,
+                       struct wal_damaged_file *ret_damaged);
+/* In place of what is recorded of the same segment. True when that changes anything. */
+bool wal_gaps_put_damaged(struct wal_gap_record *record, const struct wal_damaged_file *damaged);
+/* Those that lie in no damaged stretch go. */
+void wal_gaps_prune_damaged(struct wal_gap_record *record);
 
 /* ---- wal_gaps_document.c ---- */
 

@@ -62,6 +62,8 @@ static inline void scoped_wal_names(struct wal_names *names)
 {
     wal_names_done(names);
 }
+/* Adds to the sorted `files` what reading the folders has missed because it moved on meanwhile. */
+bool wal_files_look_again(const struct wal_archive *archive, struct wal_files *files, struct error *err) NODISCARD;
 /* Folders in wal/ named by eight hex digits, and in those. */
 bool wal_is_folder_name(const char *name);
 

@@ -214,6 +214,8 @@ bool wal_archive_list(const struct wal_archive *archive, struct wal_files *ret_f
         if (files.files[files.count].state != WAL_FILE_MISSING) /* expired since */
             files.count++;
     }
+    if (!wal_files_look_again(archive, &files, err))
+        return false;
     *ret_files = files;
     files = (struct wal_files){NULL, 0};
     return true;

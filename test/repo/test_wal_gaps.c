@@ -1,11 +1,42 @@
 #include "pgcoffer/repo/wal_gaps.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "pgcoffer/base/atomic_file.h"
 #include "repo/repository.h"
 
 #define MB UINT64_C(1048576)
+
+static const char *missed_name; /* by whoever reads its folder: it moves on meanwhile */
+static bool is_hurrying;        /* then a second passes with each look at the clock */
+static time_t seconds_passed;
+
+struct dirent *readdir(DIR *folder)
+{
+    static struct dirent *(*real)(DIR *);
+    struct dirent *entry;
+
+    if (real == NULL)
+        *(void **)&real = dlsym(RTLD_NEXT, "readdir");
+    do
+        entry = real(folder);
+    while (entry != NULL && missed_name != NULL && strncmp(entry->d_name, missed_name, strlen(missed_name)) == 0);
+    return entry;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, ret_time);
+
+    seconds_passed += is_hurrying;
+    ret_time->tv_sec += seconds_passed;
+    return result;
+}
 
 static const char document[] = "wal/gaps.json";
 static struct wal_gaps found;
@@ -14,12 +45,16 @@ static struct wal_ranges held;
 static void make(void)
 {
     repository_make();
+    missed_name = NULL;
+    is_hurrying = false;
+    seconds_passed = 0;
     found = (struct wal_gaps){NULL, 0};
     held = (struct wal_ranges){NULL, 0};
 }
 
 static void drop(void)
 {
+    missed_name = NULL;
     wal_gaps_done(&found);
     wal_ranges_done(&held);
     repository_remove();
@@ -221,6 +256,144 @@ START_TEST(a_damaged_segment_is_not_held)
 }
 END_TEST
 
+static void touch(const char *name, time_t later)
+{
+    struct timeval times[2] = {{time(NULL) + later, 0}, {time(NULL) + later, 0}};
+
+    ck_assert_int_eq(utimes(repository_path(name), times), 0);
+}
+
+static void write_anew(const char *name)
+{
+    uint8_t *bytes SCOPED(scoped_free) = make_bytes(ONE_MB, 77);
+
+    repository_put(name, bytes, ONE_MB);
+    touch(name, 10);
+}
+
+START_TEST(a_damaged_file_is_known_again_whatever_its_time)
+{
+    static const char raw[] = "wal/00000001/00000000/000000010000000000000004";
+    static const char compressed[] = "wal/00000001/00000000/000000010000000000000004.zst";
+    struct error err;
+
+    for (uint64_t number = 3; number < 6; number++)
+        hold_segment(1, number);
+    record(WAL_GAP_DAMAGED, 1, 4 * MB, 5 * MB, "checksum");
+    touch(raw, 3600); /* as a copy of the repository does */
+    settle();
+    expect_gap(0, 1, 4 * MB, 5 * MB, WAL_GAP_DAMAGED);
+    MUST(wal_archive_compress(&archive, segment_of(1, 4), 3, &err));
+    touch(compressed, 7200);
+    look();
+    expect_gap(0, 1, 4 * MB, 5 * MB, WAL_GAP_DAMAGED);
+    ck_assert_int_eq(unlink(repository_path(compressed)), 0);
+    write_anew(raw);
+    look();
+    ck_assert_uint_eq(found.count, 0);
+}
+END_TEST
+
+START_TEST(a_damaged_file_that_cannot_be_decompressed_is_known_again)
+{
+    static const char name[] = "wal/00000001/00000000/000000010000000000000004.zst";
+    struct error err;
+
+    for (uint64_t number = 3; number < 6; number++)
+        hold_segment(1, number);
+    MUST(wal_archive_compress(&archive, segment_of(1, 4), 3, &err));
+    struct buffer good = repository_get(name);
+    good.bytes[100] ^= 1;
+    repository_put(name, good.bytes, good.used);
+    record(WAL_GAP_DAMAGED, 1, 4 * MB, 5 * MB, "checksum");
+    touch(name, 3600);
+    look();
+    expect_gap(0, 1, 4 * MB, 5 * MB, WAL_GAP_DAMAGED);
+    good.bytes[100] ^= 1;
+    repository_put(name, good.bytes, good.used);
+    touch(name, -3600); /* put back from a copy, older than the damage */
+    look();
+    ck_assert_uint_eq(found.count, 0);
+    buffer_done(&good);
+}
+END_TEST
+
+START_TEST(without_a_digest_a_file_written_later_is_another_one)
+{
+    static const char text[] =
+        "{\"format\":1,\"gaps\":[{\"timeline\":1,\"start\":\"0/400000\",\"end\":\"0/500000\","
+        "\"reason\":\"damaged\",\"noticed_at\":\"2026-11-22T01:30:00Z\",\"words\":\"\"}],\"filled\":[]}";
+    static const char name[] = "wal/00000001/00000000/000000010000000000000004";
+    const struct timeval before[2] = {{1700000000, 0}, {1700000000, 0}};
+
+    for (uint64_t number = 3; number < 6; number++)
+        hold_segment(1, number);
+    repository_put(document, text, strlen(text));
+    ck_assert_int_eq(utimes(repository_path(name), before), 0);
+    look();
+    ck_assert_uint_eq(found.count, 1);
+    touch(name, INT64_C(1) << 30);
+    look();
+    ck_assert_uint_eq(found.count, 0);
+}
+END_TEST
+
+START_TEST(a_segment_that_moves_on_while_its_folder_is_read_is_not_missing)
+{
+    static const char *const names[] = {"000000010000000000000003", "000000010000000000000005",
+                                        "000000010000000000000007"};
+
+    for (uint64_t number = 3; number < 8; number++)
+        hold_segment(1, number);
+    for (size_t i = 0; i < 3; i++) {
+        missed_name = names[i];
+        settle();
+        ck_assert_uint_eq(found.count, 0);
+        ck_assert_uint_eq(held.count, 1);
+        ck_assert_uint_eq(held.ranges[0].start.value, 3 * MB);
+        ck_assert_uint_eq(held.ranges[0].end.value, 8 * MB);
+    }
+    missed_name = "00000001000000000000000"; /* all of them */
+    look();
+    ck_assert_uint_eq(held.count, 0);
+}
+END_TEST
+
+START_TEST(of_several_that_move_on_none_is_missing_but_the_one_that_is)
+{
+    for (uint64_t number = 14; number < 34; number++)
+        if (number != 20)
+            hold_segment(1, number);
+    missed_name = "00000001000000000000001"; /* 0x10 to 0x1F */
+    look();
+    ck_assert_uint_eq(found.count, 1);
+    expect_gap(0, 1, 20 * MB, 21 * MB, WAL_GAP_MISSING);
+}
+END_TEST
+
+START_TEST(nobody_who_may_only_read_can_keep_a_writer_waiting)
+{
+    const struct wal_gap gap = {
+        .timeline = {1}, .start = {4 * MB}, .end = {5 * MB}, .reason = WAL_GAP_REMOVED, .words = ""};
+    struct stat status;
+    struct error err;
+
+    hold_segment(1, 3);
+    int folder SCOPED(scoped_close) = open(repository_path("wal"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(flock(folder, LOCK_EX), 0);
+    MUST(wal_gaps_record(&archive, &gap, &err));
+    ck_assert_int_eq(stat(repository_path("wal/gaps.lock"), &status), 0);
+    ck_assert_uint_eq(status.st_mode & 07777, 0600);
+    /* Another writer that hangs is not waited for without end. */
+    int lock SCOPED(scoped_close) = open(repository_path("wal/gaps.lock"), O_RDWR | O_CLOEXEC);
+    ck_assert_int_eq(flock(lock, LOCK_EX), 0);
+    is_hurrying = true;
+    ck_assert(!wal_gaps_settle(&archive, &held, &found, &err));
+    ck_assert_int_eq(err.kind, ERROR_BUSY);
+    ck_assert_msg(strstr(err.message, "wal/gaps.lock\" is locked") != NULL, "%s", err.message);
+}
+END_TEST
+
 START_TEST(a_segment_that_was_found_sound_or_written_since_is_damaged_no_longer)
 {
     struct error err;
@@ -233,8 +406,7 @@ START_TEST(a_segment_that_was_found_sound_or_written_since_is_damaged_no_longer)
     ck_assert_uint_eq(found.count, 2);
     expect_gap(0, 1, 3 * MB, 4 * MB, WAL_GAP_DAMAGED);
     expect_gap(1, 1, 5 * MB, 7 * MB, WAL_GAP_DAMAGED);
-    struct timeval later[2] = {{time(NULL) + 3600, 0}, {time(NULL) + 3600, 0}};
-    ck_assert_int_eq(utimes(repository_path("wal/00000001/00000000/000000010000000000000005"), later), 0);
+    write_anew("wal/00000001/00000000/000000010000000000000005");
     settle();
     ck_assert_uint_eq(found.count, 2);
     expect_gap(1, 1, 6 * MB, 7 * MB, WAL_GAP_DAMAGED);
@@ -339,6 +511,9 @@ START_TEST(a_broken_record_is_told_and_never_overwritten)
     expect_damage("{\"format\":2}", "format 2");
     expect_damage("{\"format\":1,\"gaps\":{}}", "no list");
     expect_damage("{\"format\":1,\"gaps\":[7]}", "number 1");
+    expect_damage("{\"format\":1,\"damaged_files\":7}", "damaged_files");
+    expect_damage("{\"format\":1,\"damaged_files\":[{\"timeline\":1,\"start\":\"0/400000\",\"sha256\":\"ab\"}]}",
+                  "sha256");
     expect_damage(ONE_GAP("\"timeline\":0,\"start\":\"0/1\",\"reason\":\"removed\""), "timeline");
     expect_damage(ONE_GAP("\"timeline\":1,\"start\":\"x\",\"reason\":\"removed\""), "x");
     expect_damage(ONE_GAP("\"timeline\":1,\"start\":\"0/0\",\"reason\":\"removed\""), "ends before");
@@ -449,6 +624,12 @@ int main(void)
     tcase_add_test(tests, a_gap_is_filled_piece_by_piece);
     tcase_add_test(tests, files_deleted_beside_a_known_gap_have_their_own_reason);
     tcase_add_test(tests, a_damaged_segment_is_not_held);
+    tcase_add_test(tests, a_damaged_file_is_known_again_whatever_its_time);
+    tcase_add_test(tests, a_damaged_file_that_cannot_be_decompressed_is_known_again);
+    tcase_add_test(tests, without_a_digest_a_file_written_later_is_another_one);
+    tcase_add_test(tests, a_segment_that_moves_on_while_its_folder_is_read_is_not_missing);
+    tcase_add_test(tests, of_several_that_move_on_none_is_missing_but_the_one_that_is);
+    tcase_add_test(tests, nobody_who_may_only_read_can_keep_a_writer_waiting);
     tcase_add_test(tests, a_segment_that_was_found_sound_or_written_since_is_damaged_no_longer);
     tcase_add_test(tests, what_is_lost_at_the_end_of_a_timeline_goes_on_in_the_next);
     tcase_add_test(tests, a_switch_that_is_followed_has_no_gap);

@@ -10,8 +10,8 @@
  * words; segments that are there and damaged; and the loss behind which nothing has arrived yet. It is an addition:
  * without it every hole in the files is still found, as "missing".
  *
- * Readers may be anyone who may read the repository. Writers lock the folder wal/ for the moment, so that the receiver
- * and a verify may write beside each other.
+ * Readers may be anyone who may read the repository. Writers lock wal/gaps.lock for the moment, so that the receiver
+ * and a verify may write beside each other; one that is not let in for seconds fails with BUSY.
  */
 enum wal_gap_reason {
     WAL_GAP_MISSING,   /* a hole in the archive that nobody announced: its files were deleted */
@@ -48,18 +48,28 @@ static inline void scoped_wal_gaps(struct wal_gaps *gaps)
 uint64_t wal_gap_segments(const struct wal_gap *gap, struct wal_segment_size size);
 /* The gap of that timeline that holds `position`, or NULL. */
 const struct wal_gap *wal_gaps_at(const struct wal_gaps *gaps, struct timeline timeline, struct wal_position position);
-/* What is recorded of this file's damage; NULL when it is not known to be damaged, or was written since. */
-const struct wal_gap *wal_gaps_damage(const struct wal_gaps *recorded, const struct wal_file *file,
-                                      struct wal_segment_size size);
-
 /* ---- reading ---- */
 
 /* Gaps that are recorded, and the newest of those that were filled. */
 #define WAL_GAPS_MOST        1000
 #define WAL_GAPS_MOST_FILLED 32
+/*
+ * A segment that was found damaged, so that it is known again whatever becomes of its file's times: when the
+ * repository is copied, and when it is compressed as it is. The SHA-256 is that of its plain bytes, or of the file
+ * where these cannot be had.
+ */
+#define WAL_DIGEST_SIZE 32
+struct wal_damaged_file {
+    struct timeline timeline;
+    struct wal_position start;
+    struct timestamp written_at; /* the same: the file was not touched since, and need not be read */
+    uint8_t sha256[WAL_DIGEST_SIZE];
+};
 struct wal_gap_record {
     struct wal_gaps open;
     struct wal_gaps filled; /* oldest first */
+    struct wal_damaged_file *damaged;
+    size_t damaged_count;
 };
 /* No file is an empty record. Damage, and a document of a newer program, are INTEGRITY and name the file. */
 bool wal_gaps_read(const struct wal_archive *archive, struct wal_gap_record *ret_record, struct error *err) NODISCARD;
@@ -68,6 +78,13 @@ static inline void scoped_wal_gap_record(struct wal_gap_record *record)
 {
     wal_gap_record_done(record);
 }
+
+/*
+ * What is recorded of this file's damage; NULL when it is not known to be damaged, or is another file by now. Without a
+ * digest, as in records of earlier versions, that is one written later than the damage was noticed.
+ */
+const struct wal_gap *wal_gaps_damage(const struct wal_archive *archive, const struct wal_gap_record *record,
+                                      const struct wal_file *file);
 
 /*
  * What is held and what is not: the ranges of wal_archive_ranges() without segments recorded as damaged, and every gap,

@@ -84,17 +84,30 @@ static bool demand_room(const struct filler_task *task, struct error *err)
     return false;
 }
 
+static bool is_damaged(const struct filler_task *task, const struct wal_file *file, bool *ret_is_damaged,
+                       struct error *err)
+{
+    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
+
+    *ret_is_damaged = false;
+    if (task->gap.reason != WAL_GAP_DAMAGED)
+        return true;
+    if (!wal_gaps_read(&task->archive, &record, err))
+        return false;
+    *ret_is_damaged = wal_gaps_damage(&task->archive, &record, file) != NULL;
+    return true;
+}
+
 static bool begin_segment(struct fetch *fetch, struct error *err)
 {
     struct filler_task *task = fetch->task;
     struct wal_segment segment = segment_at_next(fetch);
-    const struct wal_gaps wanted = {&task->gap, 1};
     struct wal_file file;
+    bool is_wanted = false;
 
-    if (!wal_archive_stat(&task->archive, segment, &file, err))
+    if (!wal_archive_stat(&task->archive, segment, &file, err) || !is_damaged(task, &file, &is_wanted, err))
         return false;
-    bool is_damaged = wal_gaps_damage(&wanted, &file, task->archive.segment_size) != NULL;
-    fetch->is_replacing = is_damaged && is_replaceable(task, &file);
+    fetch->is_replacing = is_wanted && is_replaceable(task, &file);
     fetch->is_passed_by = !fetch->is_replacing && file.state != WAL_FILE_MISSING && file.state != WAL_FILE_PARTIAL;
     if (fetch->is_passed_by)
         return true;

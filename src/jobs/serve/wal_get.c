@@ -134,7 +134,7 @@ static bool check_damage(const struct wal_archive *archive, const char *name, co
 
     if (!wal_gaps_read(archive, &record, err))
         return false;
-    const struct wal_gap *damage = wal_gaps_damage(&record.open, file, archive->segment_size);
+    const struct wal_gap *damage = wal_gaps_damage(archive, &record, file);
     if (damage == NULL)
         return true;
     error_set(err, ERROR_INTEGRITY, "WAL segment %s is damaged in the archive of \"%s\"", name, archive->server);

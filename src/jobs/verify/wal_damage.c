@@ -42,7 +42,7 @@ bool verify_note_damage(struct checked_wal *wal, const struct wal_file *file, co
 
 const struct wal_gap *verify_known_damage(const struct checked_wal *wal, const struct wal_file *file)
 {
-    return wal->has_record ? wal_gaps_damage(&wal->record.open, file, wal->archive.segment_size) : NULL;
+    return wal->has_record ? wal_gaps_damage(&wal->archive, &wal->record, file) : NULL;
 }
 
 bool verify_note_sound(struct checked_wal *wal, const struct wal_file *file, struct error *err)
