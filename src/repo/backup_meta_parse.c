@@ -31,18 +31,6 @@ static bool get_size(const json_t *object, const char *key, uint64_t *ret_size, 
     return true;
 }
 
-static bool get_position(const json_t *object, const char *key, struct wal_position *ret_position, struct error *err)
-{
-    const char *text = NULL;
-
-    if (!json_get_text(object, key, &text, err))
-        return false;
-    if (wal_position_parse(text, ret_position, err))
-        return true;
-    err->kind = ERROR_INTEGRITY;
-    return error_wrap(err, "\"%s\"", key);
-}
-
 static bool get_timeline(const json_t *object, const char *key, struct timeline *ret_timeline, struct error *err)
 {
     int64_t number = 0;
@@ -51,21 +39,6 @@ static bool get_timeline(const json_t *object, const char *key, struct timeline 
         return false;
     *ret_timeline = (struct timeline){(uint32_t)number};
     return true;
-}
-
-/* No key: not known, 0. */
-static bool get_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err)
-{
-    const char *text = NULL;
-
-    if (json_object_get(object, key) == NULL)
-        return true;
-    if (!json_get_text(object, key, &text, err))
-        return false;
-    if (timestamp_parse(text, ret_time, err))
-        return true;
-    err->kind = ERROR_INTEGRITY;
-    return error_wrap(err, "\"%s\"", key);
 }
 
 static bool get_list(const json_t *object, const char *key, const json_t **ret_list, struct error *err)
@@ -152,12 +125,12 @@ static bool parse_range(const json_t *document, struct backup_meta *meta, struct
 {
     return get_timeline(document, "start_timeline", &meta->start_timeline, err) &&
            get_timeline(document, "end_timeline", &meta->end_timeline, err) &&
-           get_position(document, "start_lsn", &meta->start_position, err) &&
-           get_position(document, "end_lsn", &meta->end_position, err) &&
-           get_time(document, "started_at", &meta->started_at, err) &&
-           get_time(document, "stopped_at", &meta->stopped_at, err) &&
-           get_time(document, "server_started_at", &meta->server_started_at, err) &&
-           get_time(document, "server_stopped_at", &meta->server_stopped_at, err) &&
+           repo_get_position(document, "start_lsn", &meta->start_position, err) &&
+           repo_get_position(document, "end_lsn", &meta->end_position, err) &&
+           repo_get_time(document, "started_at", &meta->started_at, err) &&
+           repo_get_time(document, "stopped_at", &meta->stopped_at, err) &&
+           repo_get_time(document, "server_started_at", &meta->server_started_at, err) &&
+           repo_get_time(document, "server_stopped_at", &meta->server_stopped_at, err) &&
            get_size(document, "size_bytes", &meta->size_bytes, err) &&
            get_size(document, "stored_bytes", &meta->stored_bytes, err) &&
            get_size(document, "file_count", &meta->file_count, err) &&

@@ -140,6 +140,30 @@ void repo_set_time(json_t *object, const char *key, struct timestamp time)
     json_object_set_new(object, key, json_string(text));
 }
 
+static bool fail_key(const char *key, struct error *err)
+{
+    err->kind = ERROR_INTEGRITY;
+    return error_wrap(err, "\"%s\"", key);
+}
+
+bool repo_get_position(const json_t *object, const char *key, struct wal_position *ret_position, struct error *err)
+{
+    const char *text = NULL;
+
+    return json_get_text(object, key, &text, err) &&
+           (wal_position_parse(text, ret_position, err) || fail_key(key, err));
+}
+
+bool repo_get_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err)
+{
+    const char *text = NULL;
+
+    *ret_time = (struct timestamp){0};
+    if (json_object_get(object, key) == NULL)
+        return true;
+    return json_get_text(object, key, &text, err) && (timestamp_parse(text, ret_time, err) || fail_key(key, err));
+}
+
 static void checksum_text(const json_t *document, char ret_text[CHECKSUM_TEXT])
 {
     json_t *rest SCOPED(scoped_json) = json_copy((json_t *)document);

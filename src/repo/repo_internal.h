@@ -24,6 +24,10 @@ bool repo_write_document(const struct repo *repo, const char *path, const json_t
 void repo_set_number(json_t *object, const char *key, uint64_t number);
 void repo_set_position(json_t *object, const char *key, struct wal_position position);
 void repo_set_time(json_t *object, const char *key, struct timestamp time);
+/* The same, read: INTEGRITY with the key's name. A position must be there; a time without a key is 0. */
+bool repo_get_position(const json_t *object, const char *key, struct wal_position *ret_position,
+                       struct error *err) NODISCARD;
+bool repo_get_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err) NODISCARD;
 /*
  * The key "checksum" is the CRC-32C of the line without it: for a document in which nobody would see that something is
  * missing or another number, so that a flipped bit makes it useless. To be set last.

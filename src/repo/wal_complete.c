@@ -42,13 +42,11 @@ static bool parse(const struct buffer *bytes, struct timeline timeline, struct w
                   struct error *err)
 {
     json_t *document SCOPED(scoped_json) = json_parse_object((const char *)bytes->bytes, bytes->used, err);
-    const char *position = json_text_or_null(document, "lsn");
-    const char *at = json_text_or_null(document, "at");
 
     return document != NULL && repo_check_format(document, COMPLETE_FORMAT, "it", err) &&
            repo_check_checksum(document, bytes, err) && json_number_or(document, "timeline", 0) == timeline.value &&
-           position != NULL && at != NULL && wal_position_parse(position, &ret_complete->position, err) &&
-           timestamp_parse(at, &ret_complete->at, err);
+           repo_get_position(document, "lsn", &ret_complete->position, err) &&
+           repo_get_time(document, "at", &ret_complete->at, err);
 }
 
 struct wal_complete wal_complete_read(const struct wal_archive *archive, struct timeline timeline)

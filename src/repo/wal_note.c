@@ -124,24 +124,6 @@ static bool get_32(const json_t *object, const char *key, uint32_t *ret_number, 
     return true;
 }
 
-/* No key: none. */
-static bool get_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err)
-{
-    const char *text = NULL;
-
-    if (json_object_get(object, key) == NULL)
-        return true;
-    return json_get_text(object, key, &text, err) &&
-           (timestamp_parse(text, ret_time, err) || error_wrap(err, "%s", key));
-}
-
-static bool get_position(const json_t *object, struct wal_position *ret_position, struct error *err)
-{
-    const char *text = NULL;
-
-    return json_get_text(object, "lsn", &text, err) && wal_position_parse(text, ret_position, err);
-}
-
 static bool get_name(const json_t *object, char ret_name[WAL_RESTORE_POINT_SIZE], struct error *err)
 {
     const char *text = json_text_or_null(object, "name");
@@ -165,8 +147,8 @@ static bool get_points(const json_t *document, struct wal_contents *contents, st
         if (i == WAL_CONTENTS_MOST_POINTS)
             return error_set(err, ERROR_INTEGRITY, "\"restore_points\" has too many");
         struct wal_contents_point *point = &contents->points[contents->point_count++];
-        if (!get_name(entry, point->name, err) || !get_time(entry, "at", &point->time, err) ||
-            !get_position(entry, &point->position, err))
+        if (!get_name(entry, point->name, err) || !repo_get_time(entry, "at", &point->time, err) ||
+            !repo_get_position(entry, "lsn", &point->position, err))
             return error_wrap(err, "\"restore_points\"");
     }
     return true;
@@ -183,8 +165,8 @@ static bool get_timelines(const json_t *document, struct wal_contents *contents,
             return error_set(err, ERROR_INTEGRITY, "\"timelines\" has too many");
         struct wal_contents_timeline *mark = &contents->timelines[contents->timeline_count++];
         if (!get_32(entry, "timeline", &mark->timeline.value, err) ||
-            !get_32(entry, "previous", &mark->previous.value, err) || !get_time(entry, "at", &mark->time, err) ||
-            !get_position(entry, &mark->position, err))
+            !get_32(entry, "previous", &mark->previous.value, err) || !repo_get_time(entry, "at", &mark->time, err) ||
+            !repo_get_position(entry, "lsn", &mark->position, err))
             return error_wrap(err, "\"timelines\"");
     }
     return true;
@@ -201,10 +183,10 @@ static bool get_contents(const json_t *document, struct wal_contents *contents, 
 {
     return get_count(document, "commits", INT64_MAX, &contents->commits, err) &&
            get_count(document, "aborts", INT64_MAX, &contents->aborts, err) &&
-           get_time(document, "first_commit_at", &contents->first_commit_at, err) &&
-           get_time(document, "last_commit_at", &contents->last_commit_at, err) &&
-           get_time(document, "first_end_at", &contents->first_end_at, err) &&
-           get_time(document, "last_end_at", &contents->last_end_at, err) &&
+           repo_get_time(document, "first_commit_at", &contents->first_commit_at, err) &&
+           repo_get_time(document, "last_commit_at", &contents->last_commit_at, err) &&
+           repo_get_time(document, "first_end_at", &contents->first_end_at, err) &&
+           repo_get_time(document, "last_end_at", &contents->last_end_at, err) &&
            get_transactions(document, contents, err) && get_points(document, contents, err) &&
            json_get_boolean(document, "more_restore_points", &contents->has_more_points, err) &&
            get_timelines(document, contents, err) && get_count(document, "unread", INT64_MAX, &contents->unread, err);
