@@ -18,12 +18,14 @@ struct pg_host_report {
     struct error reason;
 };
 
+/* May the server be used that has let us in? *err says why not. */
+typedef bool pg_host_judge(void *context, struct pg_connection *connection, const struct pg_identity *identity,
+                           struct error *err);
+
 /* A caller that connects again and again keeps it; zero at first. */
 struct pg_hosts {
-    size_t preferred; /* asked first; afterwards the one in use */
-    /* May it be used? Called with one that let us in, when there are several; NULL: any. */
-    bool (*judge)(void *context, struct pg_connection *connection, const struct pg_identity *identity,
-                  struct error *err);
+    size_t preferred;     /* asked first; afterwards the one in use */
+    pg_host_judge *judge; /* asked when there are several; NULL: any may be used */
     void *context;
     struct pg_host_report reports[CONFIG_MOST_HOSTS]; /* of the last time */
 };

@@ -123,10 +123,8 @@ static void take_search(struct receive_hosts *hosts, bool is_found)
     }
 }
 
-bool receive_hosts_connect(struct receive_hosts *hosts,
-                           bool (*judge)(void *context, struct pg_connection *connection,
-                                         const struct pg_identity *identity, struct error *err),
-                           void *context, struct pg_connection **ret_connection, struct error *err)
+bool receive_hosts_connect(struct receive_hosts *hosts, pg_host_judge *judge, void *context,
+                           struct pg_connection **ret_connection, struct error *err)
 {
     const char *name = hosts->server->settings.application_name;
     size_t wanted;

@@ -49,10 +49,8 @@ void receive_hosts_end(struct receive_hosts *hosts);
 /* The view of the host in use; lives as long as `hosts`. */
 const struct server_config *receive_hosts_view(const struct receive_hosts *hosts);
 /* pg_connect_one_of(); what is wrong with others is logged and reported. `judge` is asked where there are several. */
-bool receive_hosts_connect(struct receive_hosts *hosts,
-                           bool (*judge)(void *context, struct pg_connection *connection,
-                                         const struct pg_identity *identity, struct error *err),
-                           void *context, struct pg_connection **ret_connection, struct error *err) NODISCARD;
+bool receive_hosts_connect(struct receive_hosts *hosts, pg_host_judge *judge, void *context,
+                           struct pg_connection **ret_connection, struct error *err) NODISCARD;
 /* Does the connection lead to the one in use, and is it to stay so? */
 bool receive_hosts_is_here(const struct receive_hosts *hosts, const struct pg_connection *connection);
 /* Of the host that is connected; 13 does not say it for every connection. */
