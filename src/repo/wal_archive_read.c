@@ -114,3 +114,36 @@ bool wal_archive_history(const struct wal_archive *archive, struct timeline time
     return wal_archive_read_history(archive, timeline, &text, err) &&
            history_parse(timeline, text.bytes, text.used, ret_history, err);
 }
+
+void wal_histories_done(struct wal_histories *histories)
+{
+    for (size_t i = 0; i < histories->count; i++)
+        history_done(&histories->histories[i]);
+    free(histories->histories);
+    *histories = (struct wal_histories){.count = 0};
+}
+
+bool wal_archive_histories(const struct wal_archive *archive, struct wal_histories *ret_histories, struct error *err)
+{
+    struct timeline *timelines SCOPED(scoped_free) = NULL;
+    struct wal_histories histories = {.count = 0};
+    struct error failure;
+    size_t count = 0;
+
+    if (!wal_archive_timelines(archive, &timelines, &count, err))
+        return false;
+    histories.histories = memory_new((count + 1) * sizeof *histories.histories);
+    histories.histories[histories.count++] = (struct history){.timeline = {1}};
+    for (size_t i = 0; i < count; i++) {
+        if (timelines[i].value <= 1)
+            continue;
+        if (wal_archive_history(archive, timelines[i], &histories.histories[histories.count], &failure))
+            histories.count++;
+        else if (failure.errnum != ENOENT && !histories.has_damage) { /* segments may come before the history */
+            histories.has_damage = true;
+            histories.damage = failure;
+        }
+    }
+    *ret_histories = histories;
+    return true;
+}

@@ -51,49 +51,22 @@ bool wal_gaps_read(const struct wal_archive *archive, struct wal_gap_record *ret
     return load(archive, ret_record, &document, err);
 }
 
-struct histories {
-    struct history *histories;
-    size_t count;
-};
-
-static void scoped_histories(struct histories *histories)
-{
-    for (size_t i = 0; i < histories->count; i++)
-        history_done(&histories->histories[i]);
-    free(histories->histories);
-}
-
-/* One that cannot be read is told by others; what is missing along it is not found. */
-static bool read_histories(const struct wal_archive *archive, struct histories *histories, struct error *err)
-{
-    struct timeline *timelines SCOPED(scoped_free) = NULL;
-    struct error ignored;
-    size_t count = 0;
-
-    if (!wal_archive_timelines(archive, &timelines, &count, err))
-        return false;
-    histories->histories = memory_new((count + 1) * sizeof *histories->histories);
-    for (size_t i = 0; i < count; i++)
-        if (wal_archive_history(archive, timelines[i], &histories->histories[histories->count], &ignored))
-            histories->count++;
-    return true;
-}
-
 /* Everything wal_gaps_find() is told but the record. Takes as long as a listing of the archive. */
 struct gathered {
     struct wal_files files;
-    struct histories histories;
+    struct wal_histories histories; /* one that cannot be read is told by others; along it nothing is found */
 };
 
 static void scoped_gathered(struct gathered *gathered)
 {
     wal_files_done(&gathered->files);
-    scoped_histories(&gathered->histories);
+    wal_histories_done(&gathered->histories);
 }
 
 static bool gather(const struct wal_archive *archive, struct gathered *gathered, struct error *err)
 {
-    return wal_archive_list(archive, &gathered->files, err) && read_histories(archive, &gathered->histories, err);
+    return wal_archive_list(archive, &gathered->files, err) &&
+           wal_archive_histories(archive, &gathered->histories, err);
 }
 
 static void find(const struct wal_archive *archive, const struct gathered *gathered,

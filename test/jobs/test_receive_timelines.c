@@ -51,7 +51,7 @@ END_TEST
 START_TEST(stored_histories_are_read_and_timelines_without_one_skipped)
 {
     struct error err;
-    struct receive_stored_histories stored SCOPED(scoped_receive_stored_histories) = {NULL, 0};
+    struct wal_histories stored SCOPED(wal_histories_done) = {.count = 0};
 
     hold_segment(1, 2);
     hold_partial(3, 3, 100);

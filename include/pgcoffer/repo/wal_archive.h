@@ -88,6 +88,16 @@ bool wal_archive_read_history(const struct wal_archive *archive, struct timeline
 /* Parsed; timeline 1 gives the empty history without a file. */
 bool wal_archive_history(const struct wal_archive *archive, struct timeline timeline, struct history *ret_history,
                          struct error *err) NODISCARD;
+/* Every history that is held, ascending, behind that of timeline 1, which is always the first and has no file. */
+struct wal_histories {
+    struct history *histories;
+    size_t count;
+    bool has_damage; /* one is there and cannot be read; the others are here */
+    struct error damage;
+};
+bool wal_archive_histories(const struct wal_archive *archive, struct wal_histories *ret_histories,
+                           struct error *err) NODISCARD;
+void wal_histories_done(struct wal_histories *histories);
 /* Every timeline with a history file or a segment, ascending; malloc'd. */
 bool wal_archive_timelines(const struct wal_archive *archive, struct timeline **ret_timelines, size_t *ret_count,
                            struct error *err) NODISCARD;

@@ -8,7 +8,7 @@
 bool filler_check_host(const struct wal_archive *archive, struct pg_connection *connection, struct error *err)
 {
     struct receive_history history SCOPED(scoped_receive_history) = {.text = NULL};
-    struct receive_stored_histories stored SCOPED(scoped_receive_stored_histories) = {NULL, 0};
+    struct wal_histories stored SCOPED(wal_histories_done) = {.count = 0};
     struct pg_identity server;
 
     if (!pg_identify(connection, &server, err))
@@ -31,7 +31,7 @@ bool filler_check_host(const struct wal_archive *archive, struct pg_connection *
 bool filler_check_fork(const struct wal_archive *archive, struct timeline timeline, struct wal_position end,
                        struct error *err)
 {
-    struct receive_stored_histories stored SCOPED(scoped_receive_stored_histories) = {NULL, 0};
+    struct wal_histories stored SCOPED(wal_histories_done) = {.count = 0};
     struct wal_segment segment = wal_segment_before(timeline, end, archive->segment_size);
     uint64_t start = wal_segment_start(segment, archive->segment_size).value;
 

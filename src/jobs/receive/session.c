@@ -35,7 +35,7 @@ static bool decide(struct session *session, enum receive_obstacle *ret_obstacle,
 {
     struct receiver *receiver = session->receiver;
     struct wal_ranges held SCOPED(scoped_wal_ranges) = {NULL, 0};
-    struct receive_stored_histories stored SCOPED(scoped_receive_stored_histories) = {NULL, 0};
+    struct wal_histories stored SCOPED(wal_histories_done) = {.count = 0};
 
     *ret_obstacle = RECEIVE_OBSTACLE_NONE;
     if (!wal_archive_ranges(&receiver->archive, &held, err) ||

@@ -32,34 +32,20 @@ bool receive_timelines_fetch(struct pg_connection *connection, struct timeline t
     return true;
 }
 
-void receive_stored_histories_done(struct receive_stored_histories *stored)
+bool receive_timelines_load(const struct wal_archive *archive, struct wal_histories *ret_stored, struct error *err)
 {
-    for (size_t i = 0; i < stored->count; i++)
-        history_done(&stored->histories[i]);
-    free(stored->histories);
-    *stored = (struct receive_stored_histories){NULL, 0};
-}
+    struct wal_histories stored = {.count = 0};
 
-bool receive_timelines_load(const struct wal_archive *archive, struct receive_stored_histories *ret_stored,
-                            struct error *err)
-{
-    struct receive_stored_histories stored SCOPED(scoped_receive_stored_histories) = {NULL, 0};
-    struct timeline *timelines SCOPED(scoped_free) = NULL;
-    size_t count = 0;
-
-    if (!wal_archive_timelines(archive, &timelines, &count, err))
+    if (!wal_archive_histories(archive, &stored, err))
         return false;
-    stored.histories = memory_new((count + 1) * sizeof *stored.histories);
-    for (size_t i = 0; i < count; i++) {
-        if (timelines[i].value <= 1)
-            continue;
-        if (wal_archive_history(archive, timelines[i], &stored.histories[stored.count], err))
-            stored.count++;
-        else if (err->errnum != ENOENT) /* a timeline may have segments and no history yet */
-            return false;
+    if (stored.has_damage) {
+        *err = stored.damage;
+        wal_histories_done(&stored);
+        return false;
     }
+    /* Timeline 1 has none that could differ, and need not be held. */
+    memmove(stored.histories, stored.histories + 1, --stored.count * sizeof *stored.histories);
     *ret_stored = stored;
-    stored = (struct receive_stored_histories){NULL, 0};
     return true;
 }
 

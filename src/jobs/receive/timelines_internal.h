@@ -22,18 +22,9 @@ static inline void scoped_receive_history(struct receive_history *history)
     receive_history_done(history);
 }
 
-/* Every history of the archive. */
-struct receive_stored_histories {
-    struct history *histories;
-    size_t count;
-};
-bool receive_timelines_load(const struct wal_archive *archive, struct receive_stored_histories *ret_stored,
+/* Every history file of the archive; one that cannot be read is a failure. */
+bool receive_timelines_load(const struct wal_archive *archive, struct wal_histories *ret_stored,
                             struct error *err) NODISCARD;
-void receive_stored_histories_done(struct receive_stored_histories *stored);
-static inline void scoped_receive_stored_histories(struct receive_stored_histories *stored)
-{
-    receive_stored_histories_done(stored);
-}
 
 /* The new timeline's first segment, durable, as far as the old one has it. */
 bool receive_timelines_copy_fork(const struct wal_archive *archive, struct timeline from, struct timeline to,

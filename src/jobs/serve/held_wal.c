@@ -12,30 +12,10 @@
 
 void held_wal_done(struct held_wal *wal)
 {
-    for (size_t i = 0; i < wal->history_count; i++)
-        history_done(&wal->histories[i]);
-    free(wal->histories);
+    wal_histories_done(&wal->histories);
     wal_ranges_done(&wal->ranges);
     wal_gaps_done(&wal->gaps);
     *wal = (struct held_wal){.is_open = false};
-}
-
-/* A history that cannot be read is told by verify; a backup is then told along those that can. */
-static bool read_histories(struct held_wal *wal, struct error *err)
-{
-    struct timeline *timelines SCOPED(scoped_free) = NULL;
-    size_t count = 0;
-    struct error ignored;
-
-    if (!wal_archive_timelines(&wal->archive, &timelines, &count, err))
-        return false;
-    wal->histories = memory_new((count + 1) * sizeof *wal->histories);
-    if (count == 0 || timelines[0].value != 1)
-        wal->histories[wal->history_count++] = (struct history){.timeline = {1}};
-    for (size_t i = 0; i < count; i++)
-        if (wal_archive_history(&wal->archive, timelines[i], &wal->histories[wal->history_count], &ignored))
-            wal->history_count++;
-    return true;
 }
 
 bool held_wal_open(struct held_wal *wal, const struct session *session, const char *server,
@@ -54,15 +34,15 @@ bool held_wal_open(struct held_wal *wal, const struct session *session, const ch
     wal->is_record_broken = !wal_gaps_read(&wal->archive, &record, &wal->record_failure);
     wal->is_open =
         wal_gaps_look(&wal->archive, wal->is_record_broken ? NULL : &record, &wal->ranges, &wal->gaps, err) &&
-        read_histories(wal, err);
+        wal_archive_histories(&wal->archive, &wal->histories, err);
     return wal->is_open;
 }
 
 const struct history *held_wal_way(const struct held_wal *wal, const struct backup_meta *meta)
 {
-    for (size_t i = wal->history_count; i-- > 0;)
-        if (reach_is_on_path(&wal->histories[i], meta))
-            return &wal->histories[i];
+    for (size_t i = wal->histories.count; i-- > 0;)
+        if (reach_is_on_path(&wal->histories.histories[i], meta))
+            return &wal->histories.histories[i];
     return NULL;
 }
 

@@ -14,8 +14,7 @@ struct held_wal {
     struct wal_gaps gaps;
     bool is_record_broken; /* of the gaps; then they are those of the files */
     struct error record_failure;
-    struct history *histories; /* ascending */
-    size_t history_count;
+    struct wal_histories histories;  /* one that cannot be read is told by verify */
     struct timestamp last_commit_at; /* of the WAL before this end, where most backups reach: */
     struct timeline last_commit_timeline;
     struct wal_position last_commit_end;
