@@ -42,13 +42,13 @@ def wait_compressed(agent, name):
     return wait_for(look, f"{name} is compressed")
 
 
-def lose_wal(agent, cluster):
-    """The slot is dropped while nobody receives, and the server moves on. Returns where the loss begins."""
+def lose_wal(agent, cluster, segments=4):
+    """The slot is dropped while nobody receives, and the server moves on."""
     agent.stop()
     wait_for(lambda: cluster.sql("SELECT count(*) FROM pg_replication_slots WHERE active") == 0, "the slot is free")
     cluster.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
     insert(cluster, 201, 300)
-    move_on(cluster)
+    move_on(cluster, segments)
 
 
 def record(agent):
@@ -157,6 +157,29 @@ def test_a_gap_is_recorded_before_the_stream_goes_on(agent, cluster):
     wait_gaps(agent)
     (known,) = agent.json("wal", "status", "primary")["gaps"]
     assert known["start"] == gap["start"] and known["noticed_at"] == gap["noticed_at"]
+
+
+def test_of_a_gap_is_fetched_what_the_server_still_has(make_cluster, make_agent):
+    cluster = make_cluster(settings=["wal_keep_size = '3MB'"]).start().create_role()
+    agent = make_agent().add_server("primary", cluster).start()
+    agent.wait_streaming("primary")
+    cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 100) AS n")
+    agent.wait_flushed("primary", lsn(cluster))
+    lose_wal(agent, cluster, 10)
+    oldest = cluster.sql("SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'")
+    before = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    assert oldest < before
+    agent.start()
+    agent.wait_streaming("primary")
+    insert(cluster, 301, 400)
+    agent.wait_flushed("primary", lsn(cluster))
+
+    def look():
+        gaps = agent.json("wal", "status", "primary")["gaps"]
+        return len(gaps) == 1 and gaps[0]["last_segment"] < oldest and gaps
+    (gap,) = wait_for(look, lambda: f"the gap ends before {oldest}; {agent.json('wal', 'status', 'primary')['gaps']}; {agent.log_text()[-3000:]}")
+    assert gap["reason"] == "removed" and gap["segments"] >= 4
+    agent.ok("verify", "primary", "--wal-only")
 
 
 def test_a_gap_is_filled_from_another_host_that_still_has_it(make_cluster, make_agent, folder, pki):
