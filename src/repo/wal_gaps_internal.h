@@ -30,7 +30,7 @@ bool wal_gaps_limit(struct wal_gaps *gaps);
 struct wal_gaps_input {
     struct wal_segment_size segment_size;
     const struct wal_files *files;
-    const bool *is_damaged; /* of each file */
+    const bool *is_damaged;          /* of each file */
     const struct history *histories; /* all that are held */
     size_t history_count;
     const struct wal_gaps *recorded;
