@@ -23,24 +23,15 @@ static bool parse_position(const json_t *object, const char *key, bool may_be_nu
                            struct error *err)
 {
     const json_t *value = json_object_get(object, key);
-    const char *text = NULL;
 
-    if (may_be_null && (value == NULL || json_is_null(value))) {
-        *ret_position = (struct wal_position){0};
-        return true;
-    }
-    return json_get_text(object, key, &text, err) && wal_position_parse(text, ret_position, err);
+    *ret_position = (struct wal_position){0};
+    return (may_be_null && (value == NULL || json_is_null(value))) || repo_get_position(object, key, ret_position, err);
 }
 
 static bool parse_time(const json_t *object, const char *key, struct timestamp *ret_time, struct error *err)
 {
-    const json_t *value = json_object_get(object, key);
-    const char *text = NULL;
-
     *ret_time = (struct timestamp){0};
-    if (value == NULL || json_is_null(value))
-        return true;
-    return json_get_text(object, key, &text, err) && timestamp_parse(text, ret_time, err);
+    return json_is_null(json_object_get(object, key)) || repo_get_time(object, key, ret_time, err);
 }
 
 static bool parse_reason(const json_t *object, enum wal_gap_reason *ret_reason, struct error *err)
