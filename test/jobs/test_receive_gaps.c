@@ -137,6 +137,8 @@ START_TEST(the_archive_is_not_cleaned_up_beside_the_task)
     MUST(wal_archive_stat(&receiver.archive, segment_of(1, 4), &file, &err));
     ck_assert_int_eq(file.state, WAL_FILE_RAW);
     /* The next task is not cancelled as well. */
+    struct pollfd cancelled = {.fd = receiver.gaps.cancel_fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&cancelled, 1, 0), 0);
     ck_assert_int_eq(unlink(repository_path(whole)), 0);
     begin_fetch();
     ck_assert_uint_eq(filler.fetches, 2);
