@@ -107,8 +107,9 @@ static bool take_over_file(struct wal_partial *partial, struct error *err)
         return error_set(err, ERROR_INTEGRITY, "\"%s\" is larger than a segment", partial->path);
     partial->held = (uint32_t)status.st_size;
     if (!reserve(partial, err)) {
-        if (partial->held == 0)
-            unlink(partial->path);
+        /* The room goes back. The name stays: the first of a timeline keeps recoveries off the branch that died. */
+        if (ftruncate(partial->fd, status.st_size) < 0)
+            return error_detail(err, "what was reserved of it could not be given back");
         return false;
     }
     if (!sync_or_set_aside(partial, err) || !file_sync_parent(partial->path, err))

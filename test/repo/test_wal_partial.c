@@ -390,7 +390,7 @@ START_TEST(a_full_disk_at_the_start_leaves_nothing_in_the_way)
 
         repository_put(SEGMENT_3 ".partial", "", 0); /* of a process killed in between */
         ck_assert(!wal_partial_open(&archive, segment_of(1, 3), &partial, &err));
-        ck_assert(!repository_has(SEGMENT_3 ".partial"));
+        ck_assert(repository_has(SEGMENT_3 ".partial")); /* it may be the first of a timeline that is published */
         failing_fallocate_errno = 0;
         hold_partial(1, 3, 10);
         failing_fallocate_errno = full[i];
