@@ -8,6 +8,7 @@ import pytest
 from harness.agent import lsn_number
 from harness.restored import restore, start_restored
 from harness.scratch import give_to, wait_for
+from harness.standby import make_standby
 
 
 def lsn(cluster):
@@ -223,6 +224,43 @@ def test_a_gap_is_filled_from_another_host_that_still_has_it(make_cluster, make_
     copy.close()
     assert standby.sql("SELECT count(*) FROM pg_replication_slots") == 0
     standby.close()
+
+
+@pytest.mark.long
+def test_a_host_that_was_promoted_elsewhere_does_not_fill_a_gap(make_agent, cluster, make_cluster):
+    """Two standbys were promoted to timeline 2; the one that is not followed still has segments of the missing names."""
+    cluster.sql("CREATE TABLE rows AS SELECT generate_series(1, 100) AS n")
+    followed, other = (make_standby(make_cluster, cluster, name) for name in ("followed", "other"))
+    other.configure("wal_keep_size = '1GB'")
+    other.stop("fast")
+    agent = make_agent().add_server("primary", followed).start()
+    agent.wait_streaming("primary")
+    insert(cluster, 101, 200)
+    end = lsn_number(lsn(cluster))
+    wait_for(lambda: lsn_number(followed.sql("SELECT pg_last_wal_replay_lsn()::text")) >= end, "the standby follows")
+    cluster.stop("fast")
+    other.start()
+    for one in (followed, other):
+        one.promote()
+        one.wait_until_promoted()
+    agent.wait_flushed("primary", lsn(followed))
+    lose_wal(agent, followed)
+    agent.start()
+    agent.wait_streaming("primary")
+    insert(followed, 301, 400)
+    agent.wait_flushed("primary", lsn(followed))
+    end = lsn_number(wait_gaps(agent)["newest"]["end"])
+    other.sql("CREATE TABLE filler (t text)")
+    while lsn_number(lsn(other)) < end + (2 << 20):
+        other.sql("INSERT INTO filler SELECT repeat('x', 500) FROM generate_series(1, 20)")
+        other.sql("SELECT pg_switch_wal()")
+    agent.servers["primary"].update(host="localhost, localhost", port=f"{followed.port}, {other.port}")
+    agent.write_configuration()
+    agent.ok("reload")
+    wait_for(lambda: any("cannot be fetched yet" in line and "they forked elsewhere" in line for line in agent.log_text().splitlines()),
+             lambda: agent.log_text()[-3000:])
+    wait_gaps(agent)
+    agent.ok("verify", "primary", "--wal-only")
 
 
 def start_standby(folder, pki, cluster):
