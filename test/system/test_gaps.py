@@ -304,7 +304,8 @@ def test_a_slot_that_was_invalidated_is_replaced_and_its_gap_told(version, make_
     insert(cluster, 101, 200)
     agent.wait_flushed("primary", lsn(cluster))
     assert wait_gaps(agent)["newest"]["reason"] == "slot-lost"
-    assert cluster.sql("SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pgcoffer' AND active") in ("reserved", "extended")
+    status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pgcoffer' AND active"
+    wait_for(lambda: cluster.sql(status) in ("reserved", "extended"), "the slot keeps WAL")
     agent.backup("primary")
     insert(cluster, 201, 300)
     agent.wait_flushed("primary", lsn(cluster))
