@@ -13,10 +13,7 @@ class Losses:
     def __init__(self, ledger, folder, chance):
         self.ledger, self.folder, self.chance = ledger, pathlib.Path(folder), chance
         ledger.write_text("")
-        self.sizes = {}  # inode: durable size
-        for path in files_below(self.folder):
-            status = path.lstat()
-            self.sizes[status.st_ino] = status.st_size
+        self.sizes = {status.st_ino: status.st_size for _, status in files_below(self.folder)}  # inode: durable size
 
     def _read_ledger(self):
         """The durable sizes and, in order, what happened to names and is not durable."""
@@ -56,8 +53,7 @@ class Losses:
             elif word == "folder" and os.path.isdir(paths[0]):
                 shutil.rmtree(paths[0])
         cut = []
-        for path in files_below(self.folder):
-            status = path.lstat()
+        for path, status in files_below(self.folder):
             durable = sizes.get(status.st_ino, status.st_size)
             if path.is_symlink() or status.st_size <= durable:
                 continue
@@ -72,6 +68,11 @@ class Losses:
 
 
 def files_below(folder):
+    """Each with its status; one that goes while we look, beside a receiver at work, is none."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            yield pathlib.Path(parent) / name
+            path = pathlib.Path(parent) / name
+            try:
+                yield path, path.lstat()
+            except FileNotFoundError:
+                continue
