@@ -8,23 +8,19 @@ Restore: `pgcoffer restore` with one and with two jobs against `zstd -d | tar -x
 Memory: peak of the summed PSS of daemon and backup worker, sampled every 100 ms. Rounds alternate; medians are printed.
 """
 
-import argparse
 import os
 import pathlib
 import shutil
-import statistics
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+from side_by_side import compare, conninfo, options, scratch  # the harness is found by it
 
-from harness.agent import Agent, install_binaries  # noqa: E402
-from harness.certificates import Pki  # noqa: E402
-from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
-from harness.scratch import as_user, make_folder  # noqa: E402
+from harness.agent import Agent, install_binaries
+from harness.certificates import Pki
+from harness.cluster import PSQL_BIN, Cluster
+from harness.scratch import as_user, make_folder
 
 
 def pss_kb(pid):
@@ -65,26 +61,18 @@ def drop_caches():
     os.sync()
 
 
-def line(what, ours, theirs):
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"{what}: pgcoffer {statistics.median(ours):.2f} s ({min(ours):.2f} to {max(ours):.2f}), "
-          f"other {statistics.median(theirs):.2f} s ({min(theirs):.2f} to {max(theirs):.2f}), ratio {ratio:.2f}", flush=True)
-
-
 def folder_bytes(folder):
     return sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file())
 
 
-def main():
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--rounds", type=int, default=5)
+def parse():
+    words = options(__doc__)
     words.add_argument("--scale", type=int, default=70, help="pgbench scale; 70 is about 1 GB")
     words.add_argument("--noise-mb", type=int, default=500)
-    words.add_argument("--keep", action="store_true")
-    words = words.parse_args()
+    return words.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
-    folder.chmod(0o755)
+
+def main(words, folder):
     pki = Pki(folder / "pki")
     cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 4GB", "shared_buffers = 512MB"))
     agent = Agent(folder / "agent", install_binaries(folder / "bin"), pki)
@@ -101,13 +89,11 @@ def main():
 
         ours, theirs, sizes, their_sizes = [], [], [], []
         watch.start()
-        conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
-                    f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}'")
         for number in range(words.rounds):
             ours.append(timed(agent.command("backup", "primary", "--fast-checkpoint", "--quiet")))
             other = make_folder(folder / "other")
             drop_caches()
-            theirs.append(timed(as_user([PSQL_BIN / "pg_basebackup", "-d", conninfo, "-D", other / "b", "-Ft", "-X", "none",
+            theirs.append(timed(as_user([PSQL_BIN / "pg_basebackup", "-d", conninfo(cluster, pki), "-D", other / "b", "-Ft", "-X", "none",
                                          "-c", "fast", "--compress=client-zstd:level=3"])))
             newest = agent.json("show", "primary", "latest")
             sizes.append(sum(file["size"] for file in newest["files"]))
@@ -117,7 +103,7 @@ def main():
                 agent.ok("delete", "primary", newest["id"], "--force")
             drop_caches()
         watch.over.set()
-        line("backup", ours, theirs)
+        compare("backup", ours, theirs, "pg_basebackup")
         print(f"size: pgcoffer {sizes[-1]} bytes, other {their_sizes[-1]} bytes, ratio {sizes[-1] / their_sizes[-1]:.4f}")
         print(f"memory, peak of summed PSS: daemon and backup worker {watch.peak / 1024:.1f} MB, with the receiver "
               f"{watch.peak_all / 1024:.1f} MB", flush=True)
@@ -135,14 +121,15 @@ def main():
                                                   f"find {place} -type f -exec sync {{}} +"])))
             shutil.rmtree(place)
             drop_caches()
-        line("restore, one job", results["one job"], results["tar"])
-        line("restore, two jobs", results["two jobs"], results["tar"])
+        compare("restore, one job", results["one job"], results["tar"], "zstd and tar")
+        compare("restore, two jobs", results["two jobs"], results["tar"], "zstd and tar")
     finally:
         watch.over.set()
         agent.stop()
         cluster.close()
-        if not words.keep:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    words = parse()
+    with scratch(words.keep) as folder:
+        main(words, folder)

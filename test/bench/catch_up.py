@@ -7,22 +7,18 @@ The daemon, from its start until every segment is durable *and* compressed (zstd
 over the same TLS, from the same position (a slot a round holds it) to the same end. Rounds alternate; medians are printed.
 """
 
-import argparse
 import pathlib
 import resource
 import shutil
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+from side_by_side import compare, conninfo, options, scratch  # the harness is found by it
 
-from harness.agent import Agent, install_binaries, lsn_number  # noqa: E402
-from harness.certificates import Pki  # noqa: E402
-from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
-from harness.scratch import as_user, make_folder  # noqa: E402
+from harness.agent import Agent, install_binaries, lsn_number
+from harness.certificates import Pki
+from harness.cluster import PSQL_BIN, Cluster
+from harness.scratch import as_user, make_folder
 
 SEGMENT = 16 << 20
 
@@ -51,10 +47,10 @@ def catch_up(agent, end):
     return took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def receive(conninfo, slot, folder, end):
+def receive(connection, slot, folder, end):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    subprocess.run(as_user([PSQL_BIN / "pg_receivewal", "-d", conninfo, "-D", folder, "-S", slot, "-E", end, "--compress=lz4", "-n"]),
+    subprocess.run(as_user([PSQL_BIN / "pg_receivewal", "-d", connection, "-D", folder, "-S", slot, "-E", end, "--compress=lz4", "-n"]),
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     took = time.monotonic() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -65,21 +61,13 @@ def stored_bytes(folder):
     return sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*") if path.is_file() and ".partial" not in path.name)
 
 
-def show(what, ours, theirs, unit="s"):
-    print(f"{what}: pgcoffer {statistics.median(ours):.2f} {unit} ({min(ours):.2f} to {max(ours):.2f}), pg_receivewal "
-          f"{statistics.median(theirs):.2f} {unit} ({min(theirs):.2f} to {max(theirs):.2f}), "
-          f"ratio {statistics.median(ours) / statistics.median(theirs):.2f}", flush=True)
-
-
-def main():
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--rounds", type=int, default=5)
+def parse():
+    words = options(__doc__)
     words.add_argument("--scale", type=int, default=75, help="pgbench scale; 75 makes about 1 GB of WAL")
-    words.add_argument("--keep", action="store_true")
-    words = words.parse_args()
+    return words.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
-    folder.chmod(0o755)
+
+def main(words, folder):
     pki = Pki(folder / "pki")
     programs = install_binaries(folder / "bin")
     cluster = Cluster(folder / "server", pki, segment_size_mb=16,
@@ -101,8 +89,6 @@ def main():
         end = int(end[8:16], 16) << 32 | int(end[16:24], 16) * SEGMENT
         end = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
         print(f"{(lsn_number(end) - lsn_number(start)) / 2**30:.2f} GB of WAL", flush=True)
-        conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
-                    f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}'")
         ours, theirs, sizes = [], [], {}
         for number in range(words.rounds):
             agent = Agent(folder / f"agent-{number}", programs, pki)
@@ -111,20 +97,21 @@ def main():
             ours.append(catch_up(agent, end))
             sizes["ours"] = stored_bytes(agent.system_folder("primary") / "wal")
             other = make_folder(folder / "other")
-            theirs.append(receive(conninfo, f"round_{number}_theirs", other, end))
+            theirs.append(receive(conninfo(cluster, pki), f"round_{number}_theirs", other, end))
             sizes["theirs"] = stored_bytes(other)
             shutil.rmtree(other)
             shutil.rmtree(agent.base)
-        show("catching up", [took for took, _ in ours], [took for took, _ in theirs])
-        show("processor time of the receiver", [spent for _, spent in ours], [spent for _, spent in theirs])
+        for number, what in enumerate(("catching up", "processor time of the receiver")):
+            compare(what, [pair[number] for pair in ours], [pair[number] for pair in theirs], "pg_receivewal")
         print(f"size: pgcoffer {sizes['ours']} bytes, pg_receivewal {sizes['theirs']} bytes, "
               f"ratio {sizes['ours'] / sizes['theirs']:.3f}")
     finally:
         for agent in agents:
             agent.close()
         cluster.close()
-        if not words.keep:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    words = parse()
+    with scratch(words.keep) as folder:
+        main(words, folder)

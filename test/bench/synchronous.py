@@ -9,21 +9,16 @@ is four times as fast in one moment as in the next: so a round of each is the me
 alternate. Medians of the rounds are printed, and their ratio (0.97 and more counts as equal).
 """
 
-import argparse
-import pathlib
 import re
-import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+from side_by_side import compare, conninfo, options, scratch  # the harness is found by it
 
-from harness.agent import Agent, install_binaries  # noqa: E402
-from harness.certificates import Pki  # noqa: E402
-from harness.cluster import PSQL_BIN, Cluster  # noqa: E402
-from harness.scratch import as_user, make_folder, wait_for  # noqa: E402
+from harness.agent import Agent, install_binaries
+from harness.certificates import Pki
+from harness.cluster import PSQL_BIN, Cluster
+from harness.scratch import as_user, make_folder, wait_for
 
 
 def wait_sync(cluster, name):
@@ -54,9 +49,8 @@ class Theirs:
 
     def __init__(self, folder, cluster, pki):
         self.place = make_folder(folder / "theirs")
-        conninfo = (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
-                    f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}' application_name={self.name}")
-        self.command = as_user([PSQL_BIN / "pg_receivewal", "-d", conninfo, "-D", self.place, "--synchronous", "-S", "theirs"])
+        connection = conninfo(cluster, pki, f"application_name={self.name}")
+        self.command = as_user([PSQL_BIN / "pg_receivewal", "-d", connection, "-D", self.place, "--synchronous", "-S", "theirs"])
         cluster.sql("SELECT pg_create_physical_replication_slot('theirs', true)")
         self.process = None
 
@@ -89,21 +83,19 @@ def measure(cluster, side, clients, seconds):
         wait_alone(cluster)
 
 
-def main():
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--rounds", type=int, default=5)
+def parse():
+    words = options(__doc__)
     words.add_argument("--slices", type=int, default=4, help="of each side in a round")
     words.add_argument("--seconds", type=int, default=3, help="of each slice")
     words.add_argument("--clients", default="1,8", help="numbers of pgbench clients, separated by commas")
-    words.add_argument("--keep", action="store_true")
-    words = words.parse_args()
+    return words.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
-    folder.chmod(0o755)
+
+def main(words, folder):
     pki = Pki(folder / "pki")
     cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 4GB", "fsync = on"))
     sides = []
-    worst = None
+    ratios = []
     try:
         cluster.start().create_role()
         cluster.pgbench("-i", "-q", "-s", "10")
@@ -119,18 +111,15 @@ def main():
                 for name, values in seen.items():
                     results[name].append(statistics.mean(values))
             ours, theirs = (results[side.name] for side in sides)
-            ratio = statistics.median(ours) / statistics.median(theirs)
-            worst = ratio if worst is None else min(worst, ratio)
-            print(f"{clients} clients: pgcoffer {statistics.median(ours):.0f} tps ({min(ours):.0f} to {max(ours):.0f}), "
-                  f"pg_receivewal {statistics.median(theirs):.0f} tps ({min(theirs):.0f} to {max(theirs):.0f}), "
-                  f"ratio {ratio:.2f}", flush=True)
-        print(f"worst ratio {worst:.2f} (0.97 and more counts as equal)")
+            ratios.append(compare(f"{clients} clients", ours, theirs, "pg_receivewal", "tps", 0))
+        print(f"worst ratio {min(ratios):.2f} (0.97 and more counts as equal)")
     finally:
         for side in sides:
             side.stop()
         cluster.close()
-        if not words.keep:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    words = parse()
+    with scratch(words.keep) as folder:
+        main(words, folder)

@@ -9,21 +9,17 @@ with the daemon and with --direct, `pgbackrest archive-get` synchronous and asyn
 what PostgreSQL wrote. Rounds alternate; medians are printed. Needs the package pgbackrest; nothing is installed.
 """
 
-import argparse
-import pathlib
 import shutil
 import statistics
 import subprocess
-import sys
-import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
+from side_by_side import options, scratch, spread  # the harness is found by it
 
-from harness.agent import Agent, install_binaries  # noqa: E402
-from harness.certificates import Pki  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
-from harness.scratch import OS_USER, as_user, give_to, make_folder, wait_for  # noqa: E402
+from harness.agent import Agent, install_binaries
+from harness.certificates import Pki
+from harness.cluster import Cluster
+from harness.scratch import as_user, give_to, make_folder, wait_for
 
 PGBACKREST_CONFIGURATION = """\
 [global]
@@ -121,21 +117,16 @@ class PgBackRest:
         return took
 
 
-def spread(values):
-    return f"{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})"
-
-
-def main():
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--rounds", type=int, default=5)
+def parse():
+    words = options(__doc__)
     words.add_argument("--segments", type=int, default=64)
-    words.add_argument("--keep", action="store_true")
-    words = words.parse_args()
-    if shutil.which("pgbackrest") is None:
-        sys.exit("pgbackrest is missing: apt-get install pgbackrest")
+    return words.parse_args()
 
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pgcoffer-bench-"))
-    folder.chmod(0o755)
+
+def main(words, folder):
+    if shutil.which("pgbackrest") is None:
+        raise SystemExit("pgbackrest is missing: apt-get install pgbackrest")
+
     pki = Pki(folder / "pki")
     cluster = Cluster(folder / "server", pki, segment_size_mb=16, settings=("max_wal_size = 1GB", "synchronous_commit = off"))
     agent = Agent(folder / "agent", install_binaries(folder / "bin"), pki)
@@ -176,10 +167,9 @@ def main():
     finally:
         agent.stop()
         cluster.close()
-        if words.keep:
-            print(f"kept in {folder}, files of {OS_USER}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    words = parse()
+    with scratch(words.keep) as folder:
+        main(words, folder)
