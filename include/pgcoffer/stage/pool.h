@@ -6,10 +6,10 @@
 #include "pgcoffer/base/error.h"
 
 /*
- * The only place with threads: a fixed number of workers, a bounded number of tasks in flight, results in
- * the order of submission. The task is the caller's; `work` runs in a worker thread and must touch only its
- * task and its worker's own context. Everything else (writing, hashing a whole file, progress) stays in the
- * thread that submits and takes.
+ * The only place with threads besides the receiver's lifeline: a fixed number of workers, a bounded number of tasks in
+ * flight, results in the order of submission. A task is the thread's from pool_submit() until it is taken; what else
+ * `work` touches is its worker's own, or has a lock or an atomic of its own. Where bytes are in an order (a file, a
+ * connection) one task has them all, or they stay with the thread that submits and takes.
  */
 struct pool;
 
