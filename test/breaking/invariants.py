@@ -12,6 +12,7 @@ from harness.scratch import as_user, run, wait_for
 SEGMENT = 1 << 20
 SEGMENTS_A_FILE = 0x100000000 // SEGMENT
 MARKER = "*incomplete*"
+PATIENCE = 60  # seconds for what should take one
 
 
 class Broken(AssertionError):
@@ -41,7 +42,7 @@ class Invariants:
     def no_leftovers(self):
         """A segment that is being compressed has one for a moment."""
         try:
-            wait_for(lambda: not self.temporary_files(), "no temporary file", 10, 0.02)
+            wait_for(lambda: not self.temporary_files(), "no temporary file", PATIENCE, 0.02)
         except AssertionError:
             pass
         self.demand_equal(self.temporary_files(), [], "temporary files are left")

@@ -4,7 +4,7 @@ import shutil
 import time
 
 from proxy import Proxy
-from world import PATIENCE
+from invariants import PATIENCE
 
 # What a command may say when the network broke: the server is gone, or TLS saw it.
 ALLOWED_EXITS = (0, 5, 6)

@@ -14,11 +14,10 @@ from harness.agent import BUILD, Agent, lsn_number
 from harness.cluster import Cluster
 from harness.restored import start_restored
 from harness.scratch import give_to, make_folder, wait_for
-from invariants import Invariants
+from invariants import PATIENCE, Invariants
 from losses import Losses
 
 SEGMENT = 1 << 20
-PATIENCE = 60  # seconds for what should take one
 
 
 class World:

@@ -7,6 +7,15 @@ from .cluster import PSQL_BIN
 from .scratch import as_user, make_folder, run, wait_for
 
 
+def unpack_one(path, target, size):
+    """False when the file has moved on meanwhile, to its next form."""
+    compressed = path.with_name(path.name[:24] + ".zst")
+    if compressed.exists():
+        run(["zstd", "-dqf", compressed, "-o", target])
+        return True
+    return run(["cp", path, target], check=False).returncode == 0 and run(["truncate", "-s", str(size), target])
+
+
 def unpack(agent, server, folder):
     """Every segment as PostgreSQL would get it, the unfinished one completed with zeros; gives the names."""
     make_folder(folder)
@@ -14,12 +23,9 @@ def unpack(agent, server, folder):
              "finished segments are compressed")
     size = agent.json("wal", "list", server)["segment_size"]
     for path in sorted(agent.system_folder(server).glob("wal/*/*/*")):
-        name = path.name.split(".")[0]
-        if path.suffix == ".zst":
-            run(["zstd", "-dqf", path, "-o", folder / name])
-        elif path.suffix == ".partial" and not (folder / name).exists():
-            run(["cp", path, folder / name])
-            run(["truncate", "-s", str(size), folder / name])
+        target = folder / path.name[:24]
+        if path.suffix in (".zst", ".partial") and not target.exists():
+            wait_for(lambda path=path, target=target: unpack_one(path, target, size), f"{path} is unpacked")
     return sorted(path.name for path in folder.iterdir() if re.fullmatch("[0-9A-F]{24}", path.name))
 
 
