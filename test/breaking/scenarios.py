@@ -9,8 +9,7 @@ import subprocess
 
 from board import DEADLY, LASTING
 from harness.scratch import give_to, make_folder
-from invariants import difference, tree_of, wal_digests
-from invariants import PATIENCE
+from invariants import PATIENCE, difference, tree_of, wal_digests
 from world import pause
 
 CUT_AFTERWARDS = 0.3  # how often the power goes once all is said to be well

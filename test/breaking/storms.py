@@ -3,8 +3,8 @@
 import shutil
 import time
 
-from proxy import Proxy
 from invariants import PATIENCE
+from proxy import Proxy
 
 # What a command may say when the network broke: the server is gone, or TLS saw it.
 ALLOWED_EXITS = (0, 5, 6)
