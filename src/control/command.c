@@ -7,7 +7,9 @@
 #define ON(command) (UINT64_C(1) << COMMAND_ID_##command)
 #define ONCE        false
 #define MANY        true
-_Static_assert(COMMAND_COUNT <= 64, "a set of commands is a 64-bit word");
+/* No command's bit. */
+#define WITH_CONNECT (UINT64_C(1) << 63)
+_Static_assert(COMMAND_COUNT < 64, "a set of commands is a 64-bit word");
 
 const struct command commands[COMMAND_COUNT] = {
 #define COMMAND(id, words, least, most, how, right, arguments, help)                                                   \
@@ -64,11 +66,27 @@ bool command_find(const char *words, enum command_id *ret_id, struct error *err)
     return hint_at_command(printable, err);
 }
 
+bool command_is_remote(enum command_id command)
+{
+    switch (commands[command].how) {
+    case COMMAND_AT_ONCE:
+    case COMMAND_JOB:
+    case COMMAND_SESSION:
+        return true;
+    case COMMAND_LOCAL:
+    case COMMAND_ERRAND:
+    case COMMAND_WIRE:
+        return false;
+    }
+    return false;
+}
+
 bool option_belongs(enum option_id option, enum command_id command)
 {
     const struct option_row *row = &option_rows[option];
 
-    return row->where == OPTION_GLOBAL || (row->commands >> command & 1) != 0;
+    return row->where == OPTION_GLOBAL || (row->commands >> command & 1) != 0 ||
+           ((row->commands & WITH_CONNECT) != 0 && command_is_remote(command));
 }
 
 bool option_find(const char *name, enum option_id *ret_id)

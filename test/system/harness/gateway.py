@@ -1,0 +1,86 @@
+"""TLS in front of a daemon's Unix socket, with what a network does to connections: cut them, let them hang."""
+
+import random
+import select
+import socket
+import ssl
+import threading
+
+READ = 65536
+
+
+class Gateway(threading.Thread):
+    """Demands a certificate of `client_ca`; whoever connects is to the daemon the user who runs the tests' proxy."""
+
+    def __init__(self, pki, path, host="127.0.0.1", pair=None, client_ca=None, family=socket.AF_INET, newest=None):
+        super().__init__(daemon=True)
+        self.path = str(path)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if newest:
+            self.context.maximum_version = newest
+        pair = pair or pki.server
+        self.context.load_cert_chain(pair.certificate, pair.key)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.context.load_verify_locations(client_ca or pki.client_ca.certificate)
+        self.listener = socket.create_server((host, 0), family=family)
+        self.port = self.listener.getsockname()[1]
+        self.taken = self.cuts = 0
+        self.random = random.Random(5)
+        self.cut_between = None  # (least, most) bytes towards the client until a connection is cut
+        self.is_hanging = False  # takes connections, and nothing else
+        self.is_closed = False
+        self.kept = []
+        self.start()
+
+    def run(self):
+        while not self.is_closed:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.taken += 1
+            if self.is_hanging:
+                self.kept.append(client)
+                continue
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def close(self):
+        self.is_closed = True
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def serve(self, client):
+        try:
+            client = self.context.wrap_socket(client, server_side=True)
+        except (OSError, ssl.SSLError):
+            client.close()
+            return
+        daemon = socket.socket(socket.AF_UNIX)
+        try:
+            daemon.connect(self.path)
+            self.carry(client, daemon)
+        except (OSError, ssl.SSLError):
+            pass
+        daemon.close()
+        client.close()
+
+    def carry(self, client, daemon):
+        left = self.random.randint(*self.cut_between) if self.cut_between else None
+        while True:
+            readable = [client] if client.pending() else select.select([client, daemon], [], [])[0]
+            if client in readable:
+                piece = client.recv(READ)
+                if not piece:
+                    return
+                daemon.sendall(piece)
+            if daemon in readable:
+                piece = daemon.recv(READ)
+                if not piece:
+                    return
+                if left is not None and len(piece) >= left:
+                    client.sendall(piece[:left])
+                    self.cuts += 1
+                    return
+                left = None if left is None else left - len(piece)
+                client.sendall(piece)
