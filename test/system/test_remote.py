@@ -1,0 +1,230 @@
+"""Commands, restore and replay on another host: the same protocol, over TLS."""
+
+import filecmp
+import os
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from harness.agent import Agent
+from harness.cluster import Cluster
+from harness.gateway import Gateway
+from harness.restored import start_restored
+from harness.scratch import as_user, give_to, make_folder, wait_for
+
+
+class Remote:
+    """The database host: no configuration of servers, no repository, no socket; a certificate and an address."""
+
+    def __init__(self, folder, agent, gateway, pair=None, ca=None):
+        self.folder, self.agent, self.gateway = make_folder(folder), agent, gateway
+        self.pair, self.ca = pair or agent.pki.client, ca or agent.pki.server_ca.certificate
+
+    def connection(self, host="localhost"):
+        return ["--connect", f"{host}:{self.gateway.port}", "--tls-cert-file", self.pair.certificate,
+                "--tls-key-file", self.pair.key, "--tls-ca-file", self.ca]
+
+    def run(self, *words, host="localhost", connection=None, timeout=120, cwd="/"):
+        """Exit code, stdout, stderr."""
+        command = [self.agent.binaries / "pgcoffer", *(self.connection(host) if connection is None else connection), *words]
+        done = subprocess.run(as_user(command, self.agent.user), capture_output=True, text=True, errors="replace",
+                              timeout=timeout, stdin=subprocess.DEVNULL, cwd=cwd)
+        return done.returncode, done.stdout, done.stderr
+
+    def ok(self, *words, **rest):
+        code, out, err = self.run(*words, **rest)
+        assert code == 0, f"pgcoffer {words}: {code}\n{out}\n{err}\n--- daemon\n{self.agent.log_text()[-3000:]}"
+        return out
+
+
+@pytest.fixture(scope="module")
+def store(scratch, pki, programs):
+    """A daemon with one backup, and WAL behind it."""
+    cluster = Cluster(scratch / "remote" / "server", pki)
+    agent = Agent(scratch / "remote" / "agent", programs, pki)
+    try:
+        cluster.start().create_role()
+        agent.add_server("primary", cluster).start()
+        agent.wait_streaming("primary")
+        cluster.sql("CREATE TABLE words AS SELECT n, md5(n::text) AS word, md5((n * 7)::text) || md5((n * 3)::text) AS more "
+                    "FROM generate_series(1, 150000) n")
+        agent.backup("primary")
+        for _ in range(6):
+            cluster.sql("INSERT INTO words SELECT n, md5(random()::text), '' FROM generate_series(1, 20000) n")
+            cluster.sql("SELECT pg_switch_wal()")
+        agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_flush_lsn()::text"))
+        yield cluster, agent
+    finally:
+        agent.close()
+        cluster.close()
+
+
+@pytest.fixture
+def make_gateway(store):
+    made = []
+
+    def make(**options):
+        made.append(Gateway(store[1].pki, store[1].socket, **options))
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        gateway.close()
+
+
+@pytest.fixture
+def remote(folder, store, make_gateway):
+    return Remote(folder / "host", store[1], make_gateway())
+
+
+# ---- commands ----
+
+
+def test_a_command_over_tls_says_what_it_says_on_the_socket(remote):
+    for words in (("list", "--json"), ("show", "primary", "latest", "--json"), ("wal", "status", "primary", "--json"), ("ping",)):
+        assert remote.ok(*words) == remote.agent.ok(*words).out, words
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_both_versions_of_tls_serve(folder, store, make_gateway, newest):
+    remote = Remote(folder / "host", store[1], make_gateway(newest=newest))
+    assert "primary" in remote.ok("list")
+
+
+def test_an_error_of_the_daemon_arrives_as_it_is(remote):
+    code, _, err = remote.run("show", "primary", "nonsense")
+    there = remote.agent.cli("show", "primary", "nonsense")
+    assert (code, err) == (there.code, there.err)
+
+
+def test_a_job_is_followed_to_its_end(remote):
+    assert '"state"' in remote.ok("verify", "primary", "--json")
+
+
+def configuration(remote, *lines):
+    path = remote.folder / "pgcoffer.conf"
+    path.write_text("\n".join(["[client]", f"connect = localhost:{remote.gateway.port}",
+                               f"tls_cert_file = {remote.pair.certificate}", f"tls_key_file = {remote.pair.key}",
+                               f"tls_ca_file = {remote.ca}", *lines]) + "\n")
+    path.chmod(0o644)
+    return path
+
+
+def test_the_section_client_sends_plain_commands_there(remote):
+    path = configuration(remote)
+    assert "primary" in remote.ok("-c", path, "list", connection=[])
+    taken = remote.gateway.taken
+    assert taken > 0
+    # --socket and --direct stay on this machine.
+    remote.ok("-c", path, "--socket", remote.agent.socket, "list", connection=[])
+    code, _, err = remote.run("-c", path, "--direct", "list", connection=[])
+    assert code != 4 and remote.gateway.taken == taken, err
+    # --connect says more than the section, and the files of the section serve it.
+    code, _, err = remote.run("-c", path, "--connect", "localhost:1", "list", connection=[])
+    assert code == 4 and "localhost port 1" in err
+    assert "connect" in remote.ok("-c", path, "config", "show", connection=[])
+
+
+# ---- who is there, and who is not ----
+
+
+def test_the_gateway_has_the_name_that_was_meant(folder, store, make_gateway, pki):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    assert "primary" in remote.ok("list", host="127.0.0.1")  # an IP: in its certificate
+    remote.gateway = make_gateway(pair=pki.server_ca.issue("elsewhere", "elsewhere", "serverAuth", ("DNS:elsewhere.example.com",)))
+    code, _, err = remote.run("list")
+    assert code == 6, err
+    assert 'is not for host "localhost"' in err and "DNS:elsewhere.example.com" in err
+    remote.gateway = make_gateway(pair=pki.server_ca.issue("named", "x", "serverAuth", ("DNS:localhost",)))
+    code, _, err = remote.run("list", host="127.0.0.1")
+    assert code == 6 and "An address counts only as IP:127.0.0.1" in err, err
+
+
+def test_an_address_of_ipv6_stands_in_brackets(folder, store, make_gateway, pki):
+    pair = pki.server_ca.issue("six", "six", "serverAuth", ("IP:::1",))
+    remote = Remote(folder / "host", store[1], make_gateway(host="::1", family=socket.AF_INET6, pair=pair))
+    assert "primary" in remote.ok("list", host="[::1]")
+    code, _, err = remote.run("list", host="::1")
+    assert code == 2 and "brackets" in err
+
+
+def test_a_gateway_of_an_unknown_ca_is_told_nothing(folder, store, make_gateway, pki):
+    remote = Remote(folder / "host", store[1], make_gateway(), ca=pki.other_ca.certificate)
+    code, _, err = remote.run("list")
+    assert code == 6 and "pgcoffer foreign CA" in err and "pgcoffer test server CA" in err, err
+    assert "ssl_" not in err and "PostgreSQL" not in err, err
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_refused_certificate_is_named(folder, store, make_gateway, pki, newest):
+    gateway = make_gateway(newest=newest)
+    foreign = pki.other_ca.issue("foreign", "repl", "clientAuth")
+    code, _, err = Remote(folder / "host", store[1], gateway, pair=foreign).run("list")
+    assert code == 6, err
+    assert "The gateway refused".lower() in err.lower() and 'issuer "CN=pgcoffer foreign CA' in err, err
+    assert "tls_ca_file of [pgcoffer] on the backup host" in err and "ssl_" not in err, err
+
+
+def test_an_expired_certificate_is_found_before_anybody_is_asked(folder, store, make_gateway, pki):
+    gateway = make_gateway()
+    old = pki.client_ca.issue("old", "repl", "clientAuth", not_after="20210101000000Z")
+    code, _, err = Remote(folder / "host", store[1], gateway, pair=old).run("list")
+    assert code == 6 and "expired" in err and "2021-01-01" in err, err
+    assert gateway.taken == 0
+    # The gateway's own is found in the handshake.
+    gone = pki.server_ca.issue("gone", "localhost", "serverAuth", ("DNS:localhost",), not_after="20210101000000Z")
+    code, _, err = Remote(folder / "host", store[1], make_gateway(pair=gone)).run("list")
+    assert code == 6 and "expired" in err and "gateway's certificate" in err, err
+
+
+def test_a_key_that_others_may_read_is_refused(folder, store, make_gateway, pki):
+    pair = pki.client_ca.issue("open", "repl", "clientAuth")
+    pair.key.chmod(0o644)
+    gateway = make_gateway()
+    code, _, err = Remote(folder / "host", store[1], gateway, pair=pair).run("list")
+    assert code == 6 and "chmod" in err and gateway.taken == 0, err
+
+
+def test_without_a_certificate_nobody_is_asked(remote):
+    code, _, err = remote.run("list", connection=["--connect", f"localhost:{remote.gateway.port}"])
+    assert code == 2 and "--tls-cert-file" in err and remote.gateway.taken == 0, err
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_refused_port_is_a_daemon_that_is_not_there(remote):
+    remote.gateway.port, port = free_port(), remote.gateway.port
+    code, _, err = remote.run("list")
+    assert code == 4 and "Connection refused" in err and "management" in err, err
+
+
+def test_what_speaks_no_tls_is_no_gateway(folder, store, make_gateway):
+    class Plain:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    import threading
+
+    def answer():
+        client, _ = Plain.listener.accept()
+        client.recv(4096)
+        client.sendall(b'{"event":"error","kind":"usage","message":"not JSON"}\n')
+        client.close()
+
+    threading.Thread(target=answer, daemon=True).start()
+    code, _, err = Remote(folder / "host", store[1], Plain).run("list")
+    assert code == 6 and "does not speak TLS" in err, err
+
+
+def test_a_gateway_that_hangs_is_given_up(remote):
+    remote.gateway.is_hanging = True
+    path = configuration(remote, "connect_timeout = 2")
+    code, _, err = remote.run("-c", path, "list", connection=[], timeout=30)
+    assert code == 4 and "no answer in time" in err, err
