@@ -241,6 +241,11 @@ static void take_line(struct client *client, const char *line, size_t size)
     struct error failure;
 
     json_t *message SCOPED(scoped_json) = control_parse_line(line, size, &failure);
+    if (message != NULL && client->caller.is_remote && client->caller.certificate_names == NULL) {
+        if (!caller_take_identity(&client->caller, message, &failure))
+            refuse_and_finish(client, &failure);
+        return;
+    }
     if (message == NULL || !request_parse(message, &request, &failure)) {
         refuse_and_finish(client, &failure);
         return;

@@ -195,7 +195,8 @@ START_TEST(lists_are_names_between_commas)
         snprintf(text, sizeof text, "[p]\nrestorers = %s\n", bad[i]);
         snprintf(message, sizeof message, "c:2: \"%s\" is no list for restorers",
                  strcmp(bad[i], "a , ") ? bad[i] : "a ,");
-        assert_refuses(text, message, "Write names separated by commas, groups as @name: restorers = postgres, @dba");
+        assert_refuses(text, message, "Write names separated by commas, groups as @name, certificates as cert:NAME: "
+                                     "restorers = postgres, @dba, cert:db1");
     }
     struct config *config SCOPED(scoped_config) = parse(GOOD "restorers = postgres , @dba,cert:x\n");
     const char *list = config->servers[0].settings.restorers;
