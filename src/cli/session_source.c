@@ -11,8 +11,8 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/tunnel.h"
 
-/* So long a broken connection to a gateway is made anew, from the first failure to the last attempt. */
-#define PATIENCE_IN_SECONDS 60
+/* So many times connect_timeout a broken connection to a gateway is made anew, from the first failure on. */
+#define PATIENCE_IN_TIMEOUTS 3
 
 /*
  * Three reasons for a process of its own that opens the connections (opener.c): session children must not be forked
@@ -255,7 +255,8 @@ static bool open_for_connector(void *context, struct control_stream **ret_stream
 
 struct connector session_source_connector(struct session_source *source)
 {
-    return (struct connector){.open = open_for_connector,
-                              .context = source,
-                              .patience_seconds = source->gateway != NULL ? PATIENCE_IN_SECONDS : 0};
+    unsigned patience =
+        source->gateway == NULL ? 0 : PATIENCE_IN_TIMEOUTS * (unsigned)source->gateway->settings.connect_timeout;
+
+    return (struct connector){.open = open_for_connector, .context = source, .patience_seconds = patience};
 }

@@ -228,3 +228,131 @@ def test_a_gateway_that_hangs_is_given_up(remote):
     path = configuration(remote, "connect_timeout = 2")
     code, _, err = remote.run("-c", path, "list", connection=[], timeout=30)
     assert code == 4 and "no answer in time" in err, err
+
+
+# ---- restore and replay ----
+
+
+def tree(folder):
+    """Every file below it by its path: its bytes, its mode."""
+    return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes() if path.is_file() else None)
+            for path in sorted(pathlib.Path(folder).rglob("*")) if path.name not in ("postgresql.auto.conf",)}
+
+
+def restore_command(target):
+    (line,) = re.findall(r"^restore_command = '(.*)'$", (target / "postgresql.auto.conf").read_text(), re.M)
+    return line
+
+
+def test_a_restore_over_tls_is_the_same_byte_for_byte(remote, folder):
+    there, here = folder / "there", folder / "here"
+    remote.agent.ok("restore", "primary", "--target-directory", there)
+    remote.ok("restore", "primary", "--target-directory", here, "--jobs", "4")
+    assert tree(here) == tree(there)
+
+
+def test_the_restore_command_is_whole_wherever_it_runs(remote, folder):
+    path = configuration(remote)
+    for number, connection in enumerate(([], remote.connection())):
+        target = folder / f"target{number}"
+        remote.ok("-c", path, "restore", "primary", "--target-directory", target, connection=connection)
+        command = restore_command(target)
+        for word in (f"--connect localhost:{remote.gateway.port}", f"--tls-cert-file {remote.pair.certificate}",
+                     f"--tls-key-file {remote.pair.key}", f"--tls-ca-file ''{remote.ca}''", f"-c {path}"):
+            assert f" {word} " in command, command
+    # A relative file on the command line is a whole path in it.
+    words = [str(word) for word in remote.connection()]
+    words[words.index("--tls-key-file") + 1] = remote.pair.key.name
+    remote.ok("restore", "primary", "--target-directory", folder / "relative", connection=words, cwd=remote.pair.key.parent)
+    assert f"--tls-key-file {remote.pair.key} " in restore_command(folder / "relative")
+
+
+def fetch(remote, segment, path, *words):
+    return remote.run("wal-get", "primary", segment, path, *words)
+
+
+def segments(agent):
+    return sorted(path.name[:24] for path in agent.system_folder("primary").glob("wal/*/*/*.zst"))
+
+
+def test_wal_get_over_tls_keeps_its_exit_codes(remote, folder):
+    place = make_folder(folder / "wal")
+    name = segments(remote.agent)[0]
+    assert fetch(remote, name, place / name)[0] == 0
+    remote.agent.ok("wal-get", "primary", name, place / "there")
+    assert filecmp.cmp(place / name, place / "there", shallow=False)
+    code, _, err = fetch(remote, "0000000100000FFF00000001", place / "none")
+    assert code == 1, err
+    # A certificate that is refused is no end of the WAL.
+    remote.ca = remote.agent.pki.other_ca.certificate
+    assert fetch(remote, name, place / "untrusted")[0] == 206
+    assert sorted(path.name for path in place.iterdir()) == sorted([name, "there"])
+
+
+def test_wal_get_waits_for_a_gateway_that_is_started_anew(store, folder, make_gateway):
+    place = make_folder(folder / "wal")
+    remote = Remote(folder / "host", store[1], make_gateway())
+    name = segments(remote.agent)[0]
+    port = remote.gateway.port
+    remote.gateway.close()
+    wait_for(lambda: remote.run("list")[0] == 4, "the gateway is gone")
+    command = [remote.agent.binaries / "pgcoffer", *remote.connection(), "wal-get", "primary", name, place / name]
+    waiting = subprocess.Popen(as_user(command, remote.agent.user), stdin=subprocess.DEVNULL)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1)
+        again = Gateway(remote.agent.pki, remote.agent.socket, port=port)
+        assert waiting.wait(40) == 0
+        again.close()
+    finally:
+        waiting.kill()
+        waiting.wait()
+    remote.agent.ok("wal-get", "primary", name, place / "there")
+    assert filecmp.cmp(place / name, place / "there", shallow=False)
+
+
+def test_connections_cut_at_random_change_nothing(store, folder, make_gateway, pki):
+    """The restore, and the replay behind it: the same bytes, the same rows."""
+    cluster, agent = store
+    gateway = make_gateway(random_seed=7)
+    remote = Remote(folder / "host", agent, gateway)
+    there, here = folder / "there", folder / "here"
+    agent.ok("restore", "primary", "--target-directory", there)
+    gateway.cut_between = (10, 3_000_000)
+    remote.ok("restore", "primary", "--target-directory", here, "--jobs", "4", timeout=300)
+    assert gateway.cuts >= 3
+    assert tree(here) == tree(there)
+    remote.ok("restore", "primary", "--target-directory", folder / "with-wal", "--with-wal", timeout=300)
+    cuts = gateway.cuts
+    rows = cluster.sql("SELECT count(*), md5(string_agg(word, '' ORDER BY n, word)) FROM words")
+    restored = start_restored(folder / "restored", pki, here)
+    try:
+        assert restored.sql("SELECT count(*), md5(string_agg(word, '' ORDER BY n, word)) FROM words") == rows
+    finally:
+        restored.close()
+    assert gateway.cuts > cuts
+
+
+def test_a_gateway_that_stays_away_ends_the_restore_with_what_to_do(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    remote.gateway.cut_between = (2_000_000, 2_000_001)
+    remote.gateway.close_after_cuts = 1
+    path = configuration(remote, "connect_timeout = 2")
+    code, _, err = remote.run("-c", path, "restore", "primary", "--target-directory", folder / "target", connection=[])
+    assert code == 4 and "Connection refused" in err, err
+    assert not (folder / "target" / "global" / "pg_control").exists()
+
+
+def test_root_reads_the_key_for_another_and_says_what_that_one_cannot(store, folder, make_gateway, pki):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    agent = store[1]
+    remote = Remote(folder / "host", agent, make_gateway())
+    pair = pki.client_ca.issue("roots", "repl", "clientAuth")
+    os.chown(pair.key, 0, 0)
+    remote.pair = pair
+    done = subprocess.run([agent.binaries / "pgcoffer", *map(str, remote.connection()), "restore", "primary", "--owner", agent.user,
+                           "--target-directory", folder / "target"], capture_output=True, text=True, cwd="/", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "target" / "PG_VERSION").owner() == agent.user
+    assert f"{agent.user} will not get its WAL from the gateway" in done.stderr and str(pair.key) in done.stderr, done.stderr

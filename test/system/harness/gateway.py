@@ -12,7 +12,8 @@ READ = 65536
 class Gateway(threading.Thread):
     """Demands a certificate of `client_ca`; whoever connects is to the daemon the user who runs the tests' proxy."""
 
-    def __init__(self, pki, path, host="127.0.0.1", pair=None, client_ca=None, family=socket.AF_INET, newest=None):
+    def __init__(self, pki, path, host="127.0.0.1", pair=None, client_ca=None, family=socket.AF_INET, newest=None,
+                 port=0, random_seed=5):
         super().__init__(daemon=True)
         self.path = str(path)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -23,11 +24,12 @@ class Gateway(threading.Thread):
         self.context.load_cert_chain(pair.certificate, pair.key)
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.load_verify_locations(client_ca or pki.client_ca.certificate)
-        self.listener = socket.create_server((host, 0), family=family)
+        self.listener = socket.create_server((host, port), family=family)
         self.port = self.listener.getsockname()[1]
         self.taken = self.cuts = 0
-        self.random = random.Random(5)
+        self.random = random.Random(random_seed)
         self.cut_between = None  # (least, most) bytes towards the client until a connection is cut
+        self.close_after_cuts = None  # then nobody is taken any more
         self.is_hanging = False  # takes connections, and nothing else
         self.is_closed = False
         self.kept = []
@@ -46,9 +48,10 @@ class Gateway(threading.Thread):
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def close(self):
-        self.is_closed = True
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        if not self.is_closed:
+            self.is_closed = True
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
 
     def serve(self, client):
         try:
@@ -81,6 +84,8 @@ class Gateway(threading.Thread):
                 if left is not None and len(piece) >= left:
                     client.sendall(piece[:left])
                     self.cuts += 1
+                    if self.cuts == self.close_after_cuts:
+                        self.close()
                     return
                 left = None if left is None else left - len(piece)
                 client.sendall(piece)
