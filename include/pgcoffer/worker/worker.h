@@ -12,7 +12,7 @@
  *
  * First line on the channel, from the supervisor:
  *   {"config":"<INI text>","server":"primary","request":{...},"right":"admin","job":"3","caller":"uid 26 (postgres)"}
- * Then events both ways, as on the control socket.
+ * and "remote":true when the caller came through the gateway. Then events both ways, as on the control socket.
  */
 #define WORKER_CHANNEL_DESCRIPTOR 3
 #define WORKER_CLIENT_DESCRIPTOR  4
