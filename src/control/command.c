@@ -89,6 +89,11 @@ bool option_belongs(enum option_id option, enum command_id command)
            ((row->commands & WITH_CONNECT) != 0 && command_is_remote(command));
 }
 
+bool option_is_own(enum option_id option, enum command_id command)
+{
+    return option_rows[option].where != OPTION_GLOBAL && (option_rows[option].commands >> command & 1) != 0;
+}
+
 bool option_find(const char *name, enum option_id *ret_id)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
@@ -160,13 +165,13 @@ void command_print_help_of(FILE *out, enum command_id id)
     bool has_options = false;
 
     for (int i = 0; i < OPTION_COUNT; i++)
-        has_options = has_options || (option_rows[i].where != OPTION_GLOBAL && option_belongs((enum option_id)i, id));
+        has_options = has_options || option_is_own((enum option_id)i, id);
     fprintf(out, "Usage: pgcoffer %s%s%s%s\n\n%s\n", command->words, command->arguments[0] != '\0' ? " " : "",
             command->arguments, has_options ? " [OPTIONS]" : "", command->help);
     if (!has_options)
         return;
     fputs("\nOptions:\n", out);
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (option_rows[i].where != OPTION_GLOBAL && option_belongs((enum option_id)i, id))
+        if (option_is_own((enum option_id)i, id))
             print_option(out, &option_rows[i]);
 }

@@ -28,10 +28,11 @@ static void explain_unreachable(struct diagnosis *diagnosis)
     }
     finding_cause(finding, CHECK_ID_server_connect, "The port %ld of %s takes no connection: %s.", port, host,
                   probe->words);
-    finding_fix(finding,
-                "On the backup host let management and host in [pgcoffer] cover this address, start pgcofferd, and look "
-                "at firewalls (nc -vz %s %ld); or correct %s.",
-                host, port, setting);
+    finding_fix(
+        finding,
+        "On the backup host let management and host in [pgcoffer] cover this address, start pgcofferd, and look "
+        "at firewalls (nc -vz %s %ld); or correct %s.",
+        host, port, setting);
 }
 
 /* The other side's first bytes were no TLS: OpenSSL's words for that. */
@@ -71,10 +72,11 @@ static void explain_plain(struct diagnosis *diagnosis)
     char setting[TLS_SETTING_NAME_SIZE];
 
     finding_seen(finding, "%s: %s", probe->address, probe->words);
-    finding_cause(finding, CHECK_ID_protocol_handshake,
-                  "What listens at %s port %ld does not speak TLS, so it is no gateway (%s); nothing was sent to it but "
-                  "the beginning of a handshake.",
-                  host, port, probe->words);
+    finding_cause(
+        finding, CHECK_ID_protocol_handshake,
+        "What listens at %s port %ld does not speak TLS, so it is no gateway (%s); nothing was sent to it but "
+        "the beginning of a handshake.",
+        host, port, probe->words);
     finding_fix(finding, "Correct %s: the port is that of management in [pgcoffer] on the backup host.",
                 tls_setting_name(diagnosis->server, "host", setting));
 }

@@ -15,9 +15,9 @@
 
 #define FLOW_SIZE 131072 /* several TLS records */
 /* A gateway whose machine has gone answers nothing: so long until the kernel ends the connection. */
-#define IDLE_SECONDS     30
-#define INTERVAL_SECONDS 10
-#define MOST_UNANSWERED  3
+#define IDLE_SECONDS            30
+#define INTERVAL_SECONDS        10
+#define MOST_UNANSWERED         3
 #define UNANSWERED_MILLISECONDS (1000u * (IDLE_SECONDS + INTERVAL_SECONDS * MOST_UNANSWERED))
 
 /* Bytes on their way. */
@@ -137,11 +137,11 @@ static bool write_to_local(struct tunnel *tunnel)
 static void await(struct tunnel *tunnel)
 {
     bool may_read = !tunnel->out.is_over && is_empty(&tunnel->out) && !tunnel->in.is_over;
-    struct pollfd waits[2] = {{.fd = tunnel->local},
-                              /* A connection of which nothing is wished is not asked: its end would wake us again and
-                               * again. */
-                              {.fd = tunnel->tls_events == 0 ? -1 : tunnel->talk->channel->fd,
-                               .events = tunnel->tls_events}};
+    struct pollfd waits[2] = {
+        {.fd = tunnel->local},
+        /* A connection of which nothing is wished is not asked: its end would wake us again and
+         * again. */
+        {.fd = tunnel->tls_events == 0 ? -1 : tunnel->talk->channel->fd, .events = tunnel->tls_events}};
 
     waits[0].events = (short)((may_read ? POLLIN : 0) | (is_empty(&tunnel->in) ? 0 : POLLOUT));
     if (poll(waits, 2, -1) < 0 && errno != EINTR)
@@ -206,11 +206,11 @@ bool tls_tunnel_run(const struct server_config *gateway, int local, void (*opene
                     struct error *err)
 {
     static struct tunnel tunnel; /* large, and one a process */
-    struct tls_probe_request request = {
-        .server = gateway,
-        .deadline = clock_monotonic() + (int64_t)gateway->settings.connect_timeout * 1000000,
-        .converse = carry,
-        .context = &tunnel};
+    struct tls_probe_request request = {.server = gateway,
+                                        .deadline =
+                                            clock_monotonic() + (int64_t)gateway->settings.connect_timeout * 1000000,
+                                        .converse = carry,
+                                        .context = &tunnel};
     struct tls_probe probe;
 
     tunnel = (struct tunnel){.local = local, .opened = opened, .context = context};
