@@ -12,7 +12,7 @@ import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster
-from harness.gateway import Gateway
+from harness.gateway import Cutter, Gateway
 from harness.restored import start_restored
 from harness.scratch import as_user, give_to, make_folder, wait_for
 
@@ -356,3 +356,107 @@ def test_root_reads_the_key_for_another_and_says_what_that_one_cannot(store, fol
     assert done.returncode == 0, done.stderr
     assert (folder / "target" / "PG_VERSION").owner() == agent.user
     assert f"{agent.user} will not get its WAL from the gateway" in done.stderr and str(pair.key) in done.stderr, done.stderr
+
+
+# ---- through the gateway itself, with the rights of a certificate ----
+
+
+@pytest.fixture(scope="module")
+def gateway_store(scratch, pki, programs):
+    """A daemon with a gateway: restorers of "primary" are the holders of CN=standby."""
+    cluster = Cluster(scratch / "through" / "server", pki)
+    agent = Agent(scratch / "through" / "agent", programs, pki)
+    port = free_port()
+    agent.daemon_settings.update(management=port, host="127.0.0.1", tls_cert_file=pki.server.certificate,
+                                 tls_key_file=pki.server.key, tls_ca_file=pki.client_ca.certificate)
+    try:
+        cluster.start().create_role()
+        agent.add_server("primary", cluster, restorers="cert:standby", monitors="cert:watcher").start()
+        agent.wait_streaming("primary")
+        cluster.sql("CREATE TABLE words AS SELECT n, md5(n::text) AS word, md5((n * 7)::text) || md5((n * 3)::text) AS more "
+                    "FROM generate_series(1, 150000) n")
+        agent.backup("primary")
+        for _ in range(6):
+            cluster.sql("INSERT INTO words SELECT n, md5(random()::text), '' FROM generate_series(1, 20000) n")
+            cluster.sql("SELECT pg_switch_wal()")
+        agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_flush_lsn()::text"))
+        yield cluster, agent, port
+    finally:
+        agent.close()
+        cluster.close()
+
+
+@pytest.fixture
+def through(folder, gateway_store, pki):
+    """through(cut_between, cn): a host whose connections go through a network that cuts them."""
+    made = []
+
+    def make(cut_between=None, cn="standby", seed=5):
+        made.append(Cutter(gateway_store[2], cut_between, seed))
+        pair = pki.client_ca.issue(cn, cn, "clientAuth")
+        return Remote(folder / f"host{len(made)}", gateway_store[1], made[-1], pair=pair)
+
+    yield make
+    for cutter in made:
+        cutter.close()
+
+
+def test_a_certificate_has_its_rights_and_no_others(through, folder):
+    standby, watcher, nobody = through(), through(cn="watcher"), through(cn="nobody")
+    wait_for(lambda: standby.run("list")[0] == 0, "the gateway is there")
+    assert "primary" in watcher.ok("list")
+    for remote in (watcher, nobody):
+        code, _, err = remote.run("restore", "primary", "--target-directory", folder / "no")
+        assert code == 1, err
+        code, _, err = remote.run("wal-get", "primary", "000000010000000000000001", folder / "no")
+        assert code == 201, err
+    assert standby.run("backup", "primary")[0] == 1
+    assert not (folder / "no").exists()
+
+
+def test_what_the_gateway_refuses_is_told_as_check_tells_it(through, pki):
+    remote = through()
+    wait_for(lambda: remote.run("list")[0] == 0, "the gateway is there")
+    remote.pair = pki.other_ca.issue("stranger", "standby", "clientAuth")
+    code, _, err = remote.run("list")
+    assert code == 6 and "the gateway refused our certificate" in err and "pgcoffer foreign CA" in err, err
+    remote.pair = pki.client_ca.issue("usage", "standby", "serverAuth")
+    code, _, err = remote.run("list")
+    assert code == 6 and "lacks clientAuth" in err, err
+
+
+def test_cut_at_random_between_host_and_gateway_the_restore_is_the_same(through, folder, gateway_store, pki):
+    cluster, agent, _ = gateway_store
+    remote = through(cut_between=(2000, 3_000_000), seed=11)
+    there, here = folder / "there", folder / "here"
+    agent.ok("restore", "primary", "--target-directory", there)
+    remote.ok("restore", "primary", "--target-directory", here, "--jobs", "4", timeout=300)
+    assert remote.gateway.cuts >= 3
+    assert tree(here) == tree(there)
+    cuts = remote.gateway.cuts
+    rows = cluster.sql("SELECT count(*), md5(string_agg(word, '' ORDER BY n, word)) FROM words")
+    restored = start_restored(folder / "restored", pki, here)
+    try:
+        assert restored.sql("SELECT count(*), md5(string_agg(word, '' ORDER BY n, word)) FROM words") == rows
+    finally:
+        restored.close()
+    assert remote.gateway.cuts > cuts
+
+
+def test_a_gateway_killed_in_mid_restore_is_found_again(through, folder, gateway_store):
+    agent = gateway_store[1]
+    remote = through(cut_between=(4_000_000, 4_000_001))
+    there, here = folder / "there", folder / "here"
+    agent.ok("restore", "primary", "--target-directory", there)
+    command = [agent.binaries / "pgcoffer", *remote.connection(), "restore", "primary", "--target-directory", here, "--jobs", "1"]
+    running = subprocess.Popen(as_user(command, agent.user), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: remote.gateway.cuts > 0 or running.poll() is not None, "bytes have come")
+        assert running.poll() is None
+        for pid in agent.worker_pids("gateway"):
+            os.kill(pid, 9)
+        assert running.wait(120) == 0
+    finally:
+        running.kill()
+        running.wait()
+    assert tree(here) == tree(there)

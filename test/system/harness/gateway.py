@@ -1,4 +1,4 @@
-"""TLS in front of a daemon's Unix socket, with what a network does to connections: cut them, let them hang."""
+"""What stands between two hosts: TLS in front of a daemon's Unix socket, and a network that cuts connections."""
 
 import random
 import select
@@ -89,3 +89,53 @@ class Gateway(threading.Thread):
                     return
                 left = None if left is None else left - len(piece)
                 client.sendall(piece)
+
+
+class Cutter(threading.Thread):
+    """TCP in front of a real gateway; each connection ends after so many bytes towards the client, in mid-record."""
+
+    def __init__(self, target, cut_between=None, seed=5):
+        super().__init__(daemon=True)
+        self.target, self.cut_between = target, cut_between
+        self.random = random.Random(seed)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.cuts = 0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def serve(self, client):
+        left = self.random.randint(*self.cut_between) if self.cut_between else None
+        gateway = socket.socket()
+        try:
+            gateway.connect(("127.0.0.1", self.target))
+            while True:
+                for end in select.select([client, gateway], [], [])[0]:
+                    piece = end.recv(READ)
+                    if not piece:
+                        return
+                    if end is client:
+                        gateway.sendall(piece)
+                        continue
+                    if left is not None and len(piece) >= left:
+                        client.sendall(piece[:left])
+                        self.cuts += 1
+                        return
+                    left = None if left is None else left - len(piece)
+                    client.sendall(piece)
+        except OSError:
+            pass
+        finally:
+            client.close()
+            gateway.close()
