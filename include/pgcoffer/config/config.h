@@ -62,8 +62,8 @@ struct config {
     struct settings settings; /* [pgcoffer] */
     struct server_config *servers;
     size_t server_count;
-    /* [client]: where plain commands go instead of to the daemon of this machine; NULL without `connect` in it, and then
-     * [client] is a server as any other. */
+    /* [client]: where plain commands go instead of to the daemon of this machine; NULL without `connect` in it, and
+     * then [client] is a server as any other. */
     struct server_config *client;
     bool is_admin_group_written; /* a written admin_group must exist, the default one need not */
     struct config_origins *origins;
