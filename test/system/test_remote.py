@@ -4,6 +4,7 @@ import filecmp
 import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -14,7 +15,8 @@ from harness.agent import Agent
 from harness.cluster import Cluster
 from harness.gateway import Cutter, Gateway
 from harness.restored import start_restored
-from harness.scratch import as_user, give_to, make_folder, wait_for
+from harness.scratch import as_user, make_folder, wait_for
+from test_wal_get import Recovery
 
 
 class Remote:
@@ -356,6 +358,38 @@ def test_root_reads_the_key_for_another_and_says_what_that_one_cannot(store, fol
     assert done.returncode == 0, done.stderr
     assert (folder / "target" / "PG_VERSION").owner() == agent.user
     assert f"{agent.user} will not get its WAL from the gateway" in done.stderr and str(pair.key) in done.stderr, done.stderr
+
+
+def test_the_next_segments_are_fetched_ahead_over_few_connections(store, folder, remote):
+    cluster, agent = store
+    names = segments(agent)
+    recovery = Recovery(folder / "recovery", agent, cluster, *remote.connection())
+    try:
+        assert recovery.get(names[0]) is False
+        for name in names[1:]:
+            wait_for(lambda: name in recovery.waiting(), lambda: f"{name} waits; {recovery.waiting()}")
+            assert recovery.get(name) is True
+        assert remote.gateway.taken <= 1 + 4  # the first call's own, and the workers' of the process left behind
+    finally:
+        (recovery.data / "recovery.signal").unlink()
+        recovery.wait_gone()
+
+
+def test_a_restore_that_waits_for_a_gateway_can_be_interrupted(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    remote.gateway.cut_between = (2_000_000, 2_000_001)
+    remote.gateway.close_after_cuts = 1
+    command = [remote.agent.binaries / "pgcoffer", *remote.connection(), "restore", "primary", "--target-directory", folder / "target"]
+    running = subprocess.Popen(as_user(command, remote.agent.user), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: remote.gateway.is_closed, "the gateway is gone")
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=15)  # and not after all its patience
+        assert running.returncode == 1 and "interrupted" in err, err
+    finally:
+        running.kill()
+        running.wait()
 
 
 # ---- through the gateway itself, with the rights of a certificate ----
