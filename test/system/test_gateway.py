@@ -1,7 +1,9 @@
 """The gateway: who is let in, what each may ask, and what strangers can take of it."""
 
+import hashlib
 import json
 import pathlib
+import random
 import re
 import shutil
 import socket
@@ -317,6 +319,39 @@ def test_what_is_no_tls_is_told_so_and_never_parsed(gateway):
     gateway.agent.ok("ping")
 
 
+def greeting(gateway):
+    """The first bytes of a real client."""
+    context = ssl.create_default_context(cafile=str(gateway.pki.server_ca.certificate))
+    outgoing = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+
+
+def test_no_bytes_without_a_certificate_reach_the_daemon(gateway):
+    """Random bytes, and a real greeting with some of its bytes changed or the rest replaced: none opens a connection inside."""
+    (worker,) = gateway.agent.worker_pids("gateway")
+    dice, hello = random.Random(5), greeting(gateway)
+    for number in range(400):
+        data = bytearray(hello if number % 4 else dice.randbytes(dice.randrange(1, 3000)))
+        for _ in range(dice.randrange(0, 8)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        data += b'{"v":1,"command":"shutdown"}\n' * dice.randrange(3)
+        with socket.create_connection(("127.0.0.1", gateway.port), 20) as stranger:
+            try:
+                stranger.sendall(data)
+                stranger.shutdown(socket.SHUT_WR)
+                while stranger.recv(65536):
+                    pass
+            except OSError:
+                pass
+    assert gateway.agent.worker_pids("gateway") == [worker]
+    assert "connected from" not in gateway.agent.log_text() and "no request" not in gateway.agent.log_text()
+    with gateway.connect(gateway.pki.client("db1")) as remote:
+        assert remote.ask("list", server="one")[-1]["event"] == "result"
+
+
 def test_old_tls_is_spoken_only_when_it_is_allowed(gateway):
     with pytest.raises(ssl.SSLError):
         gateway.connect(gateway.pki.client("db1"), newest=ssl.TLSVersion.TLSv1_2)
@@ -407,6 +442,31 @@ def test_one_that_vanishes_takes_its_session_with_it(gateway):
     wait_for(lambda: gateway.status()["connections"] == 0, "it is not counted any more")
 
 
+def test_one_that_does_not_read_costs_no_memory_and_gets_everything_when_it_does(make_gateway, cluster):
+    gateway = make_gateway().add_server("primary", port=cluster.port, restorers="cert:db1").start()
+    gateway.agent.wait_streaming("primary")
+    backup = gateway.agent.backup("primary")["id"]
+    stored = (gateway.agent.backup_folder("primary", backup) / "base.tar.zst").read_bytes()
+    (worker,) = gateway.agent.worker_pids("gateway")
+    before, times = resident_kilobytes(worker), 40
+    request = {"v": 1, "command": "read", "server": "primary", "backup": backup,
+               "options": {"file": "base.tar.zst", "offset": "0", "length": str(len(stored))}}
+    assert len(stored) * times > 32 << 20
+    with gateway.connect(gateway.pki.client("db1")) as remote:
+        remote.ask("list", server="primary")
+        remote.socket.sendall((json.dumps(request) + "\n").encode() * times)
+        with gateway.connect(gateway.pki.client("db2")) as other:  # others are served
+            assert other.ask("ping")[-1]["event"] == "result"
+        wait_for(lambda: not pathlib.Path(f"/proc/{worker}/stat").read_text().split()[2] == "R", "it waits")
+        assert resident_kilobytes(worker) - before < 16 << 10
+        for _ in range(times):
+            assert json.loads(remote.file.readline()) == {"event": "bytes", "length": len(stored)}
+            assert hashlib.sha256(remote.file.read(len(stored))).digest() == hashlib.sha256(stored).digest()
+            assert json.loads(remote.file.readline())["event"] == "result"
+        assert resident_kilobytes(worker) - before < 16 << 10
+    gateway.wait_log(rf'cert:db1 from \S+: read of "primary" {backup}: {times} ranges done, \d+ bytes')
+
+
 def served_serial(gateway):
     with gateway.connect(gateway.pki.client("db1")) as remote:
         return remote.socket.getpeercert()["serialNumber"]
@@ -481,7 +541,13 @@ def test_one_that_is_killed_comes_back_and_nobody_else_notices(gateway):
         remote.ask("list", server="one")
     gateway.agent.ok("list", "one")
     gateway.wait_state("listening")
-    assert gateway.agent.worker_pids("gateway") != [worker]
+    (worker,) = gateway.agent.worker_pids("gateway")
+    assert served_serial(gateway)
+    reader = subprocess.run(["pgrep", "-P", str(worker)], capture_output=True, text=True).stdout.split()
+    assert len(reader) == 1  # the process with its files
+    subprocess.run(["kill", "-9", *reader], check=True)
+    wait_for(lambda: gateway.agent.worker_pids("gateway") not in ([], [worker]), "a new one")
+    gateway.wait_state("listening")
     assert served_serial(gateway)
 
 

@@ -12,6 +12,7 @@
 #define BACKLOG               128
 #define ACCEPTED_AT_ONCE      16
 #define RETRY_SECONDS         1 /* after the process ran out of descriptors */
+#define DAY_SECONDS           86400
 #define REFUSALS_MICROSECONDS INT64_C(10000000)
 #define REFUSALS_LOGGED       20
 
@@ -183,19 +184,35 @@ static void keep_old(struct gateway *gateway, const json_t *message)
     set_error(&gateway->fault, fault);
 }
 
-/* What is told of a certificate that works. */
+/* What is told of a certificate that works, once a day. */
 static void warn_of_end(struct gateway *gateway)
 {
     struct error warning;
 
-    if (gateway->certificate.days_left >= gateway->warn_days || gateway->warning != NULL)
+    gateway->certificate.days_left = certificate_days_left(gateway->certificate.not_after);
+    if (gateway->tls == NULL || gateway->certificate.days_left >= gateway->warn_days)
         return;
-    error_set(&warning, ERROR_TLS, "the gateway's certificate (subject \"%s\") ends on %s, in %ld days",
-              gateway->certificate.subject, gateway->certificate.not_after_text, gateway->certificate.days_left);
+    if (gateway->certificate.days_left < 0)
+        error_set(&warning, ERROR_TLS, "the gateway's certificate (subject \"%s\") expired on %s",
+                  gateway->certificate.subject, gateway->certificate.not_after_text);
+    else
+        error_set(&warning, ERROR_TLS, "the gateway's certificate (subject \"%s\") ends on %s, in %ld days",
+                  gateway->certificate.subject, gateway->certificate.not_after_text, gateway->certificate.days_left);
     error_hint(&warning, "Renew it; no restart is needed.");
     log_failure(LOG_LEVEL_WARNING, &warning);
     json_t *message SCOPED(scoped_json) = control_error_to_json(&warning);
     set_error(&gateway->warning, message);
+}
+
+static void on_day(evutil_socket_t fd, short what, void *context)
+{
+    struct gateway *gateway = context;
+
+    (void)fd;
+    (void)what;
+    warn_of_end(gateway);
+    if (gateway->changed != NULL)
+        gateway->changed(gateway);
 }
 
 static void use_files(struct gateway *gateway, SSL_CTX *context, const json_t *warning)
@@ -259,10 +276,13 @@ json_t *gateway_report(const struct gateway *gateway)
 
 void gateway_begin(struct gateway *gateway, struct event_base *events, const struct gateway_limits *limits)
 {
+    const struct timeval day = {.tv_sec = DAY_SECONDS};
+
     gateway->events = events;
     gateway->limits = limits;
     gateway->retry = evtimer_new(events, on_retry, gateway);
-    if (gateway->retry == NULL)
+    gateway->day = event_new(events, -1, EV_PERSIST, on_day, gateway);
+    if (gateway->retry == NULL || gateway->day == NULL || event_add(gateway->day, &day) < 0)
         abort();
 }
 
@@ -301,6 +321,7 @@ void gateway_end(struct gateway *gateway)
     while (gateway->first != NULL)
         connection_free(gateway->first);
     event_free(gateway->retry);
+    event_free(gateway->day);
     SSL_CTX_free(gateway->tls);
     json_decref(gateway->fault);
     json_decref(gateway->warning);

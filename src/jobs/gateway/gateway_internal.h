@@ -48,6 +48,7 @@ struct gateway {
     struct event *ready[GATEWAY_MOST_SOCKETS];
     size_t socket_count;
     struct event *retry; /* when there was no descriptor for a connection */
+    struct event *day;
     bool is_listening;
     bool is_ending; /* nobody new; over with the last connection */
 

@@ -15,8 +15,9 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/files.h"
 
-/* What time alone mends (a certificate that is not valid yet) no file tells. */
-#define LOOKED_AGAIN_AFTER INT64_C(30000000)
+/* What time alone mends (a certificate that is not valid yet) or ends (a revocation list) no file tells. */
+#define BAD_LOOKED_AGAIN_AFTER  INT64_C(30000000)
+#define GOOD_LOOKED_AGAIN_AFTER INT64_C(21600000000)
 
 /* ---- one look ---- */
 
@@ -109,7 +110,7 @@ static int wait_milliseconds(const struct reader *reader, int64_t look_at, int64
 static bool wait_for_change(struct reader *reader)
 {
     bool is_good = strcmp(json_text_or_null(reader->told, "event"), "files") == 0;
-    int64_t look_at = is_good ? INT64_MAX : clock_monotonic() + LOOKED_AGAIN_AFTER;
+    int64_t look_at = clock_monotonic() + (is_good ? GOOD_LOOKED_AGAIN_AFTER : BAD_LOOKED_AGAIN_AFTER);
 
     for (;;) {
         int64_t now = clock_monotonic();
