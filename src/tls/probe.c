@@ -225,7 +225,7 @@ static void finish(const struct tls_probe_request *request, struct tls_talk *tal
     snprintf(probe->cipher, sizeof probe->cipher, "%s", SSL_get_cipher_name(talk->ssl));
     if (request->converse == NULL)
         await_verdict(talk);
-    else if (request->server->is_gateway && is_name_wrong(request, probe)) {
+    else if (request->server->is_gateway && (sk_X509_num(probe->chain) <= 0 || is_name_wrong(request, probe))) {
         probe->outcome = TLS_PROBE_ACCEPTED; /* by OpenSSL; not one byte is said to a stranger */
         SSL_shutdown(talk->ssl);
     } else {

@@ -213,6 +213,8 @@ bool tls_tunnel_run(const struct server_config *gateway, int local, void (*opene
                                         .context = &tunnel};
     struct tls_probe probe;
 
+    if (!config_check_client(gateway, err)) /* without a CA nothing would be verified */
+        return false;
     tunnel = (struct tunnel){.local = local, .opened = opened, .context = context};
     if (!tls_files_check(gateway, err))
         return error_wrap(err, "could not connect to the gateway at %s port %ld", gateway->settings.host,

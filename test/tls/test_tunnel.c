@@ -224,6 +224,18 @@ START_TEST(a_refusal_of_the_client_is_told_in_its_words)
 }
 END_TEST
 
+START_TEST(without_a_ca_nobody_is_asked)
+{
+    struct passage passage;
+
+    use_gateway(echo);
+    start_server();
+    scene.config.settings.tls_ca_file[0] = '\0';
+    fail_with(&passage, ERROR_CONFIG, "tls_ca_file");
+    ck_assert(!passage.is_opened);
+}
+END_TEST
+
 START_TEST(the_client_s_own_files_are_looked_at_first)
 {
     struct passage passage;
@@ -266,6 +278,7 @@ int main(void)
     tcase_add_test(tests, a_gateway_of_another_name_hears_nothing);
     tcase_add_test(tests, a_gateway_of_an_unknown_ca_hears_nothing);
     tcase_add_loop_test(tests, a_refusal_of_the_client_is_told_in_its_words, 0, 2);
+    tcase_add_test(tests, without_a_ca_nobody_is_asked);
     tcase_add_test(tests, the_client_s_own_files_are_looked_at_first);
     tcase_add_test(tests, what_is_no_gateway_is_told_apart);
     return suite_run("tls tunnel", tests);
