@@ -490,7 +490,7 @@ def test_renewed_files_are_taken_up_and_broken_ones_leave_the_old(gateway):
     assert served_serial(gateway) == second
     gateway.put(pki.server)
     wait_for(lambda: served_serial(gateway) == first, "the good one is back")
-    assert gateway.status()["warning"] is None
+    wait_for(lambda: gateway.status()["warning"] is None, "nothing is left of it")
     assert gateway.agent.worker_pids("gateway") == worker
     stays.close()
 
@@ -567,3 +567,14 @@ def test_a_configuration_without_what_tls_needs_is_refused(make_gateway):
         gateway.add_server("one")
         result = gateway.agent.cli("config", "check")
         assert result.code == 3 and f"[pgcoffer] has no {name}" in result.err, result
+
+
+def test_the_command_line_speaks_to_it(gateway):
+    pair = gateway.pki.client("db1")
+    words = ("--connect", f"localhost:{gateway.port}", "--tls-cert-file", pair.certificate, "--tls-key-file", pair.key,
+             "--tls-ca-file", gateway.pki.server_ca.certificate)
+    shown = gateway.agent.ok("status", *words)
+    assert "one" in shown.out and "two" not in shown.out
+    gateway.wait_log(r"cert:db1 from 127\.0\.0\.1:\d+: status: done, \d+ bytes")
+    denied = gateway.agent.cli("list", "two", *words)
+    assert denied.code == 1 and "cert:db1" in denied.err and "Add cert:db1 to monitors of [two]" in denied.err, denied
