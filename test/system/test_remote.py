@@ -375,6 +375,17 @@ def test_the_next_segments_are_fetched_ahead_over_few_connections(store, folder,
         recovery.wait_gone()
 
 
+def test_a_gateway_that_falls_silent_in_mid_restore_is_left_for_another_connection(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    there, here = folder / "there", folder / "here"
+    remote.agent.ok("restore", "primary", "--target-directory", there)
+    remote.gateway.silent_after = 1_500_000
+    path = configuration(remote, "connect_timeout = 2")
+    remote.ok("-c", path, "restore", "primary", "--target-directory", here, connection=[])
+    wait_for(lambda: remote.gateway.has_been_left, "the silent connection is closed")
+    assert tree(here) == tree(there)
+
+
 def test_a_restore_that_waits_for_a_gateway_can_be_interrupted(store, folder, make_gateway):
     remote = Remote(folder / "host", store[1], make_gateway())
     remote.gateway.cut_between = (2_000_000, 2_000_001)

@@ -4,7 +4,6 @@
 
 #define FIRST_PAUSE_MILLISECONDS 100
 #define MOST_DOUBLINGS           4 /* then every 1.6 s */
-#define SILENCE_MILLISECONDS     60000
 
 /* What the connection did, or the other side's state of the moment; everything else is an answer. */
 static bool may_pass(const struct error *failure)
@@ -41,6 +40,6 @@ bool connector_open(const struct connector *connector, struct control_stream **r
     if (!connector->open(connector->context, ret_stream, err))
         return false;
     if (connector->patience_seconds > 0)
-        control_stream_set_timeout(*ret_stream, SILENCE_MILLISECONDS);
+        control_stream_set_timeout(*ret_stream, (int)connector->patience_seconds * 1000);
     return true;
 }

@@ -87,7 +87,7 @@ struct patience {
 bool patience_allows(struct patience *patience, const struct connector *connector, const struct error *failure);
 /* Something came. */
 void patience_renew(struct patience *patience);
-/* A connection that does not wait for ever for a gateway that has fallen silent. */
+/* A connection that breaks when a gateway has been silent for the connector's patience. */
 bool connector_open(const struct connector *connector, struct control_stream **ret_stream, struct error *err) NODISCARD;
 
 /* restore_plan.c */

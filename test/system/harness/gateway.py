@@ -27,9 +27,11 @@ class Gateway(threading.Thread):
         self.listener = socket.create_server((host, port), family=family)
         self.port = self.listener.getsockname()[1]
         self.taken = self.cuts = 0
+        self.has_been_left = False
         self.random = random.Random(random_seed)
         self.cut_between = None  # (least, most) bytes towards the client until a connection is cut
         self.close_after_cuts = None  # then nobody is taken any more
+        self.silent_after = None  # bytes; one connection then falls silent for ever
         self.is_hanging = False  # takes connections, and nothing else
         self.is_closed = False
         self.kept = []
@@ -70,6 +72,7 @@ class Gateway(threading.Thread):
 
     def carry(self, client, daemon):
         left = self.random.randint(*self.cut_between) if self.cut_between else None
+        carried = 0
         while True:
             readable = [client] if client.pending() else select.select([client, daemon], [], [])[0]
             if client in readable:
@@ -89,6 +92,14 @@ class Gateway(threading.Thread):
                     return
                 left = None if left is None else left - len(piece)
                 client.sendall(piece)
+                carried += len(piece)
+                if self.silent_after is not None and carried >= self.silent_after:
+                    self.silent_after = None
+                    self.kept.append(client)
+                    while client.recv(READ):  # until the other side gives up
+                        pass
+                    self.has_been_left = True
+                    return
 
 
 class Cutter(threading.Thread):
