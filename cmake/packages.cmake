@@ -18,6 +18,6 @@ set(packages_of_stage PkgConfig::ZSTD PkgConfig::LIBARCHIVE PkgConfig::OPENSSL T
 set(packages_of_repo PkgConfig::JANSSON PkgConfig::ZSTD PkgConfig::OPENSSL)
 set(packages_of_pg PkgConfig::LIBPQ PkgConfig::OPENSSL PkgConfig::LIBARCHIVE PkgConfig::JANSSON)
 set(packages_of_worker PkgConfig::LIBEVENT PkgConfig::JANSSON)
-set(packages_of_jobs PkgConfig::LIBPQ PkgConfig::LIBEVENT PkgConfig::JANSSON PkgConfig::ZSTD Threads::Threads)
+set(packages_of_jobs PkgConfig::LIBPQ PkgConfig::OPENSSL PkgConfig::LIBEVENT PkgConfig::JANSSON PkgConfig::ZSTD Threads::Threads)
 set(packages_of_daemon PkgConfig::LIBEVENT PkgConfig::JANSSON)
 set(packages_of_cli PkgConfig::SMARTCOLS PkgConfig::JANSSON)

@@ -148,6 +148,10 @@ static bool check_options(const struct invocation *invocation, struct error *err
             return error_hint(err, "\"pgcoffer help %s\" lists its options.", command->words);
         }
     }
+    if (invocation_has(invocation, OPTION_ID_connect) && !command_is_remote(invocation->command)) {
+        error_set(err, ERROR_USAGE, "\"%s\" takes no --connect", command->words);
+        return error_hint(err, "It works on this machine only, without a daemon's help: leave --connect out.");
+    }
     bool can_be_direct = command->how == COMMAND_SESSION || invocation->command == COMMAND_ID_verify;
     if (!invocation_has(invocation, OPTION_ID_direct) || can_be_direct)
         return true;

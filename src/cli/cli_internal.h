@@ -109,7 +109,13 @@ void progress_bar_clear(struct progress_bar *bar);
 /* --socket, else of the configuration if that can be read, else the default; malloc'd. */
 bool socket_path_find(const struct invocation *invocation, char **ret_path, struct error *err) NODISCARD;
 
-/* ---- session_source.c: connections to the daemon, or to session children with --direct ---- */
+/* ---- gateway.c: where --connect or the section [client] leads ---- */
+/* *ret_gateway NULL: to the daemon (or the repository) of this machine; malloc'd. */
+bool gateway_find(const struct invocation *invocation, struct server_config **ret_gateway, struct error *err) NODISCARD;
+/* "HOST:PORT" as --connect takes it; malloc'd. */
+char *gateway_to_text(const struct server_config *gateway) NEVER_NULL;
+
+/* ---- session_source.c: connections to the daemon, to one behind a gateway, or to session children with --direct ---- */
 struct session_source;
 /* `becomes_another`: this process is going to change its user, and the connections must still be this user's. */
 bool session_source_new(const struct invocation *invocation, bool becomes_another, struct session_source **ret_source,

@@ -123,6 +123,25 @@ static void add_word(char **command, const char *option, const char *value)
     *command = longer;
 }
 
+/* All of it, wherever it came from: PostgreSQL's process has another folder, another home and no habits. */
+static bool add_gateway(const struct invocation *invocation, char **prefix, struct error *err)
+{
+    struct server_config *gateway SCOPED(scoped_free) = NULL;
+
+    if (!gateway_find(invocation, &gateway, err))
+        return false;
+    if (gateway == NULL)
+        return true;
+    char *address SCOPED(scoped_free) = gateway_to_text(gateway);
+    add_word(prefix, "--connect", address);
+    add_word(prefix, "--tls-cert-file", gateway->settings.tls_cert_file);
+    add_word(prefix, "--tls-key-file", gateway->settings.tls_key_file);
+    add_word(prefix, "--tls-ca-file", gateway->settings.tls_ca_file);
+    if (gateway->settings.tls_crl_file[0] != '\0')
+        add_word(prefix, "--tls-crl-file", gateway->settings.tls_crl_file);
+    return true;
+}
+
 /* What PostgreSQL has to run later, wherever it runs it: this binary, and where it found the repository. */
 static bool make_prefix(const struct invocation *invocation, char **ret_prefix, struct error *err)
 {
@@ -134,7 +153,7 @@ static bool make_prefix(const struct invocation *invocation, char **ret_prefix, 
     if (size < 0)
         return error_set_errno(err, "could not find out where this program lies");
     self[size] = '\0';
-    char *prefix = memory_copy_text("");
+    char *prefix SCOPED(scoped_free) = memory_copy_text("");
     add_word(&prefix, "", self);
     if (configuration != NULL) {
         char *path SCOPED(scoped_free) = absolute_path(configuration);
@@ -146,7 +165,9 @@ static bool make_prefix(const struct invocation *invocation, char **ret_prefix, 
     }
     if (invocation_has(invocation, OPTION_ID_direct))
         add_word(&prefix, "--direct", NULL);
-    *ret_prefix = prefix;
+    if (!add_gateway(invocation, &prefix, err))
+        return false;
+    *ret_prefix = TAKE(prefix);
     return true;
 }
 

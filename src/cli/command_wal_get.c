@@ -38,14 +38,17 @@ static void catch_signals(void)
 struct late_source {
     const struct invocation *invocation;
     struct session_source *source;
+    struct connector connector; /* its patience is known once the source is */
 };
 
 static bool open_late(void *context, struct control_stream **ret_stream, struct error *err)
 {
     struct late_source *late = context;
 
-    return (late->source != NULL || session_source_new(late->invocation, false, &late->source, err)) &&
-           session_source_open(late->source, ret_stream, err);
+    if (late->source == NULL && !session_source_new(late->invocation, false, &late->source, err))
+        return false;
+    late->connector.patience_seconds = session_source_connector(late->source).patience_seconds;
+    return session_source_open(late->source, ret_stream, err);
 }
 
 static void scoped_late_source(struct late_source *late)
@@ -65,8 +68,10 @@ static char *describe_source(const struct invocation *invocation)
 {
     if (invocation_has(invocation, OPTION_ID_no_prefetch))
         return NULL;
-    return memory_text("%d\n%s\n%s", invocation_has(invocation, OPTION_ID_direct),
-                       text_or_nothing(invocation, OPTION_ID_config), text_or_nothing(invocation, OPTION_ID_socket));
+    return memory_text("%d\n%s\n%s\n%s\n%s", invocation_has(invocation, OPTION_ID_direct),
+                       text_or_nothing(invocation, OPTION_ID_config), text_or_nothing(invocation, OPTION_ID_socket),
+                       text_or_nothing(invocation, OPTION_ID_connect),
+                       text_or_nothing(invocation, OPTION_ID_tls_cert_file));
 }
 
 /* The process left behind: it has no caller, and nobody to tell of a failure. */
@@ -120,17 +125,18 @@ static void report(struct invocation *invocation, const char *file, enum wal_get
 bool command_wal_get(struct invocation *invocation, struct error *err)
 {
     struct late_source late SCOPED(scoped_late_source) = {.invocation = invocation};
+
+    late.connector = (struct connector){.open = open_late, .context = &late};
     char *source SCOPED(scoped_free) = describe_source(invocation);
     struct request request SCOPED(request_done) = {0};
     struct wal_ahead *ahead = NULL;
     enum wal_get_outcome outcome;
-    struct connector connector = {open_late, &late};
     struct wal_get get = {.server = invocation_argument(invocation, 0),
                           .file = invocation_argument(invocation, 1),
                           .path = invocation_argument(invocation, 2),
                           .source = source,
                           .is_temporary_ours = &is_temporary_ours,
-                          .connector = &connector};
+                          .connector = &late.connector};
 
     snprintf(temporary_path, sizeof temporary_path, "%s.tmp", get.path);
     catch_signals();

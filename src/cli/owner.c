@@ -7,6 +7,7 @@
 
 #include "cli/cli_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/tls/files.h"
 
 #define MOST_GROUPS 64
 
@@ -61,6 +62,16 @@ static bool may_ask_daemon(const struct config *config, const struct server_conf
     return may;
 }
 
+/* The key most of all: it was read by root until now. */
+static void advise_of_gateway(const struct invocation *invocation, const struct server_config *gateway,
+                              const struct passwd *owner)
+{
+    struct error failure;
+
+    if (!tls_files_check(gateway, &failure))
+        output_warning(invocation, "%s will not get its WAL from the gateway: %s", owner->pw_name, failure.message);
+}
+
 void owner_advise(const struct invocation *invocation, const struct config *config, const struct server_config *server,
                   const struct passwd *owner)
 {
@@ -72,6 +83,12 @@ void owner_advise(const struct invocation *invocation, const struct config *conf
     if (configuration != NULL && access(configuration, R_OK) < 0)
         output_warning(invocation, "%s cannot read \"%s\", which PostgreSQL's restore_command names", owner->pw_name,
                        configuration);
+    struct server_config *gateway SCOPED(scoped_free) = NULL;
+    struct error told_elsewhere;
+    if (gateway_find(invocation, &gateway, &told_elsewhere) && gateway != NULL) {
+        advise_of_gateway(invocation, gateway, owner);
+        return;
+    }
     if (config == NULL)
         return;
     if (invocation_has(invocation, OPTION_ID_direct)) {

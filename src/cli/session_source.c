@@ -9,14 +9,20 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/tls/tunnel.h"
+
+/* So many times connect_timeout a broken connection to a gateway is made anew, from the first failure on. */
+#define PATIENCE_IN_TIMEOUTS 3
 
 /*
- * Two reasons for a process of its own that opens the connections (opener.c): session children must not be forked from
- * a process with threads, and root that becomes the owner of a restored directory still reads the repository as root.
+ * Three reasons for a process of its own that opens the connections (opener.c): session children must not be forked
+ * from a process with threads, nor the processes that carry TLS; and root that becomes the owner of a restored
+ * directory still reads the repository, or the key of its certificate, as root.
  */
 struct session_source {
-    char *socket_path;     /* NULL with --direct */
-    struct config *config; /* with --direct */
+    char *socket_path;             /* NULL with --direct and with a gateway */
+    struct server_config *gateway; /* NULL without */
+    struct config *config;         /* with --direct */
     struct repo repo;
     bool has_repo;
     struct opener opener; /* fd -1: connections are opened here */
@@ -66,6 +72,100 @@ static bool fork_session(void *context, int *ret_fd, struct error *err)
     return true;
 }
 
+/* ---- over TLS ---- */
+
+/* What the process that carries the bytes tells before it does, once. */
+struct tunnel_word {
+    bool is_opened;
+    struct error error;
+};
+
+static void tell(int channel, bool is_opened, const struct error *failure)
+{
+    struct tunnel_word word = {.is_opened = is_opened};
+
+    if (!is_opened)
+        word.error = *failure;
+    (void)!send(channel, &word, sizeof word, MSG_NOSIGNAL);
+}
+
+struct tunnel_child {
+    int channel; /* closed, and -1, once it has told */
+};
+
+static void tell_opened(void *context)
+{
+    struct tunnel_child *child = context;
+
+    tell(child->channel, true, NULL);
+    close(child->channel);
+    child->channel = -1;
+}
+
+static void run_tunnel(const struct session_source *source, int channel, int local)
+{
+    struct tunnel_child child = {channel};
+    struct error err;
+
+    if (!tls_tunnel_run(source->gateway, local, tell_opened, &child, &err)) {
+        if (child.channel >= 0) {
+            tell(child.channel, false, &err);
+        } else {
+            /* A refusal that came after the handshake is the first answer. */
+            struct control_stream *stream = control_stream_new(local, CONTROL_LINE_SIZE);
+            struct error ignored;
+            if (!control_send_error(stream, &err, &ignored))
+                _exit(1);
+        }
+    }
+    _exit(0);
+}
+
+static bool await_tunnel(int channel, struct error *err)
+{
+    struct tunnel_word word;
+    ssize_t got;
+
+    do
+        got = recv(channel, &word, sizeof word, 0);
+    while (got < 0 && errno == EINTR);
+    if (got != (ssize_t)sizeof word)
+        return error_set(err, ERROR_DAEMON, "the process that connects to the gateway has ended");
+    if (!word.is_opened)
+        *err = word.error;
+    return word.is_opened;
+}
+
+static bool fork_tunnel(void *context, int *ret_fd, struct error *err)
+{
+    const struct session_source *source = context;
+    int ends[2];
+    int words[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket pair");
+    int mine SCOPED(scoped_close) = ends[0];
+    int its SCOPED(scoped_close) = ends[1];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, words) < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket pair");
+    int ear SCOPED(scoped_close) = words[0];
+    int mouth SCOPED(scoped_close) = words[1];
+    pid_t pid = fork();
+    if (pid < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not start a process for the connection");
+    if (pid == 0) {
+        close(mine);
+        close(ear);
+        run_tunnel(source, mouth, its);
+    }
+    scoped_close(&mouth);
+    mouth = -1;
+    if (!await_tunnel(ear, err))
+        return false;
+    *ret_fd = file_take_descriptor(&mine);
+    return true;
+}
+
 static bool connect_here(void *context, int *ret_fd, struct error *err)
 {
     const struct session_source *source = context;
@@ -100,15 +200,21 @@ bool session_source_new(const struct invocation *invocation, bool becomes_anothe
 
     source->opener.fd = -1;
     pthread_mutex_init(&source->mutex, NULL);
-    if (is_direct ? !open_repository(source, invocation, err)
-                  : !socket_path_find(invocation, &source->socket_path, err))
+    if (!gateway_find(invocation, &source->gateway, err))
         return false;
-    if (is_direct)
+    bool is_remote = source->gateway != NULL;
+    if (is_direct ? !open_repository(source, invocation, err)
+                  : !is_remote && !socket_path_find(invocation, &source->socket_path, err))
+        return false;
+    if (is_remote)
+        output_detail(invocation, "asking the gateway at %s port %ld", source->gateway->settings.host,
+                      source->gateway->settings.port);
+    else if (is_direct)
         output_detail(invocation, "reading the repository %s", source->config->settings.base_dir);
     else
         output_detail(invocation, "asking the daemon at %s", source->socket_path);
-    if ((is_direct || becomes_another) &&
-        !opener_start(is_direct ? fork_session : connect_here, source, &source->opener, err))
+    opener_function *open = is_direct ? fork_session : is_remote ? fork_tunnel : connect_here;
+    if ((is_direct || is_remote || becomes_another) && !opener_start(open, source, &source->opener, err))
         return false;
     *ret_source = TAKE(source);
     return true;
@@ -120,6 +226,7 @@ void session_source_free(struct session_source *source)
         return;
     opener_end(&source->opener);
     free(source->socket_path);
+    free(source->gateway);
     config_free(source->config);
     if (source->has_repo)
         repo_done(&source->repo);
@@ -148,5 +255,8 @@ static bool open_for_connector(void *context, struct control_stream **ret_stream
 
 struct connector session_source_connector(struct session_source *source)
 {
-    return (struct connector){open_for_connector, source};
+    unsigned patience =
+        source->gateway == NULL ? 0 : PATIENCE_IN_TIMEOUTS * (unsigned)source->gateway->settings.connect_timeout;
+
+    return (struct connector){.open = open_for_connector, .context = source, .patience_seconds = patience};
 }

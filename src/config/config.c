@@ -31,6 +31,9 @@ void config_free(struct config *config)
     for (size_t i = 0; i < config->server_count; i++)
         free_origin(config->origins->servers[i]);
     free_origin(config->origins->daemon);
+    if (config->origins->client != NULL)
+        free_origin(config->origins->client);
+    free(config->client);
     free(config->origins->servers);
     free(config->origins);
     free(config->servers);
@@ -124,6 +127,11 @@ static bool fail_scope(const struct setting *setting, const char *section, struc
         error_set(err, ERROR_CONFIG, "%s belongs into the section [pgcoffer], not into [%s]", setting->name, section);
         return error_hint(err, "Move the line below [pgcoffer].");
     }
+    if (setting->scope == SCOPE_CLIENT) {
+        error_set(err, ERROR_CONFIG, "%s belongs into the section [" CONFIG_CLIENT_SECTION "], not into [%s]",
+                  setting->name, section);
+        return error_hint(err, "Move the line below [" CONFIG_CLIENT_SECTION "].");
+    }
     error_set(err, ERROR_CONFIG, "%s belongs into a server's section, not into [pgcoffer]", setting->name);
     return error_hint(err, "Move the line below the server's name, such as [primary].");
 }
@@ -139,7 +147,8 @@ static bool assign_pair(void *context, const struct ini_place *place, const char
         settings_suggest(key, err);
         return fail_at(place, err);
     }
-    if (!settings_is_in_scope(setting, reader->is_daemon)) {
+    bool is_of_client = setting->scope == SCOPE_CLIENT && strcmp(section, CONFIG_CLIENT_SECTION) == 0;
+    if (!is_of_client && !settings_is_in_scope(setting, reader->is_daemon)) {
         fail_scope(setting, section, err);
         return fail_at(place, err);
     }
@@ -168,7 +177,11 @@ static bool finish(struct config *config, struct error *err)
 {
     const struct config_origins *origins = config->origins;
 
+    if (!config_client_take(config, err))
+        return false;
     config->is_admin_group_written = origins->daemon->values[SETTING_admin_group] != NULL;
+    if (!config_rules_check_daemon(&config->settings, origins->daemon, err))
+        return false;
     for (size_t i = 0; i < config->server_count; i++) {
         for (size_t id = 0; id < SETTING_COUNT; id++) {
             if (settings_table[id].scope != SCOPE_BOTH || origins->servers[i]->values[id] != NULL ||

@@ -15,12 +15,20 @@ struct section_origin {
 
 struct config_origins {
     struct section_origin *daemon;
+    struct section_origin *client;   /* NULL: there is none */
     struct section_origin **servers; /* in the order of config->servers */
 };
 
 /* What excludes each other and what must be given in one server's section. */
 bool config_rules_check(const struct server_config *server, const struct section_origin *origin,
                         struct error *err) NODISCARD;
+
+/* The same for [pgcoffer]: what a gateway needs, and who may stand in `admins`. */
+bool config_rules_check_daemon(const struct settings *settings, const struct section_origin *origin,
+                               struct error *err) NODISCARD;
+
+/* Takes a [client] with `connect` out of the servers, and judges it. */
+bool config_client_take(struct config *config, struct error *err) NODISCARD;
 
 /* Do host, hostaddr and port go together? *ret_id: which of them does not. */
 bool config_hosts_check(const struct settings *settings, enum setting_id *ret_id, struct error *err) NODISCARD;

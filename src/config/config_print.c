@@ -26,12 +26,32 @@ static void visit_section(const char *name, const struct settings *settings, con
     }
 }
 
+static void visit_client(const struct config *config, void (*visit)(const struct config_value *value, void *context),
+                         void *context)
+{
+    char text[CONFIG_TEXT_SIZE];
+
+    for (size_t id = 0; id < SETTING_COUNT; id++) {
+        if (!config_is_of_client(settings_table[id].name))
+            continue;
+        settings_value_text(&config->client->settings, &settings_table[id], text);
+        const char *origin = config->origins->client->values[id];
+        const struct config_value value = {.section = CONFIG_CLIENT_SECTION,
+                                           .name = settings_table[id].name,
+                                           .value = text,
+                                           .origin = origin != NULL ? origin : "default"};
+        visit(&value, context);
+    }
+}
+
 void config_visit(const struct config *config, void (*visit)(const struct config_value *value, void *context),
                   void *context)
 {
     const struct config_origins *origins = config->origins;
 
     visit_section(CONFIG_DAEMON_SECTION, &config->settings, origins->daemon, true, visit, context);
+    if (config->client != NULL)
+        visit_client(config, visit, context);
     for (size_t i = 0; i < config->server_count; i++)
         visit_section(config->servers[i].name, &config->servers[i].settings, origins->servers[i], false, visit,
                       context);
@@ -143,6 +163,19 @@ void config_print_sample(FILE *out)
     }
     fputs(", instead of those of [pgcoffer].\n#[primary]\n\n", out);
     for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++)
-        if (setting->scope == SCOPE_SERVER)
+        if (setting->scope == SCOPE_SERVER || setting->scope == SCOPE_EACH)
             print_row(out, setting);
+    fputs(
+        "# On a host without a daemon: commands go over TLS to the gateway of the backup host. The certificate is one\n"
+        "# of the gateway's clients; tls_ca_file holds the CA of the gateway's own certificate.\n"
+        "#[client]\n\n",
+        out);
+    for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++)
+        if (setting->scope == SCOPE_CLIENT)
+            print_row(out, setting);
+    fputs("#tls_cert_file = /etc/pgcoffer/tls/restore.crt\n"
+          "#tls_key_file = /etc/pgcoffer/tls/restore.key\n"
+          "#tls_ca_file = /etc/pgcoffer/tls/gateway-ca.crt\n"
+          "#tls_crl_file = /etc/pgcoffer/tls/gateway.crl\n",
+          out);
 }

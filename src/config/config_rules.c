@@ -14,7 +14,9 @@ static bool fail_at(const struct rules *rules, enum setting_id id, struct error 
 {
     const char *place = rules->origin->values[id];
 
-    return error_wrap(err, "%s", place != NULL ? place : rules->origin->header);
+    if (place == NULL)
+        place = rules->origin->header;
+    return place != NULL ? error_wrap(err, "%s", place) : false;
 }
 
 static bool check_address(const struct rules *rules, struct error *err)
@@ -109,4 +111,63 @@ bool config_rules_check(const struct server_config *server, const struct section
     const struct rules rules = {.server = server, .settings = &server->settings, .origin = origin};
 
     return check_address(&rules, err) && check_authority(&rules, err) && check_client_certificate(&rules, err);
+}
+
+/* ---- [pgcoffer] ---- */
+
+static bool check_gateway_files(const struct rules *rules, struct error *err)
+{
+    static const enum setting_id needed[] = {SETTING_tls_cert_file, SETTING_tls_key_file, SETTING_tls_ca_file};
+
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        const struct setting *setting = &settings_table[needed[i]];
+        const char *value = (const char *)rules->settings + setting->offset;
+        if (value[0] != '\0')
+            continue;
+        error_set(err, ERROR_CONFIG, "management = %ld opens the gateway, and [" CONFIG_DAEMON_SECTION "] has no %s",
+                  rules->settings->management, setting->name);
+        error_hint(err, "Without TLS on both sides nobody is let in. Add, as in: %s = %s", setting->name,
+                   setting->sample);
+        return fail_at(rules, SETTING_management, err);
+    }
+    if (strcmp(rules->settings->tls_ca_file, "system") != 0)
+        return true;
+    error_set(err, ERROR_CONFIG, "tls_ca_file = system lets in whoever has a certificate of a public CA");
+    error_hint(err, "Name a CA of your own that signs for the gateway's clients and for nobody else.");
+    return fail_at(rules, SETTING_tls_ca_file, err);
+}
+
+static bool check_gateway(const struct rules *rules, struct error *err)
+{
+    if (rules->settings->management == 0)
+        return true;
+    if (strchr(rules->settings->host, ',') != NULL || rules->settings->host[0] == '/') {
+        error_set(err, ERROR_CONFIG, "host = %s is not one name or address to listen on", rules->settings->host);
+        error_hint(err, "Name one, as in host = backup.example.com; host = 0.0.0.0 or host = :: is every address.");
+        return fail_at(rules, SETTING_host, err);
+    }
+    return check_gateway_files(rules, err);
+}
+
+/* An OS user here would be an admin over the network only, and never is one: it would be a misunderstanding. */
+static bool check_admins(const struct rules *rules, struct error *err)
+{
+    char item[CONFIG_TEXT_SIZE];
+
+    for (const char *at = rules->settings->admins;
+         rules->settings->admins[0] != '\0' && setting_item_next(&at, item);) {
+        if (text_starts_with(item, "cert:") || text_starts_with(item, "san:"))
+            continue;
+        error_set(err, ERROR_CONFIG, "\"%s\" in admins is no certificate", item);
+        error_hint(err, "Write cert:NAME or san:NAME; OS users who may give every command are members of admin_group.");
+        return fail_at(rules, SETTING_admins, err);
+    }
+    return true;
+}
+
+bool config_rules_check_daemon(const struct settings *settings, const struct section_origin *origin, struct error *err)
+{
+    const struct rules rules = {.settings = settings, .origin = origin};
+
+    return check_gateway(&rules, err) && check_admins(&rules, err);
 }

@@ -106,7 +106,10 @@ bool setting_shapes_check(const struct setting *setting, const char *text, struc
 static bool fail_list(const struct setting *setting, const char *text, struct error *err)
 {
     error_set(err, ERROR_CONFIG, "\"%s\" is no list for %s", text, setting->name);
-    return error_hint(err, "Write names separated by commas, groups as @name: %s = postgres, @dba", setting->name);
+    return error_hint(
+        err,
+        "Write names separated by commas, groups as @name, certificates as cert:NAME: %s = postgres, @dba, cert:db1",
+        setting->name);
 }
 
 bool setting_shapes_read_list(const struct setting *setting, const char *text, char ret_list[CONFIG_TEXT_SIZE],
@@ -120,8 +123,11 @@ bool setting_shapes_read_list(const struct setting *setting, const char *text, c
         const char *end = at + size + strspn(at + size, " \t");
 
         bool is_group_without_name = size == 1 && at[0] == '@';
+        bool is_certificate_without_name =
+            (size == 5 && memcmp(at, "cert:", 5) == 0) || (size == 4 && memcmp(at, "san:", 4) == 0);
         bool is_followed_by_nothing = *end == ',' && end[1 + strspn(end + 1, " \t")] == '\0';
-        if (size == 0 || is_group_without_name || is_followed_by_nothing || (*end != ',' && *end != '\0'))
+        if (size == 0 || is_group_without_name || is_certificate_without_name || is_followed_by_nothing ||
+            (*end != ',' && *end != '\0'))
             return fail_list(setting, text, err);
         if (used + size + 2 > sizeof list)
             return error_set(err, ERROR_CONFIG, "the value of %s is longer than %zu bytes", setting->name,

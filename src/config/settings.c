@@ -286,5 +286,6 @@ void settings_copy_value(struct settings *to, const struct settings *from, const
 
 bool settings_is_in_scope(const struct setting *setting, bool is_daemon)
 {
-    return setting->scope == SCOPE_BOTH || setting->scope == (is_daemon ? SCOPE_DAEMON : SCOPE_SERVER);
+    return setting->scope == SCOPE_BOTH || setting->scope == SCOPE_EACH ||
+           setting->scope == (is_daemon ? SCOPE_DAEMON : SCOPE_SERVER);
 }

@@ -7,7 +7,9 @@
 #define ON(command) (UINT64_C(1) << COMMAND_ID_##command)
 #define ONCE        false
 #define MANY        true
-_Static_assert(COMMAND_COUNT <= 64, "a set of commands is a 64-bit word");
+/* No command's bit. */
+#define WITH_CONNECT (UINT64_C(1) << 63)
+_Static_assert(COMMAND_COUNT < 64, "a set of commands is a 64-bit word");
 
 const struct command commands[COMMAND_COUNT] = {
 #define COMMAND(id, words, least, most, how, right, arguments, help)                                                   \
@@ -64,11 +66,32 @@ bool command_find(const char *words, enum command_id *ret_id, struct error *err)
     return hint_at_command(printable, err);
 }
 
+bool command_is_remote(enum command_id command)
+{
+    switch (commands[command].how) {
+    case COMMAND_AT_ONCE:
+    case COMMAND_JOB:
+    case COMMAND_SESSION:
+        return true;
+    case COMMAND_LOCAL:
+    case COMMAND_ERRAND:
+    case COMMAND_WIRE:
+        return false;
+    }
+    return false;
+}
+
 bool option_belongs(enum option_id option, enum command_id command)
 {
     const struct option_row *row = &option_rows[option];
 
-    return row->where == OPTION_GLOBAL || (row->commands >> command & 1) != 0;
+    return row->where == OPTION_GLOBAL || (row->commands >> command & 1) != 0 ||
+           ((row->commands & WITH_CONNECT) != 0 && command_is_remote(command));
+}
+
+bool option_is_own(enum option_id option, enum command_id command)
+{
+    return option_rows[option].where != OPTION_GLOBAL && (option_rows[option].commands >> command & 1) != 0;
 }
 
 bool option_find(const char *name, enum option_id *ret_id)
@@ -142,13 +165,13 @@ void command_print_help_of(FILE *out, enum command_id id)
     bool has_options = false;
 
     for (int i = 0; i < OPTION_COUNT; i++)
-        has_options = has_options || (option_rows[i].where != OPTION_GLOBAL && option_belongs((enum option_id)i, id));
+        has_options = has_options || option_is_own((enum option_id)i, id);
     fprintf(out, "Usage: pgcoffer %s%s%s%s\n\n%s\n", command->words, command->arguments[0] != '\0' ? " " : "",
             command->arguments, has_options ? " [OPTIONS]" : "", command->help);
     if (!has_options)
         return;
     fputs("\nOptions:\n", out);
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (option_rows[i].where != OPTION_GLOBAL && option_belongs((enum option_id)i, id))
+        if (option_is_own((enum option_id)i, id))
             print_option(out, &option_rows[i]);
 }

@@ -22,6 +22,7 @@ struct control_stream {
     size_t most_line;
     struct buffer input; /* bytes received; those before input_start are used up */
     size_t input_start;
+    uint64_t sent;
 };
 
 struct control_stream *control_stream_new(int fd, size_t most_line)
@@ -61,6 +62,11 @@ int control_stream_descriptor(const struct control_stream *stream)
 bool control_stream_has_input(const struct control_stream *stream)
 {
     return stream->input.used > stream->input_start;
+}
+
+uint64_t control_stream_sent(const struct control_stream *stream)
+{
+    return stream->sent;
 }
 
 void control_stream_set_timeout(struct control_stream *stream, int milliseconds)
@@ -141,6 +147,7 @@ static bool send_all(struct control_stream *stream, const void *bytes, size_t si
             return fail_to_send(err);
         at += sent;
         size -= (size_t)sent;
+        stream->sent += (uint64_t)sent;
     }
     return true;
 }
@@ -186,6 +193,7 @@ static bool send_file_range(struct control_stream *stream, int fd, uint64_t offs
         if (sent == 0)
             return error_set(err, ERROR_INTEGRITY, "the file ends %llu bytes too early", (unsigned long long)size);
         size -= (uint64_t)sent;
+        stream->sent += (uint64_t)sent;
     }
     return true;
 }

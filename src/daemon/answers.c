@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/gateway_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/receivers_internal.h"
 #include "daemon/reload_internal.h"
@@ -56,10 +57,10 @@ bool answer_status(struct client *client, const struct request *request, struct 
             json_array_append_new(servers, receivers_server_to_json(supervisor, name));
     }
     append_jobs(client, supervisor->jobs.running, request->server, jobs);
-    client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
+    client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
                                         (int)getpid(), "started_at", started_at(supervisor), "config",
                                         control_text(config->path), "base_dir", control_text(config->settings.base_dir),
-                                        "jobs", jobs, "servers", servers));
+                                        "gateway", gateway_to_json(supervisor), "jobs", jobs, "servers", servers));
     return true;
 }
 

@@ -129,6 +129,11 @@ void child_expect_end(struct child *child)
     kill_after(child, CHILD_LINGER_SECONDS);
 }
 
+pid_t child_pid(const struct child *child)
+{
+    return child->worker.pid;
+}
+
 void child_send(struct child *child, const json_t *message)
 {
     char *line SCOPED(scoped_free) = json_to_line(message);

@@ -36,6 +36,7 @@ struct children {
 bool child_start(struct children *children, enum role_id role, int client, const json_t *start,
                  const struct child_handlers *handlers, void *owner, struct child **ret_child,
                  struct error *err) NODISCARD;
+pid_t child_pid(const struct child *child);
 void child_send(struct child *child, const json_t *message);
 bool child_has_unsent(const struct child *child);
 /* SIGTERM now, SIGKILL if it has not ended after `seconds`. Asked again, the earlier end counts. */

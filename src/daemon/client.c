@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/access_internal.h"
 #include "daemon/errands_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/requests_internal.h"
@@ -27,6 +28,7 @@ struct client {
     struct bufferevent *stream;
     struct event *deadline;
     struct caller caller;
+    struct access access;
     enum client_state state;
     char job[JOB_ID_SIZE];
     struct request deferred;
@@ -95,6 +97,7 @@ void client_drop(struct client *client)
         discard_input(client);
     if (client->state == CLIENT_WAITS)
         errands_client_gone(client->supervisor, client);
+    access_broken(&client->access, &client->caller);
     client->state = CLIENT_GONE;
     close(client->fd);
     client->fd = -1;
@@ -102,6 +105,12 @@ void client_drop(struct client *client)
     set_deadline(client, 0);
     request_done(&client->deferred);
     listener_sweep_later(client->supervisor->listener);
+}
+
+void client_hand_over(struct client *client)
+{
+    client->access.is_open = false;
+    client_drop(client);
 }
 
 void client_finish(struct client *client)
@@ -179,6 +188,7 @@ void client_send(struct client *client, const json_t *message)
         return;
     }
     bufferevent_write(client->stream, line, size + 1);
+    access_sent(&client->access, &client->caller, message, size + 1);
 }
 
 void client_send_result(struct client *client, json_t *data_stolen)
@@ -241,11 +251,17 @@ static void take_line(struct client *client, const char *line, size_t size)
     struct error failure;
 
     json_t *message SCOPED(scoped_json) = control_parse_line(line, size, &failure);
+    if (message != NULL && client->caller.is_remote && client->caller.certificate_names == NULL) {
+        if (!caller_take_identity(&client->caller, message, &failure))
+            refuse_and_finish(client, &failure);
+        return;
+    }
     if (message == NULL || !request_parse(message, &request, &failure)) {
         refuse_and_finish(client, &failure);
         return;
     }
     set_deadline(client, REQUEST_SECONDS); /* for the next one */
+    access_begin(&client->access, &client->caller, &request);
     requests_answer(client, &request);
     request_done(&request);
 }

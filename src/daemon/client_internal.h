@@ -40,6 +40,8 @@ void client_send_error(struct client *client, const struct error *failure);
 /* Gets what was sent, then ends. */
 void client_finish(struct client *client);
 void client_drop(struct client *client);
+/* Drops our copy of the connection: a worker has its own. */
+void client_hand_over(struct client *client);
 
 /* Waiting states; `job` is the id. */
 void client_wait_for_job(struct client *client, enum client_state state, const char *job);

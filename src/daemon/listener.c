@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon/client_internal.h"
+#include "daemon/gateway_internal.h"
 #include "daemon/rights_internal.h"
 #include "daemon/sessions_internal.h"
 #include "daemon/socket_internal.h"
@@ -16,6 +17,7 @@
 #define MOST_CONNECTIONS   256
 #define MOST_OF_ADMIN      128
 #define MOST_OF_USER       32
+#define MOST_OF_GATEWAY    128 /* all of its clients: those of this machine keep the rest */
 #define QUIET_MICROSECONDS INT64_C(10000000)
 #define RETRY_SECONDS      1 /* after the process ran out of descriptors */
 #define ACCEPTED_AT_ONCE   16
@@ -71,6 +73,11 @@ static bool has_room(struct listener *listener, int fd, struct caller *caller)
         refuse(listener, fd, caller, MOST_CONNECTIONS, "all users");
         return false;
     }
+    if (caller->is_remote) {
+        if (mine >= MOST_OF_GATEWAY)
+            refuse(listener, fd, caller, MOST_OF_GATEWAY, "the gateway");
+        return mine < MOST_OF_GATEWAY;
+    }
     if (mine < MOST_OF_USER)
         return true;
     caller_find_names(caller);
@@ -90,6 +97,8 @@ static void take_connection(struct listener *listener, int accepted)
         log_failure(LOG_LEVEL_WARNING, &err);
         return;
     }
+    if (gateway_is_peer(listener->supervisor, &caller))
+        caller_become_remote(&caller);
     if (!has_room(listener, fd, &caller)) {
         caller_done(&caller);
         return;

@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <string.h>
 
+#include "daemon/gateway_internal.h"
 #include "daemon/receivers_internal.h"
 #include "pgcoffer/base/log.h"
 
@@ -78,6 +79,7 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     config_free(old_config);
     receivers_follow_configuration(supervisor, is_level_changed);
     receivers_look(supervisor);
+    gateway_follow_configuration(supervisor);
 }
 
 bool reload_configuration(struct supervisor *supervisor, const char *who, char ret_restart_needed[CONFIG_TEXT_SIZE],

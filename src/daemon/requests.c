@@ -87,7 +87,7 @@ void requests_answer(struct client *client, const struct request *request)
     if (answer(client, request, &failure))
         return;
     client_send_error(client, &failure);
-    if (failure.kind == ERROR_DENIED)
+    if (failure.kind == ERROR_DENIED && !client_caller(client)->is_remote) /* that is logged as every request */
         log_warning("denied: %s", failure.message);
     if (failure.kind == ERROR_DENIED || failure.kind == ERROR_USAGE)
         client_finish(client);

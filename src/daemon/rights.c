@@ -8,11 +8,18 @@
 
 static bool list_has(const struct caller *caller, const char *list)
 {
-    return config_list_has(list, caller->user, (const char *const *)caller->groups, caller->group_count);
+    if (!caller->is_remote)
+        return config_list_has(list, caller->user, (const char *const *)caller->groups, caller->group_count);
+    for (size_t i = 0; caller->certificate_names != NULL && caller->certificate_names[i] != NULL; i++)
+        if (config_list_has(list, caller->certificate_names[i], NULL, 0))
+            return true;
+    return false;
 }
 
 bool rights_is_admin(const struct caller *caller, const struct config *config, uid_t own_uid)
 {
+    if (caller->is_remote)
+        return list_has(caller, config->settings.admins);
     if (caller->uid == 0 || caller->uid == own_uid)
         return true;
     for (size_t i = 0; i < caller->group_count; i++)
@@ -83,14 +90,18 @@ static bool hint_at_list(const struct caller *caller, const struct config *confi
     const char *name = caller->user[0] != '\0' ? caller->user : "the user";
     const char *file = config->path != NULL && config->path[0] != '\0' ? config->path : "the configuration";
 
+    if (needed == RIGHT_ADMIN && caller->is_remote)
+        return error_hint(err, "Add %s to admins of [" CONFIG_DAEMON_NAME "] in %s and give \"pgcoffer reload\" there.",
+                          name, file);
     if (needed == RIGHT_ADMIN)
         return error_hint(err,
                           "Give the command as root, as the daemon's user, or as a member of the group \"%s\" "
                           "(admin_group).",
                           config->settings.admin_group);
-    return error_hint(err, "Add %s to %s of [%s] in %s and give \"pgcoffer reload\".", name,
+    return error_hint(err, "Add %s to %s of [%s] in %s and give \"pgcoffer reload\"%s.", name,
                       needed == RIGHT_RESTORER ? "restorers" : "monitors",
-                      server[0] != '\0' ? server : CONFIG_DAEMON_NAME, file);
+                      server[0] != '\0' ? server : CONFIG_DAEMON_NAME, file,
+                      caller->is_remote ? " on the machine of the daemon" : "");
 }
 
 bool rights_deny(const struct caller *caller, const struct config *config, enum command_id command, const char *server,

@@ -39,13 +39,15 @@ static bool start_child(struct client *client, int fd, const struct request *req
     const struct visibility visibility = {supervisor->config, client_caller(client), supervisor->own_uid, request};
     struct child *child;
 
-    json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
-                                                                               .is_wanted = rights_are_visible,
-                                                                               .context = &visibility,
-                                                                               .server = request->server,
-                                                                               .request = request,
-                                                                               .right = right_word(right),
-                                                                               .caller = session->caller});
+    json_t *line SCOPED(scoped_json) =
+        start_line_to_json(&(struct start_line){.config = supervisor->config,
+                                                .is_wanted = rights_are_visible,
+                                                .context = &visibility,
+                                                .server = request->server,
+                                                .request = request,
+                                                .right = right_word(right),
+                                                .is_remote = visibility.caller->is_remote,
+                                                .caller = session->caller});
     return child_start(&supervisor->children, ROLE_serve, fd, line, &handlers, session, &child, err);
 }
 
@@ -68,7 +70,7 @@ bool sessions_start(struct client *client, const struct request *request, enum r
     }
     session->next = supervisor->sessions;
     supervisor->sessions = session;
-    client_drop(client); /* our copy of the connection; the worker has its own */
+    client_hand_over(client);
     return true;
 }
 

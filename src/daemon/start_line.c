@@ -47,6 +47,8 @@ json_t *start_line_to_json(const struct start_line *line)
     set_text(object, "right", line->right);
     set_text(object, "job", line->job);
     set_text(object, "caller", line->caller);
+    if (line->is_remote)
+        json_object_set_new(object, "remote", json_true());
     if (line->is_resume)
         json_object_set_new(object, "resume", json_true());
     return object;

@@ -17,6 +17,7 @@ struct start_line {
     const char *right;             /* NULL: none */
     const char *job;               /* NULL: none */
     const char *caller;            /* NULL: none */
+    bool is_remote;                /* the caller came through the gateway: its requests are logged */
     bool is_resume;
 };
 

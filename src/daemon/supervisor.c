@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/errands_internal.h"
+#include "daemon/gateway_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
@@ -176,6 +177,7 @@ static void run(struct supervisor *supervisor)
     for (size_t i = 0; i < supervisor->config->server_count; i++)
         jobs_start_resume(supervisor, supervisor->config->servers[i].name);
     receivers_start(supervisor);
+    gateway_follow_configuration(supervisor);
     notifier_tell(&supervisor->notifier, "READY=1");
     event_base_dispatch(supervisor->events);
     /* The last answers on their way: what the sockets take at once. */
@@ -188,6 +190,7 @@ static void finish(struct supervisor *supervisor)
     job_table_done(&supervisor->jobs);
     receivers_free(supervisor);
     errands_free(supervisor);
+    gateway_free(supervisor);
     for (int i = 0; i < SUPERVISOR_SIGNAL_COUNT; i++)
         if (supervisor->signals[i] != NULL)
             event_free(supervisor->signals[i]);

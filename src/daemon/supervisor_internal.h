@@ -30,6 +30,7 @@ struct supervisor {
     struct receiver *receivers;
     struct session *sessions;
     struct errand *errands;
+    struct gateway *gateway; /* NULL: there was none yet */
     struct job_table jobs;
     bool is_stopping;
     bool was_killing; /* SIGKILL was sent to what did not end in time */

@@ -44,6 +44,8 @@ static bool confine(const struct job *job, struct error *err)
     size_t count = job->config->server_count;
     static const char *const nothing[] = {NULL};
 
+    if (role->is_bound_to_port)
+        return true; /* it does so itself, with its port bound */
     if (job->repo.base_dir == NULL)
         return worker_confine(job->worker, nothing, nothing, err);
     char **paths = memory_new((count + 2) * sizeof *paths);
@@ -63,6 +65,8 @@ static bool open_repository(struct job *job, struct error *err)
 {
     const struct settings *settings = &job->config->settings;
 
+    if (roles[job->worker->role].is_bound_to_port)
+        return true;
     return repo_open(settings->base_dir, settings->repository_group, &job->repo, err) ||
            job->worker->role == ROLE_check;
 }

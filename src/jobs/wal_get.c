@@ -31,7 +31,19 @@ static bool look(const struct wal_fetch *fetch, const struct connector *connecto
 {
     struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
 
-    return connector->open(connector->context, &stream, err) && wal_fetch(stream, fetch, ret_fetched, err);
+    return connector_open(connector, &stream, err) && wal_fetch(stream, fetch, ret_fetched, err);
+}
+
+/* An answer, over as many connections as a network needs for one; the daemon of this machine is asked once. */
+static bool look_until_answered(const struct wal_fetch *fetch, const struct connector *connector,
+                                struct wal_fetched *ret_fetched, struct error *err)
+{
+    struct patience patience = {0};
+
+    while (!look(fetch, connector, ret_fetched, err))
+        if (connector->patience_seconds == 0 || !patience_allows(&patience, connector, err))
+            return false;
+    return true;
 }
 
 /* A whole segment came from the archive: the next ones will be wanted soon. */
@@ -55,10 +67,10 @@ static struct wal_ahead *go_ahead(struct wal_spool **spool, const struct wal_fet
 static bool fetch_now(const struct wal_fetch *fetch, const struct connector *connector, struct wal_fetched *ret_fetched,
                       struct error *err)
 {
-    if (!look(fetch, connector, ret_fetched, err))
+    if (!look_until_answered(fetch, connector, ret_fetched, err))
         return false;
     /* "Not there" ends a recovery for good, so it is believed only when it is said twice, over two connections. */
-    return ret_fetched->kind != WAL_FETCHED_NOTHING || look(fetch, connector, ret_fetched, err);
+    return ret_fetched->kind != WAL_FETCHED_NOTHING || look_until_answered(fetch, connector, ret_fetched, err);
 }
 
 bool wal_get_run(const struct wal_get *get, enum wal_get_outcome *ret_outcome, struct wal_ahead **ret_ahead,

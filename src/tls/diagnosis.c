@@ -287,8 +287,11 @@ bool tls_explain(const struct server_config *server, const struct tls_probe *pro
         .finding = &finding,
     };
 
-    if (!explain(&diagnosis))
+    bool is_told = (server->is_gateway && diagnosis_explain_gateway(&diagnosis)) || explain(&diagnosis);
+    if (!is_told)
         return false;
+    if (server->is_gateway)
+        diagnosis_translate_for_gateway(&finding);
     *ret_finding = finding;
     return true;
 }

@@ -13,6 +13,12 @@ struct diagnosis {
     struct finding *finding; /* filled by those below */
 };
 
+/* ---- diagnosis_gateway.c: the other side is no PostgreSQL ---- */
+/* What came before TLS, or broke it; false: the others know better. */
+bool diagnosis_explain_gateway(struct diagnosis *diagnosis);
+/* The others speak of PostgreSQL and its settings. */
+void diagnosis_translate_for_gateway(struct finding *finding);
+
 /* The server's chain was refused by us: why, and what to change on which side. */
 void diagnosis_explain_chain(struct diagnosis *diagnosis);
 /* Its names are others than `host`. */

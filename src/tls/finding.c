@@ -175,6 +175,8 @@ bool finding_from_error(const struct error *err, struct finding *ret_finding)
 const char *tls_setting_name(const struct server_config *server, const char *setting,
                              char ret_text[TLS_SETTING_NAME_SIZE])
 {
+    if (server->is_gateway && strcmp(setting, "host") == 0)
+        setting = "connect";
     if (server->name[0] != '\0') {
         snprintf(ret_text, TLS_SETTING_NAME_SIZE, "%s in section [%s]", setting, server->name);
         return ret_text;

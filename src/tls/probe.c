@@ -12,13 +12,6 @@
 /* So long a server may take for its verdict on our certificate; PostgreSQL needs a round trip. */
 #define VERDICT_MICROSECONDS INT64_C(2000000)
 
-struct tls_talk {
-    SSL *ssl; /* NULL: in the clear */
-    struct probe_channel *channel;
-    struct tls_probe *probe;
-    bool has_heard;
-};
-
 static void scoped_context(SSL_CTX **context)
 {
     SSL_CTX_free(*context);
@@ -81,12 +74,13 @@ static int note_certificate_request(SSL *ssl, void *context)
 
 /* ---- one step of OpenSSL ---- */
 
-static void describe_failure(const struct tls_talk *talk)
+void tls_talk_describe_failure(const struct tls_talk *talk)
 {
     struct tls_probe *probe = talk->probe;
     bool has_words = talk->channel->failure == 0 && !talk->channel->is_at_end && ERR_peek_error() != 0;
 
-    if (!has_words && probe_channel_describe(talk->channel, probe->words, sizeof probe->words))
+    probe->is_cut = !has_words && probe_channel_describe(talk->channel, probe->words, sizeof probe->words);
+    if (probe->is_cut)
         return;
     certificate_openssl_words(probe->words, sizeof probe->words);
 }
@@ -99,7 +93,7 @@ static bool wait_as_wished(struct tls_talk *talk, int result, int64_t until)
 
     if (is_waiting && probe_channel_wait(talk->channel, wish == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until))
         return true;
-    describe_failure(talk);
+    tls_talk_describe_failure(talk);
     return false;
 }
 
@@ -112,7 +106,7 @@ static size_t read_some(struct tls_talk *talk, void *ret_bytes, size_t size, int
             return (size_t)got;
         if (SSL_get_error(talk->ssl, got) == SSL_ERROR_ZERO_RETURN) {
             talk->channel->is_at_end = true;
-            describe_failure(talk);
+            tls_talk_describe_failure(talk);
             return 0;
         }
         if (!wait_as_wished(talk, got, until))
@@ -131,7 +125,7 @@ static size_t read_in_clear(struct tls_talk *talk, void *ret_bytes, size_t size)
         if (got > 0)
             return (size_t)got;
         if (got == 0 || channel->failure != 0 || !probe_channel_wait(channel, POLLIN, channel->deadline)) {
-            describe_failure(talk);
+            tls_talk_describe_failure(talk);
             return 0;
         }
     }
@@ -216,6 +210,14 @@ static bool shake_hands(struct tls_talk *talk)
     }
 }
 
+static bool is_name_wrong(const struct tls_probe_request *request, const struct tls_probe *probe)
+{
+    const char *host = request->server->settings.host;
+
+    return sk_X509_num(probe->chain) > 0 && !text_is_empty(host) &&
+           !tls_name_matches(sk_X509_value(probe->chain, 0), host);
+}
+
 static void finish(const struct tls_probe_request *request, struct tls_talk *talk)
 {
     struct tls_probe *probe = talk->probe;
@@ -223,7 +225,10 @@ static void finish(const struct tls_probe_request *request, struct tls_talk *tal
     snprintf(probe->cipher, sizeof probe->cipher, "%s", SSL_get_cipher_name(talk->ssl));
     if (request->converse == NULL)
         await_verdict(talk);
-    else {
+    else if (request->server->is_gateway && (sk_X509_num(probe->chain) <= 0 || is_name_wrong(request, probe))) {
+        probe->outcome = TLS_PROBE_ACCEPTED; /* by OpenSSL; not one byte is said to a stranger */
+        SSL_shutdown(talk->ssl);
+    } else {
         converse(request, talk);
         ERR_clear_error();
         SSL_shutdown(talk->ssl);
@@ -290,18 +295,15 @@ static void run(const struct tls_probe_request *request, struct tls_probe *probe
     channel.fd = fd;
     if (request->is_plain)
         converse(request, &(struct tls_talk){.channel = &channel, .probe = probe});
-    else if (probe_socket_ask_for_tls(&channel, probe))
+    else if (request->server->is_gateway || probe_socket_ask_for_tls(&channel, probe))
         speak_tls(request, context, &channel, probe);
 }
 
 void tls_probe_run(const struct tls_probe_request *request, struct tls_probe *ret_probe)
 {
-    const char *host = request->server->settings.host;
-
     *ret_probe = (struct tls_probe){.alert = -1, .answer = -1};
     run(request, ret_probe);
-    if (sk_X509_num(ret_probe->chain) > 0 && !text_is_empty(host))
-        ret_probe->is_name_wrong = !tls_name_matches(sk_X509_value(ret_probe->chain, 0), host);
+    ret_probe->is_name_wrong = is_name_wrong(request, ret_probe);
     ERR_clear_error();
 }
 

@@ -14,9 +14,9 @@ ssize_t probe_channel_receive(struct probe_channel *channel, void *ret_bytes, si
 {
     ssize_t got = -1;
 
-    if (channel->received >= MOST_RECEIVED)
+    if (!channel->is_unbounded && channel->received >= MOST_RECEIVED)
         errno = EFBIG;
-    else if (clock_monotonic() >= channel->deadline)
+    else if (!channel->is_unbounded && clock_monotonic() >= channel->deadline)
         errno = ETIMEDOUT;
     else
         got = recv(channel->fd, ret_bytes, size, 0);

@@ -16,6 +16,7 @@ struct probe_channel {
     size_t received;
     bool is_at_end;       /* the peer closed */
     bool is_write_broken; /* what we wrote did not arrive */
+    bool is_unbounded;    /* neither deadline nor ceiling hold any more: the peer is who it should be */
     int failure;          /* errno of the last receive or send that failed, but for EAGAIN */
 };
 
@@ -33,6 +34,16 @@ BIO *probe_channel_new_bio(struct probe_channel *channel);
 bool probe_socket_open(const struct tls_probe_request *request, struct tls_probe *probe, int *ret_fd);
 /* Sends SSLRequest; true when the answer is yes. Otherwise outcome, answer and words of the probe tell it. */
 bool probe_socket_ask_for_tls(struct probe_channel *channel, struct tls_probe *probe);
+
+/* The talk of a probe, for those of this layer. */
+struct tls_talk {
+    SSL *ssl; /* NULL: in the clear */
+    struct probe_channel *channel;
+    struct tls_probe *probe;
+    bool has_heard;
+};
+/* Puts into the words of the probe why OpenSSL or the channel went on no further. */
+void tls_talk_describe_failure(const struct tls_talk *talk);
 
 /* What the request says of trust, certificate, versions and ciphers, as libpq would have it; `words` on failure. */
 bool probe_context_new(const struct tls_probe_request *request, SSL_CTX **ret_context, char *ret_words, size_t size);

@@ -1,6 +1,9 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -29,6 +32,8 @@ struct ruleset {
 
 /* What any program reads: libraries, user names, time zones, entropy. */
 static const char *const system_paths[] = {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/run", NULL};
+
+static const char *const device_paths[] = {"/dev", NULL};
 
 static uint64_t filesystem_rights(int version)
 {
@@ -68,7 +73,8 @@ static bool allow_paths(int rules, const char *const *paths, uint64_t rights, st
     return true;
 }
 
-static bool restrict_with_landlock(const char *const *read_paths, const char *const *write_paths, struct error *err)
+static bool restrict_with_landlock(const char *const *always_paths, const char *const *read_paths,
+                                   const char *const *write_paths, struct error *err)
 {
     const uint64_t reading = ACCESS_FS_READ | ACCESS_FS_LIST;
     struct ruleset ruleset = {0};
@@ -83,8 +89,9 @@ static bool restrict_with_landlock(const char *const *read_paths, const char *co
     int rules SCOPED(scoped_close) = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
     if (rules < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not make a Landlock ruleset");
-    if (!allow_paths(rules, system_paths, reading | ACCESS_FS_EXECUTE, err) ||
-        !allow_path(rules, "/dev", reading | ACCESS_FS_WRITE, err) || !allow_paths(rules, read_paths, reading, err) ||
+    if (!allow_paths(rules, always_paths, reading | ACCESS_FS_EXECUTE, err) ||
+        !allow_paths(rules, always_paths != NULL ? device_paths : NULL, reading | ACCESS_FS_WRITE, err) ||
+        !allow_paths(rules, read_paths, reading, err) ||
         !allow_paths(rules, write_paths, ruleset.handled_access_fs, err))
         return false;
     if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
@@ -92,9 +99,59 @@ static bool restrict_with_landlock(const char *const *read_paths, const char *co
     return true;
 }
 
+#if defined(__x86_64__)
+#define OWN_ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define OWN_ARCHITECTURE AUDIT_ARCH_AARCH64
+#endif
+
+/*
+ * The control socket tells its callers apart by process and user. Whoever gets into a process of the daemon's user that
+ * listens on the network must not become another process by which the supervisor would take it for an administrator.
+ */
+static bool restrict_with_seccomp(struct error *err)
+{
+#ifdef OWN_ARCHITECTURE
+#define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED)
+#define DENIED     (SECCOMP_RET_ERRNO | EPERM)
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCHITECTURE, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, DENIED),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+#ifdef __x86_64__
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __X32_SYSCALL_BIT, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, DENIED),
+        DENY(fork),
+        DENY(vfork),
+#endif
+        DENY(clone),
+        DENY(clone3),
+        DENY(execve),
+        DENY(execveat),
+        DENY(ptrace),
+        DENY(process_vm_readv),
+        DENY(process_vm_writev),
+        DENY(pidfd_open),
+        DENY(pidfd_getfd),
+        DENY(kill),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 && errno != EINVAL && errno != ENOSYS)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker's system calls");
+#undef DENY
+#undef DENIED
+#else
+    (void)err;
+#endif
+    return true;
+}
+
 /*
  * Roles on the network stay out of Landlock: name resolution, the system's CA bundle and OpenSSL's own configuration
- * may lie anywhere, and so may keys.
+ * may lie anywhere, and so may keys. The one that is bound to its port has done with all of these before.
  */
 bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
                     struct error *err)
@@ -105,5 +162,7 @@ bool worker_confine(const struct worker_context *context, const char *const *rea
         return error_set_kind_errno(err, ERROR_FAILED, "could not make the worker undumpable");
     if (roles[context->role].may_use_network)
         return true;
-    return restrict_with_landlock(read_paths, write_paths, err);
+    if (roles[context->role].is_bound_to_port)
+        return restrict_with_landlock(NULL, read_paths, write_paths, err) && restrict_with_seccomp(err);
+    return restrict_with_landlock(system_paths, read_paths, write_paths, err);
 }

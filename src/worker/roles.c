@@ -2,7 +2,7 @@
 
 #include "pgcoffer/worker/worker.h"
 
-enum network { NO_NETWORK, USE_NETWORK };
+enum network { NO_NETWORK, USE_NETWORK, BOUND_NETWORK };
 enum repository { NO_REPOSITORY, READ_REPOSITORY, WRITE_REPOSITORY };
 enum keys { NO_KEYS, READ_KEYS };
 
@@ -12,6 +12,7 @@ const struct role roles[ROLE_COUNT] = {
         .id = ROLE_##name_,                                                                                            \
         .name = #name_,                                                                                                \
         .may_use_network = (network) == USE_NETWORK,                                                                   \
+        .is_bound_to_port = (network) == BOUND_NETWORK,                                                                \
         .may_write_repository = (repository) == WRITE_REPOSITORY,                                                      \
         .may_read_repository = (repository) != NO_REPOSITORY,                                                          \
         .may_read_keys = (keys) == READ_KEYS,                                                                          \

@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -131,6 +132,85 @@ START_TEST(a_configuration_that_was_named_must_be_there_unless_the_socket_is_nam
 }
 END_TEST
 
+/* ---- the gateway of another host ---- */
+
+#define MOST_WORDS 16
+#define FILES      "tls_cert_file = /s/c\ntls_key_file = /s/k\ntls_ca_file = /s/a\n"
+
+/* `words` behind "pgcoffer -c FILE ping", up to NULL. */
+static bool find_gateway(const char *configuration, const char *const *words, struct server_config **ret_gateway,
+                         struct error *err)
+{
+    char *all[MOST_WORDS] = {(char *)"pgcoffer", (char *)"-c", (char *)configuration, (char *)"ping"};
+    struct invocation invocation SCOPED(invocation_done) = {0};
+    int count = 4;
+
+    for (; words[count - 4] != NULL; count++)
+        all[count] = (char *)words[count - 4];
+    return arguments_parse(count, all, &invocation, err) && gateway_find(&invocation, ret_gateway, err);
+}
+
+START_TEST(the_section_client_leads_to_a_gateway_unless_the_command_line_says_otherwise)
+{
+    static const char *const nothing[] = {NULL};
+    static const char *const socket_words[] = {"--socket", "/s", NULL};
+    static const char *const connect_words[] = {"--connect", "[::1]:1", "--tls-key-file", "/o/k", NULL};
+    struct server_config *gateway = NULL;
+    struct error err;
+
+    scratch_make();
+    /* What is wrong elsewhere is none of this command's business. */
+    write_text("a.conf", "[primary]\nprot = 5\n[client]\nconnect = backup:7432\n" FILES);
+    const char *path = scratch_path("a.conf");
+    ck_assert_msg(find_gateway(path, nothing, &gateway, &err), "%s", err.message);
+    ck_assert_str_eq(gateway->settings.host, "backup");
+    ck_assert_str_eq(gateway->name, "client");
+    char *text SCOPED(scoped_free) = gateway_to_text(gateway);
+    ck_assert_str_eq(text, "backup:7432");
+    free(TAKE(gateway));
+
+    ck_assert_msg(find_gateway(path, socket_words, &gateway, &err), "%s", err.message);
+    ck_assert_ptr_null(gateway);
+
+    ck_assert_msg(find_gateway(path, connect_words, &gateway, &err), "%s", err.message);
+    ck_assert_str_eq(gateway->settings.host, "::1");
+    ck_assert_str_eq(gateway->name, "");
+    ck_assert_str_eq(gateway->settings.tls_cert_file, "/s/c");
+    ck_assert_str_eq(gateway->settings.tls_key_file, "/o/k");
+    char *address SCOPED(scoped_free) = gateway_to_text(gateway);
+    ck_assert_str_eq(address, "[::1]:1");
+    free(gateway);
+    scratch_remove();
+}
+END_TEST
+
+START_TEST(words_that_do_not_go_together_are_a_wrong_usage)
+{
+    static const char *const wrong[][8] = {
+        {"--connect", "backup", "--tls-cert-file", "/c", "--tls-key-file", "/k", NULL},
+        {"--connect", "backup:1", "--tls-cert-file", "/c", "--tls-key-file", "/k", NULL},
+        {"--connect", "backup:1", "--socket", "/s", NULL},
+        {"--tls-cert-file", "/c", NULL},
+        {"--socket", "/s", "--tls-ca-file", "/a", NULL},
+    };
+    struct server_config *gateway = NULL;
+    struct error err;
+
+    scratch_make();
+    write_text("empty.conf", "");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        ck_assert_msg(!find_gateway(scratch_path("empty.conf"), wrong[i], &gateway, &err), "row %zu", i);
+        ck_assert_int_eq(err.kind, ERROR_USAGE);
+        ck_assert_str_ne(err.hint, "");
+    }
+    write_text("wrong.conf", "[client]\nconnect = backup:1\ntls_cert_file = relative\n");
+    ck_assert(!find_gateway(scratch_path("wrong.conf"), wrong[3] + 2, &gateway, &err));
+    ck_assert_int_eq(err.kind, ERROR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(err.message, "wrong.conf:3"));
+    scratch_remove();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("connections");
@@ -139,5 +219,7 @@ int main(void)
     tcase_add_test(tests, a_process_that_is_gone_is_an_error_and_no_wait);
     tcase_add_test(tests, the_socket_is_found_in_a_configuration_that_is_wrong_elsewhere);
     tcase_add_test(tests, a_configuration_that_was_named_must_be_there_unless_the_socket_is_named_too);
+    tcase_add_test(tests, the_section_client_leads_to_a_gateway_unless_the_command_line_says_otherwise);
+    tcase_add_test(tests, words_that_do_not_go_together_are_a_wrong_usage);
     return suite_run("connections", tests);
 }

@@ -62,8 +62,7 @@ START_TEST(every_command_has_its_section_with_its_arguments_and_options)
                                                       command->arguments[0] != '\0' ? " " : "", command->arguments);
         ck_assert_msg(strstr(section, usage) != NULL, "no \"%s\"", usage);
         for (int option = 0; option < OPTION_COUNT; option++)
-            if (option_rows[option].where != OPTION_GLOBAL &&
-                option_belongs((enum option_id)option, (enum command_id)i))
+            if (option_is_own((enum option_id)option, (enum command_id)i))
                 ck_assert_msg(has_option(section, &option_rows[option]), "%s lacks --%s", command->words,
                               option_rows[option].name);
     }
@@ -76,7 +75,7 @@ START_TEST(every_global_option_is_described)
 
     ck_assert_ptr_nonnull(options);
     for (int i = 0; i < OPTION_COUNT; i++)
-        if (option_rows[i].where == OPTION_GLOBAL)
+        if (option_rows[i].where == OPTION_GLOBAL || option_belongs((enum option_id)i, COMMAND_ID_list))
             ck_assert_msg(has_option(options, &option_rows[i]), "no --%s", option_rows[i].name);
 }
 END_TEST

@@ -113,7 +113,7 @@ START_TEST(misspelt_and_misplaced_keys_are_told_the_right_ones)
                    "Every setting is listed by: pgcoffer config sample");
     assert_refuses("[primary]\npassword=geheim\n", "c:2: there is no setting \"password\"",
                    "A password never stands here: name a file in .pgpass form with password_file.");
-    assert_refuses("[pgcoffer]\nhost = db1\n", "c:2: host belongs into a server's section, not into [pgcoffer]",
+    assert_refuses("[pgcoffer]\nuser = repl\n", "c:2: user belongs into a server's section, not into [pgcoffer]",
                    "Move the line below the server's name, such as [primary].");
     assert_refuses("[primary]\nbase_dir = /x\n",
                    "c:2: base_dir belongs into the section [pgcoffer], not into [primary]",
@@ -195,7 +195,9 @@ START_TEST(lists_are_names_between_commas)
         snprintf(text, sizeof text, "[p]\nrestorers = %s\n", bad[i]);
         snprintf(message, sizeof message, "c:2: \"%s\" is no list for restorers",
                  strcmp(bad[i], "a , ") ? bad[i] : "a ,");
-        assert_refuses(text, message, "Write names separated by commas, groups as @name: restorers = postgres, @dba");
+        assert_refuses(text, message,
+                       "Write names separated by commas, groups as @name, certificates as cert:NAME: "
+                       "restorers = postgres, @dba, cert:db1");
     }
     struct config *config SCOPED(scoped_config) = parse(GOOD "restorers = postgres , @dba,cert:x\n");
     const char *list = config->servers[0].settings.restorers;
@@ -325,6 +327,52 @@ START_TEST(too_many_servers_and_too_many_bytes_are_refused)
 }
 END_TEST
 
+#define GATEWAY "[pgcoffer]\nmanagement = 7432\ntls_cert_file = /c\ntls_key_file = /k\ntls_ca_file = /a\n"
+
+START_TEST(a_gateway_needs_its_files_and_a_server_inherits_none_of_them)
+{
+    static const char text[] = GATEWAY "host = ::\n[one]\nuser = repl\n";
+    static const char good[] = GATEWAY "[one]\nhost = db1\nuser = repl\ntls_ca_file = /other\nallow_insecure = yes\n";
+    struct config *config;
+    struct error err;
+
+    ck_assert(!config_parse(text, sizeof text - 1, "c", &config, &err));
+    ck_assert_str_eq(err.message, "c:7: server [one] has no host");
+    ck_assert_msg(config_parse(good, sizeof good - 1, "c", &config, &err), "%s", err.message);
+    ck_assert_str_eq(config->settings.tls_cert_file, "/c");
+    ck_assert_str_eq(config->servers[0].settings.tls_cert_file, "");
+    ck_assert_str_eq(config->servers[0].settings.tls_ca_file, "/other");
+    config_free(config);
+    assert_refuses("[pgcoffer]\nmanagement = 7432\n",
+                   "c:2: management = 7432 opens the gateway, and [pgcoffer] has no "
+                   "tls_cert_file",
+                   "Without TLS on both sides nobody is let in. Add, as in: tls_cert_file = "
+                   "/etc/pgcoffer/tls/repl.crt");
+    assert_refuses("[pgcoffer]\nmanagement = 1\ntls_cert_file = /c\ntls_key_file = /k\ntls_ca_file = system\n",
+                   "c:5: tls_ca_file = system lets in whoever has a certificate of a public CA",
+                   "Name a CA of your own that signs for the gateway's clients and for nobody else.");
+    assert_refuses(GATEWAY "host = a, b\n", "c:6: host = a, b is not one name or address to listen on",
+                   "Name one, as in host = backup.example.com; host = 0.0.0.0 or host = :: is every address.");
+}
+END_TEST
+
+START_TEST(certificates_stand_in_lists_by_kind_and_name_and_alone_in_admins)
+{
+    struct config *config;
+    struct error err;
+    static const char text[] = "[pgcoffer]\nadmins = cert:boss , san:b.example.com\n";
+
+    ck_assert_msg(config_parse(text, sizeof text - 1, "c", &config, &err), "%s", err.message);
+    ck_assert_str_eq(config->settings.admins, "cert:boss,san:b.example.com");
+    config_free(config);
+    assert_refuses("[pgcoffer]\nadmins = cert:boss, root\n", "c:2: \"root\" in admins is no certificate",
+                   "Write cert:NAME or san:NAME; OS users who may give every command are members of admin_group.");
+    assert_refuses("[pgcoffer]\nmonitors = cert:\n", "c:2: \"cert:\" is no list for monitors",
+                   "Write names separated by commas, groups as @name, certificates as cert:NAME: "
+                   "monitors = postgres, @dba, cert:db1");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("config");
@@ -342,5 +390,7 @@ int main(void)
     tcase_add_test(tests, a_missing_client_certificate_must_be_stated);
     tcase_add_test(tests, settings_can_be_made_without_a_file);
     tcase_add_test(tests, too_many_servers_and_too_many_bytes_are_refused);
+    tcase_add_test(tests, a_gateway_needs_its_files_and_a_server_inherits_none_of_them);
+    tcase_add_test(tests, certificates_stand_in_lists_by_kind_and_name_and_alone_in_admins);
     return suite_run("config", tests);
 }

@@ -67,7 +67,7 @@ START_TEST(every_value_is_shown_with_its_origin)
     ck_assert_ptr_nonnull(strstr(seen, "other.port=5432 (default)\n"));
     ck_assert_ptr_nonnull(strstr(seen, "other.monitors=nagios,@ops (c:4)\n"));
     ck_assert_ptr_null(strstr(seen, "primary.base_dir"));
-    ck_assert_ptr_null(strstr(seen, "pgcoffer.host"));
+    ck_assert_ptr_null(strstr(seen, "pgcoffer.user"));
 }
 END_TEST
 

@@ -11,12 +11,14 @@
 
 /* The manual page is written by hand; what the table says must stand in it. */
 #define PAGE     TEST_SOURCE_DIRECTORY "/doc/man/pgcoffer.conf.5.scd"
-#define HEADINGS 3
+#define HEADINGS 5
 
 static const char *const headings[HEADINGS] = {
     [SCOPE_DAEMON] = "\n# SETTINGS OF THE DAEMON\n",
     [SCOPE_SERVER] = "\n# SETTINGS OF A SERVER\n",
     [SCOPE_BOTH] = "\n# SETTINGS OF THE DAEMON OR OF A SERVER\n",
+    [SCOPE_EACH] = "\n# SETTINGS OF A SERVER\n",
+    [SCOPE_CLIENT] = "\n# SETTINGS OF A CLIENT\n",
 };
 
 static char *page;
@@ -88,7 +90,10 @@ START_TEST(the_manual_tells_whether_a_reload_or_a_restart_applies_a_setting)
     for (const struct setting *setting = settings_table; setting < settings_table + SETTING_COUNT; setting++) {
         char *entry SCOPED(scoped_free) = find_entry(setting);
 
-        expect(setting, entry, setting->when == AT_START ? "Applied by a restart." : "Applied by a reload.");
+        expect(setting, entry,
+               setting->scope == SCOPE_CLIENT ? "Read by every command."
+               : setting->when == AT_START    ? "Applied by a restart."
+                                              : "Applied by a reload.");
     }
 }
 END_TEST

@@ -28,7 +28,7 @@ static bool open_canned(void *context, struct control_stream **ret_stream, struc
 
 static bool ask(const char *server, const char *system, const char *backup, struct error *err)
 {
-    static const struct connector connector = {open_canned, NULL};
+    static const struct connector connector = {.open = open_canned};
     struct request request SCOPED(request_done) = {
         .command = COMMAND_ID_restore, .server = "primary", .options = json_object()};
     const struct restore_options options = {.request = request};

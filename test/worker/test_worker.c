@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -55,6 +56,29 @@ static json_t *describe(struct worker_context *context)
                      prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 }
 
+static bool can_start(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(0);
+    return pid > 0;
+}
+
+static bool can_bind(void)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(1)};
+    int fd SCOPED(scoped_close) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    for (unsigned port = 40000; port < 40100; port++) {
+        address.sin_port = htons((uint16_t)port);
+        if (bind(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+            return true;
+    }
+    return false;
+}
+
 static json_t *confine(struct worker_context *context)
 {
     const char *reading[] = {json_text_or_null(context->start, "readable"), NULL};
@@ -73,6 +97,11 @@ static json_t *confine(struct worker_context *context)
     json_object_set_new(seen, "reads_other",
                         json_boolean(can_open(json_text_or_null(context->start, "other"), O_RDONLY)));
     json_object_set_new(seen, "reads_users", json_boolean(can_open("/etc/passwd", O_RDONLY)));
+    if (roles[context->role].is_bound_to_port) {
+        json_object_set_new(seen, "starts", json_boolean(can_start()));
+        json_object_set_new(seen, "signals", json_boolean(kill(getppid(), 0) == 0));
+        json_object_set_new(seen, "binds", json_boolean(can_bind()));
+    }
     return seen;
 }
 
@@ -110,6 +139,8 @@ static int be_worker(const char *name)
         wait_for_interrupt(&context);
     }
     worker_end(&context);
+    if (roles[role].is_bound_to_port)
+        _exit(is_sent ? 0 : 1); /* a sanitizer's search for leaks starts a process */
     return is_sent ? 0 : 1;
 }
 
@@ -317,9 +348,14 @@ static json_t *confined(enum role_id role)
     return seen;
 }
 
+static long landlock_version(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
 static bool kernel_has_landlock(void)
 {
-    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
+    return landlock_version() >= 1;
 }
 
 /* A kernel without Landlock refuses nothing, and that is no failure. */
@@ -342,6 +378,21 @@ START_TEST(a_worker_on_the_network_reads_its_keys_wherever_they_are)
 
     ck_assert(json_is_set(seen, "reads_other"));
     ck_assert_int_eq(json_number_or(seen, "dumpable", -1), 0);
+}
+END_TEST
+
+START_TEST(a_worker_bound_to_its_port_opens_nothing_and_starts_nothing)
+{
+    json_t *seen SCOPED(scoped_json) = confined(ROLE_gateway);
+
+    ck_assert(!json_is_set(seen, "starts")); /* as another process it would be an administrator */
+    ck_assert(!json_is_set(seen, "signals"));
+    if (landlock_version() < 1)
+        return;
+    ck_assert(!json_is_set(seen, "reads_other"));
+    ck_assert(!json_is_set(seen, "reads_users"));
+    if (landlock_version() >= 4)
+        ck_assert(!json_is_set(seen, "binds"));
 }
 END_TEST
 
@@ -390,6 +441,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_worker_dies_with_its_supervisor);
     tcase_add_test(tests, a_confined_worker_keeps_what_it_needs_and_loses_the_rest);
     tcase_add_test(tests, a_worker_on_the_network_reads_its_keys_wherever_they_are);
+    tcase_add_test(tests, a_worker_bound_to_its_port_opens_nothing_and_starts_nothing);
     tcase_add_test(tests, a_role_started_by_hand_is_refused);
     tcase_add_test(tests, a_supervisor_that_ends_before_the_start_line_ends_the_worker);
     return suite_run("worker", tests);

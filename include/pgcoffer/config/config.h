@@ -22,7 +22,7 @@
 #define CONFIG_MOST_HOSTS   8 /* of one server */
 #define CONFIG_NUMBERS_SIZE 128
 
-enum setting_scope { SCOPE_DAEMON, SCOPE_SERVER, SCOPE_BOTH };
+enum setting_scope { SCOPE_DAEMON, SCOPE_SERVER, SCOPE_BOTH, SCOPE_EACH, SCOPE_CLIENT };
 enum setting_when { AT_START, AT_RELOAD };
 
 /* Every row of settings.def as a member, in both structs; members outside a row's scope stay at the default. */
@@ -54,6 +54,7 @@ struct server_config {
     char name[64];
     struct settings settings; /* the server's own, over those of [pgcoffer], over the defaults */
     bool is_one_of_several;   /* the view of one of its hosts; see config_take_host() */
+    bool is_gateway;          /* no PostgreSQL, but the gateway of a pgcofferd: TLS from the first byte on */
 };
 
 struct config {
@@ -61,6 +62,9 @@ struct config {
     struct settings settings; /* [pgcoffer] */
     struct server_config *servers;
     size_t server_count;
+    /* [client]: where plain commands go instead of to the daemon of this machine; NULL without `connect` in it, and
+     * then [client] is a server as any other. */
+    struct server_config *client;
     bool is_admin_group_written; /* a written admin_group must exist, the default one need not */
     struct config_origins *origins;
 };
@@ -98,6 +102,15 @@ bool config_check_hosts(const struct settings *settings, struct error *err) NODI
 /* Settings without a file: the defaults, and one value by its row's name, judged as it would be in a file. CONFIG. */
 void config_default_settings(struct settings *ret_settings);
 bool config_set(struct settings *settings, const char *name, const char *value, struct error *err) NODISCARD;
+/*
+ * "HOST:PORT" or "[ADDRESS]:PORT" into host and port of a gateway. CONFIG.
+ */
+bool config_set_connect(struct settings *settings, const char *connect, struct error *err) NODISCARD;
+/* Certificate, key and CA are there: without one of them no gateway is asked. CONFIG. */
+bool config_check_client(const struct server_config *client, struct error *err) NODISCARD;
+#define CONFIG_CLIENT_SECTION "client"
+/* May the setting stand in a [client] with `connect`? */
+bool config_is_of_client(const char *name);
 /* Names of the settings of a server that differ, separated by ", "; "" when none does. */
 void config_differences(const struct settings *left, const struct settings *right, char ret_names[CONFIG_TEXT_SIZE]);
 /* Does the OS user or one of the groups stand in the comma separated list ("name", "@group")? */

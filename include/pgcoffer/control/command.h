@@ -50,8 +50,12 @@ extern const struct option_row option_rows[OPTION_COUNT];
 
 /* `words` is "wal list" or "list". USAGE with the closest command as a hint. Finds WIRE commands too. */
 bool command_find(const char *words, enum command_id *ret_id, struct error *err) NODISCARD;
+/* Does it go to a daemon, and so to one behind a gateway too? `check` stays where it is. */
+bool command_is_remote(enum command_id command);
 /* A global option belongs to every command. */
 bool option_belongs(enum option_id option, enum command_id command);
+/* Is it listed with the command? Neither a global one, nor what --connect takes with every command that goes away. */
+bool option_is_own(enum option_id option, enum command_id command);
 bool option_find(const char *name, enum option_id *ret_id);
 const char *right_word(enum right right);
 bool right_find(const char *word, enum right *ret_right);

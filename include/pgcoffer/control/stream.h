@@ -26,6 +26,8 @@ static inline void scoped_control_stream(struct control_stream **stream)
 int control_stream_descriptor(const struct control_stream *stream);
 /* True when bytes read earlier wait in the stream: check before poll(2). */
 bool control_stream_has_input(const struct control_stream *stream);
+/* Bytes sent so far. */
+uint64_t control_stream_sent(const struct control_stream *stream);
 /* Deadline for each wait for the peer, in and out, milliseconds; -1 (the default) waits for ever. */
 void control_stream_set_timeout(struct control_stream *stream, int milliseconds);
 

@@ -14,7 +14,7 @@ struct job {
     struct worker_context *worker;
     struct config *config;
     const struct server_config *server; /* NULL when the request names none */
-    struct repo repo; /* base_dir NULL: it cannot be opened, which only `check` goes on with, to tell it */
+    struct repo repo; /* base_dir NULL: it cannot be opened, which only `check` goes on with, to tell it; `gateway` has none */
 };
 
 int job_receive_main(struct job *job);
@@ -24,6 +24,7 @@ int job_verify_main(struct job *job);
 int job_delete_main(struct job *job);
 int job_slot_main(struct job *job);
 int job_check_main(struct job *job);
+int job_gateway_main(struct job *job);
 
 /*
  * The session that a serve worker and `--direct` share: answers requests on `client` until it ends. `only_server` ""
@@ -44,6 +45,9 @@ bool verify_run(const struct request *request, const struct config *config, cons
 struct connector {
     bool (*open)(void *context, struct control_stream **ret_stream, struct error *err);
     void *context;
+    /* Over a network connections break: so long one that did is made anew, again and again. 0: the daemon of this
+     * machine, which is there or is not. */
+    unsigned patience_seconds;
 };
 
 #endif

@@ -7,8 +7,8 @@
 #include "pgcoffer/config/config.h"
 
 /*
- * A TLS handshake with PostgreSQL for its own sake: TCP, SSLRequest, TLS with our CA, CRL and certificate, then it
- * hangs up. No startup packet, no login, no password. libpq says "certificate verify failed"; this says which
+ * A TLS handshake with PostgreSQL for its own sake: TCP, SSLRequest (not to a gateway), TLS with our CA, CRL and
+ * certificate, then it hangs up. No startup packet, no login, no password. libpq says "certificate verify failed"; this says which
  * certificate, why, and what was sent. Of TLS 1.2 the server's verdict on our certificate belongs to the handshake; of
  * 1.3 it comes later and is waited for: an alert, or the answer to our good-bye, up to two seconds. A server that sends
  * without end is left at the deadline, or after 1 MiB.
@@ -26,7 +26,8 @@ enum tls_probe_outcome {
 /*
  * Called once the handshake is done and before the server's verdict is waited for (or, with is_plain, once connected):
  * to go on talking, with the deadline of the probe. tls_talk_read() gives at least one byte and at most `size`, 0 when
- * nothing more comes: the probe then tells why (an alert, an end, the deadline). A failed write does not hide the
+ * nothing more comes: the probe then tells why (an alert, an end, the deadline). Of a gateway with another name's
+ * certificate it is not called. A failed write does not hide the
  * alert: go on with reading.
  */
 struct tls_talk;
@@ -69,6 +70,7 @@ struct tls_probe {
     char cipher[64];                /* "TLS_AES_256_GCM_SHA384"; "" without a handshake */
     char address[64];               /* "127.0.0.1" or "::1": what was connected to; "" without */
     bool is_unresolved;             /* unreachable because the host's name has no address */
+    bool is_cut;                    /* `words` are the network's or the peer's end, and no fault of TLS */
     bool is_unprepared;             /* broken before the handshake: our own files or ciphers do not serve, `words` */
 };
 

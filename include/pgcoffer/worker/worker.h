@@ -12,7 +12,7 @@
  *
  * First line on the channel, from the supervisor:
  *   {"config":"<INI text>","server":"primary","request":{...},"right":"admin","job":"3","caller":"uid 26 (postgres)"}
- * Then events both ways, as on the control socket.
+ * and "remote":true when the caller came through the gateway. Then events both ways, as on the control socket.
  */
 #define WORKER_CHANNEL_DESCRIPTOR 3
 #define WORKER_CLIENT_DESCRIPTOR  4
@@ -27,7 +27,7 @@ enum role_id {
 struct role {
     enum role_id id;
     const char *name;
-    bool may_use_network, may_write_repository, may_read_repository, may_read_keys;
+    bool may_use_network, is_bound_to_port, may_write_repository, may_read_repository, may_read_keys;
     const char *summary;
 };
 extern const struct role roles[ROLE_COUNT];
@@ -64,7 +64,8 @@ bool worker_is_interrupted(const struct worker_context *context);
  * Drops what the role does not need: no_new_privs, dumpable off, and Landlock where the kernel has it. `read_paths` and
  * `write_paths` are NULL-ended lists of what the role needs beside the system's libraries. Best effort by design: a
  * kernel without Landlock is no error. Roles that may use the network keep the whole file system, as keys, CA bundles
- * and name resolution may lie anywhere.
+ * and name resolution may lie anywhere; one that is bound to its port keeps nothing, not even the system's libraries,
+ * and may start no process (seccomp).
  */
 bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
                     struct error *err) NODISCARD;

@@ -1,9 +1,9 @@
 #ifndef PGCOFFER_SRC_JOBS_RECEIVE_CERTIFICATES_INTERNAL_H
 #define PGCOFFER_SRC_JOBS_RECEIVE_CERTIFICATES_INTERNAL_H
 
+#include "jobs/file_watch_internal.h"
 #include "jobs/receive/aside_internal.h"
 #include "jobs/receive/expiry_internal.h"
-#include "jobs/receive/file_watch_internal.h"
 #include "jobs/receive/report_internal.h"
 #include "pgcoffer/repo/served.h"
 #include "pgcoffer/stage/pool.h"

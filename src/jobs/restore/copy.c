@@ -19,6 +19,9 @@ struct run {
     uint64_t stored_bytes;
     uint8_t *plain;
     size_t plain_bytes, capacity;
+    /* What has come and is whole, so that a new connection goes on behind it. */
+    size_t done_count, done_plain;
+    uint64_t done_stored;
     struct run *next_free;
 };
 
@@ -75,22 +78,27 @@ static bool fail_frame(const struct fetch_run *fetch, const struct index_frame *
 static bool attempt_run(void *context, struct fetcher *fetcher, struct error *err)
 {
     const struct fetch_run *fetch = context;
-    const struct run *run = fetch->run;
+    struct run *run = fetch->run;
     const struct restore_plan *plan = &fetch->restore->plan;
     char *file SCOPED(scoped_free) = memory_text("%s.tar.zst", run->frames->archive);
     struct read_range range = {.server = plan->server,
                                .backup = run->frames->backup[0] != '\0' ? run->frames->backup : plan->backup,
                                .file = file,
-                               .offset = run->frames->stored_at,
-                               .length = run->stored_bytes};
-    uint8_t *plain = run->plain;
+                               .offset = run->frames->stored_at + run->done_stored,
+                               .length = run->stored_bytes - run->done_stored};
 
+    if (run->done_count == run->count) /* only the end of the answer was missing */
+        return true;
     if (!session_read_begin(fetcher->stream, &range, err))
         return false;
-    for (size_t i = 0; i < run->count; i++) {
-        if (!decode(run, fetcher, i, plain, err))
-            return fail_frame(fetch, &run->frames[i], err);
-        plain += run->frames[i].length;
+    while (run->done_count < run->count) {
+        const struct index_frame *frame = &run->frames[run->done_count];
+        if (!decode(run, fetcher, run->done_count, run->plain + run->done_plain, err))
+            return fail_frame(fetch, frame, err);
+        run->done_count++;
+        run->done_plain += frame->length;
+        run->done_stored += frame->stored_length;
+        patience_renew(&fetcher->patience);
     }
     return session_read_end(fetcher->stream, err);
 }
@@ -102,7 +110,7 @@ static bool fetch_run(void *shared_restore, void *worker, void *task, struct err
     struct fetch_run fetch = {restore, task};
 
     return make_room(&fetch.run->plain, &fetch.run->capacity, fetch.run->plain_bytes, err) &&
-           fetcher_try_twice(restore->connector, worker, attempt_run, &fetch, err);
+           fetcher_try(restore, worker, attempt_run, &fetch, err);
 }
 
 static bool follows(const struct index_frame *frame, const struct index_frame *previous)
@@ -121,6 +129,9 @@ static struct run *next_run(struct copy *copy)
     run->count = 0;
     run->stored_bytes = 0;
     run->plain_bytes = 0;
+    run->done_count = 0;
+    run->done_plain = 0;
+    run->done_stored = 0;
     for (; copy->next_frame < index->frame_count; copy->next_frame++) {
         const struct index_frame *frame = &index->frames[copy->next_frame];
         if (run->count > 0 &&
@@ -177,7 +188,9 @@ static bool check_frames(const struct index *index, uint64_t *ret_bytes, struct 
 
 static void copy_done(struct copy *copy)
 {
+    copy->restore->is_ending = true;
     pool_free(copy->pool, NULL);
+    copy->restore->is_ending = false;
     writer_free(copy->writer);
     for (size_t i = 0; i < copy->run_count; i++)
         free(copy->runs[i].plain);

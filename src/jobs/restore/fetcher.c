@@ -26,11 +26,10 @@ void fetcher_end(void *shared_restore, void *worker)
     free(fetcher);
 }
 
-static bool try_once(const struct connector *connector, struct fetcher *fetcher,
-                     bool (*attempt)(void *context, struct fetcher *fetcher, struct error *err), void *context,
-                     struct error *err)
+static bool try_once(const struct connector *connector, struct fetcher *fetcher, fetcher_attempt *attempt,
+                     void *context, struct error *err)
 {
-    if (fetcher->stream == NULL && !connector->open(connector->context, &fetcher->stream, err))
+    if (fetcher->stream == NULL && !connector_open(connector, &fetcher->stream, err))
         return false;
     if (attempt(context, fetcher, err))
         return true;
@@ -39,11 +38,13 @@ static bool try_once(const struct connector *connector, struct fetcher *fetcher,
     return false;
 }
 
-bool fetcher_try_twice(const struct connector *connector, struct fetcher *fetcher,
-                       bool (*attempt)(void *context, struct fetcher *fetcher, struct error *err), void *context,
-                       struct error *err)
+bool fetcher_try(const struct restore *restore, struct fetcher *fetcher, fetcher_attempt *attempt, void *context,
+                 struct error *err)
 {
-    if (try_once(connector, fetcher, attempt, context, err))
-        return true;
-    return err->kind == ERROR_DAEMON && try_once(connector, fetcher, attempt, context, err);
+    patience_renew(&fetcher->patience);
+    while (!try_once(restore->connector, fetcher, attempt, context, err))
+        if (restore->is_ending || !patience_allows(&fetcher->patience, restore->connector, err) || restore->is_ending ||
+            !restore_may_go_on(restore, err))
+            return false;
+    return true;
 }

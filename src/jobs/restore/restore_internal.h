@@ -2,6 +2,7 @@
 #define PGCOFFER_JOBS_RESTORE_INTERNAL_H
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "jobs/progress_meter_internal.h"
@@ -65,6 +66,7 @@ struct restore {
     uint64_t written_bytes; /* of the data directory and the tablespaces */
     uint64_t file_count;
     bool has_postgresql_conf; /* false: it lies elsewhere, as on Debian */
+    atomic_bool is_ending;    /* threads that wait for a better connection need not */
 };
 
 void restore_warn(struct restore *restore, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -73,6 +75,21 @@ void restore_advance(struct restore *restore, const char *item, uint64_t bytes);
 /* FAILED, ECANCELED when the caller wants it to end. */
 bool restore_may_go_on(const struct restore *restore, struct error *err) NODISCARD;
 unsigned restore_jobs(const struct restore *restore);
+
+/*
+ * patience.c: connections break, over a network more than once in a large restore. Every request here may be repeated,
+ * so one that failed is asked again over another connection, until nothing has come for the connector's patience.
+ */
+struct patience {
+    int64_t since; /* clock_monotonic() of the first failure since something came */
+    unsigned failures;
+};
+/* After a failure: is another attempt worth it? Waits before it, longer each time. */
+bool patience_allows(struct patience *patience, const struct connector *connector, const struct error *failure);
+/* Something came. */
+void patience_renew(struct patience *patience);
+/* A connection that breaks when a gateway has been silent for the connector's patience. */
+bool connector_open(const struct connector *connector, struct control_stream **ret_stream, struct error *err) NODISCARD;
 
 /* restore_plan.c */
 bool restore_plan_ask(struct restore *restore, struct error *err) NODISCARD;
@@ -125,13 +142,14 @@ struct fetcher {
     struct frame_decoder *decoder;
     uint8_t *stored;
     size_t capacity;
+    struct patience patience;
 };
 bool fetcher_begin(void *shared_restore, unsigned number, void **ret_fetcher, struct error *err) NODISCARD;
 void fetcher_end(void *shared_restore, void *worker);
-/* `attempt`, and once again over a new connection when the first one broke. */
-bool fetcher_try_twice(const struct connector *connector, struct fetcher *fetcher,
-                       bool (*attempt)(void *context, struct fetcher *fetcher, struct error *err), void *context,
-                       struct error *err) NODISCARD;
+/* `attempt`, and again over a new connection when one broke. It renews the patience whenever it got on. */
+typedef bool fetcher_attempt(void *context, struct fetcher *fetcher, struct error *err);
+bool fetcher_try(const struct restore *restore, struct fetcher *fetcher, fetcher_attempt *attempt, void *context,
+                 struct error *err) NODISCARD;
 
 /* copy.c, sync.c, wal_files.c */
 bool restore_copy(struct restore *restore, struct error *err) NODISCARD;

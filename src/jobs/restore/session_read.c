@@ -59,7 +59,8 @@ struct whole_file {
     void *context;
 };
 
-static bool read_range(const struct whole_file *whole, const struct read_range *range, struct error *err)
+/* range->offset is behind what came, whether or not all of it did. */
+static bool read_range(const struct whole_file *whole, struct read_range *range, struct error *err)
 {
     uint8_t piece[PIECE_SIZE];
 
@@ -73,20 +74,36 @@ static bool read_range(const struct whole_file *whole, const struct read_range *
         if (!whole->sink(whole->context, piece, size, err))
             return false;
         left -= size;
+        range->offset += size;
     }
     return session_read_end(whole->stream, err);
 }
 
-static bool read_ranges(const struct restore *restore, const struct plan_file *file, const struct whole_file *whole,
+/* The session of the plan, or one in its place. */
+static bool ensure_session(struct restore *restore, struct error *err)
+{
+    return restore->session != NULL || connector_open(restore->connector, &restore->session, err);
+}
+
+static bool read_ranges(struct restore *restore, const struct plan_file *file, struct whole_file *whole,
                         struct error *err)
 {
     struct read_range range = {.server = restore->plan.server, .backup = restore->plan.backup, .file = file->name};
+    struct patience patience = {0};
     char sha256[CHECKSUM_HEX_SIZE];
 
-    for (; range.offset < file->size; range.offset += range.length) {
+    while (range.offset < file->size) {
+        uint64_t before = range.offset;
         uint64_t left = file->size - range.offset;
         range.length = left < RANGE_SIZE ? left : RANGE_SIZE;
-        if (!read_range(whole, &range, err))
+        bool is_read = ensure_session(restore, err);
+        whole->stream = restore->session;
+        if (is_read && read_range(whole, &range, err))
+            continue;
+        control_stream_free(TAKE(restore->session));
+        if (range.offset > before)
+            patience_renew(&patience);
+        if (!patience_allows(&patience, restore->connector, err) || !restore_may_go_on(restore, err))
             return false;
     }
     checksum_final(whole->checksum, sha256);
@@ -104,8 +121,7 @@ bool session_read_file(struct restore *restore, const char *name, bytes_function
 
     if (file == NULL)
         return error_set(err, ERROR_INTEGRITY, "backup %s has no \"%s\"", restore->plan.backup, name);
-    struct whole_file whole = {
-        .stream = restore->session, .checksum = checksum_new(CHECKSUM_SHA256), .sink = sink, .context = context};
+    struct whole_file whole = {.checksum = checksum_new(CHECKSUM_SHA256), .sink = sink, .context = context};
     bool is_read = read_ranges(restore, file, &whole, err);
     checksum_free(whole.checksum);
     return is_read;

@@ -37,12 +37,19 @@ static bool fetch_file(void *shared_restore, void *worker, void *task, struct er
 {
     const struct restore *restore = shared_restore;
 
-    return fetcher_try_twice(restore->connector, worker, attempt_file, task, err);
+    return fetcher_try(restore, worker, attempt_file, task, err);
 }
 
-static void scoped_pool(struct pool **pool)
+struct wal_pool {
+    struct restore *restore;
+    struct pool *pool;
+};
+
+static void wal_pool_done(struct wal_pool *wal_pool)
 {
-    pool_free(*pool, free);
+    wal_pool->restore->is_ending = true;
+    pool_free(wal_pool->pool, free);
+    wal_pool->restore->is_ending = false;
 }
 
 static struct wal_task *next_task(const struct restore *restore, size_t *next)
@@ -58,13 +65,14 @@ bool restore_fetch_wal(struct restore *restore, struct error *err)
     static const struct pool_ops ops = {.begin = fetcher_begin, .work = fetch_file, .end = fetcher_end};
     unsigned jobs = restore_jobs(restore);
     size_t count = restore->plan.wal_file_count;
-    struct pool *pool SCOPED(scoped_pool) = NULL;
+    struct wal_pool of_mine SCOPED(wal_pool_done) = {.restore = restore};
     size_t next = 0;
 
     if (count == 0)
         return true;
-    if (!pool_new(&ops, restore, jobs, 2 * jobs, &pool, err))
+    if (!pool_new(&ops, restore, jobs, 2 * jobs, &of_mine.pool, err))
         return false;
+    struct pool *pool = of_mine.pool;
     restore_enter_phase(restore, "wal", (uint64_t)count * restore->plan.segment_size);
     while (next < count || pool_in_flight(pool) > 0) {
         while (next < count && pool_has_room(pool))

@@ -8,6 +8,8 @@ static bool serve(struct job *job, struct control_stream *client, struct error *
     struct session session SCOPED(session_done);
 
     session_begin(&session, client, job->config, &job->repo, worker->right, servers);
+    if (json_is_set(worker->start, "remote"))
+        session.log.caller = json_text_or_null(worker->start, "caller");
     return session_run(&session, worker->request.command != COMMAND_COUNT ? &worker->request : NULL, err);
 }
 

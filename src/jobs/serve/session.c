@@ -21,6 +21,7 @@ void session_done(struct session *session)
     for (size_t i = 0; i < session->held_count; i++)
         held_free(session->held[i]);
     session->held_count = 0;
+    remote_log_end(&session->log);
 }
 
 static session_answer *answer_of(enum command_id command)
@@ -90,6 +91,7 @@ static bool check_server(const struct session *session, const struct request *re
 static bool answer(struct session *session, const struct request *request, bool *ret_is_over, struct error *err)
 {
     session_answer *function = answer_of(request->command);
+    uint64_t sent_before = control_stream_sent(session->client);
     struct error failure;
 
     *ret_is_over = false;
@@ -98,10 +100,13 @@ static bool answer(struct session *session, const struct request *request, bool 
     } else if (!authorise(session, request, &failure)) {
         *ret_is_over = true;
     } else if (check_server(session, request, &failure) && function(session, request, &failure)) {
+        remote_log_request(&session->log, request, control_stream_sent(session->client) - sent_before, NULL);
         return true;
     }
     /* Also when the connection broke in the middle of the answer: then this fails too, and says why. */
-    return control_send_error(session->client, &failure, err);
+    bool is_told = control_send_error(session->client, &failure, err);
+    remote_log_request(&session->log, request, control_stream_sent(session->client) - sent_before, &failure);
+    return is_told;
 }
 
 /* *ret_is_over: the client has hung up, or sent something that is no request. */

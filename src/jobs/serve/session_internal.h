@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_JOBS_SERVE_SESSION_INTERNAL_H
 #define PGCOFFER_JOBS_SERVE_SESSION_INTERNAL_H
 
+#include "jobs/serve/remote_log_internal.h"
 #include "pgcoffer/base/file_lock.h"
 #include "pgcoffer/jobs/jobs.h"
 #include "pgcoffer/repo/catalogue.h"
@@ -29,6 +30,7 @@ struct session {
     char server[64];
     struct held_backup *held[SESSION_MOST_BACKUPS];
     size_t held_count;
+    struct remote_log log;
 };
 
 /* `servers` may be NULL. */

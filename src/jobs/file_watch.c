@@ -1,4 +1,4 @@
-#include "jobs/receive/file_watch_internal.h"
+#include "jobs/file_watch_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "jobs/receive/file_watch_internal.h"
+#include "jobs/file_watch_internal.h"
 #include "jobs/receive/tls_set_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "support/scratch.h"
@@ -389,5 +389,5 @@ int main(void)
     tcase_add_test(tests, without_events_it_looks_now_and_then);
     tcase_add_test(tests, a_folder_that_is_shut_and_opened_is_told);
     tcase_add_test(tests, the_content_decides_and_names_the_files);
-    return suite_run("receive_file_watch", tests);
+    return suite_run("file_watch", tests);
 }

@@ -1,0 +1,447 @@
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "jobs/gateway/gateway_internal.h"
+#include "jobs/gateway/pump_internal.h"
+#include "pgcoffer/base/clock.h"
+#include "pgcoffer/base/file.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+
+#define LINGER_SECONDS 2
+#define DISCARD_SIZE   16384
+
+enum want { WANT_NETWORK_READ = 1, WANT_NETWORK_WRITE = 2, WANT_LOCAL_READ = 4, WANT_LOCAL_WRITE = 8 };
+
+/* ---- what is waited for ---- */
+
+static void await(struct connection *connection, unsigned wants)
+{
+    struct event *const events[] = {connection->network_read, connection->network_write, connection->local_read,
+                                    connection->local_write};
+
+    for (unsigned i = 0; i < sizeof events / sizeof *events; i++) {
+        unsigned want = 1u << i;
+        if (events[i] == NULL || ((connection->wants ^ wants) & want) == 0)
+            continue;
+        if ((wants & want) != 0)
+            event_add(events[i], NULL);
+        else
+            event_del(events[i]);
+    }
+    connection->wants = wants;
+}
+
+static void set_deadline(struct connection *connection, int seconds)
+{
+    const struct timeval delay = {.tv_sec = seconds};
+
+    evtimer_add(connection->deadline, &delay);
+}
+
+static struct event *watch(struct connection *connection, int fd, short what, event_callback_fn function)
+{
+    struct event *event = event_new(connection->gateway->events, fd, (short)(what | EV_PERSIST), function, connection);
+
+    if (event == NULL)
+        abort();
+    return event;
+}
+
+/* ---- the end ---- */
+
+static void release(struct event **event)
+{
+    if (*event != NULL)
+        event_free(TAKE(*event));
+}
+
+static void on_gone(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    connection_free(context);
+}
+
+static void leave_counts(struct connection *connection)
+{
+    struct gateway *gateway = connection->gateway;
+
+    if (connection->state == CONNECTION_PUMPS)
+        gateway->connection_count--;
+    else
+        gateway->handshake_count--;
+}
+
+void connection_drop(struct connection *connection, const char *reason)
+{
+    if (connection->state == CONNECTION_GONE)
+        return;
+    if (reason != NULL)
+        gateway_log_refusal(connection->gateway, connection->address, reason);
+    leave_counts(connection);
+    bool was_verified = connection->state == CONNECTION_PUMPS;
+    connection->state = CONNECTION_GONE;
+    await(connection, 0);
+    release(&connection->network_read);
+    release(&connection->network_write);
+    release(&connection->local_read);
+    release(&connection->local_write);
+    close(connection->network);
+    if (connection->local >= 0)
+        close(connection->local);
+    connection->network = connection->local = -1;
+    evtimer_del(connection->deadline);
+    event_base_once(connection->gateway->events, -1, EV_TIMEOUT, on_gone, connection, &(struct timeval){0});
+    if (was_verified && connection->gateway->changed != NULL)
+        connection->gateway->changed(connection->gateway);
+}
+
+/* A socket closed with unread bytes is reset, and the peer might never see our last words. */
+static void linger(struct connection *connection)
+{
+    leave_counts(connection);
+    if (connection->state == CONNECTION_PUMPS && connection->gateway->changed != NULL)
+        connection->gateway->changed(connection->gateway);
+    connection->gateway->handshake_count++;
+    connection->state = CONNECTION_LINGERS;
+    if (connection->local >= 0) {
+        await(connection, 0);
+        release(&connection->local_read);
+        release(&connection->local_write);
+        close(connection->local);
+        connection->local = -1;
+    }
+    shutdown(connection->network, SHUT_WR);
+    await(connection, WANT_NETWORK_READ);
+    set_deadline(connection, LINGER_SECONDS);
+}
+
+static void discard(struct connection *connection)
+{
+    static char bytes[DISCARD_SIZE];
+    ssize_t size = recv(connection->network, bytes, sizeof bytes, MSG_DONTWAIT);
+
+    if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
+        connection_drop(connection, NULL);
+}
+
+/* ---- bytes both ways ---- */
+
+static unsigned wants_of(const struct pump *pump)
+{
+    return (pump->wants_network_read ? (unsigned)WANT_NETWORK_READ : 0) |
+           (pump->wants_network_write ? (unsigned)WANT_NETWORK_WRITE : 0) |
+           (pump->wants_local_read ? (unsigned)WANT_LOCAL_READ : 0) |
+           (pump->wants_local_write ? (unsigned)WANT_LOCAL_WRITE : 0);
+}
+
+static void go_on(struct connection *connection)
+{
+    struct pump *pump = connection->pump;
+    enum pump_state state = pump_turn(pump);
+
+    if (pump->moves != connection->moves) {
+        connection->moves = pump->moves;
+        connection->moved_at = clock_monotonic();
+    }
+    switch (state) {
+    case PUMP_WAITS:
+        await(connection, wants_of(pump));
+        return;
+    case PUMP_RUNS:
+        await(connection, wants_of(pump));
+        event_active(connection->network_read, EV_READ, 0);
+        return;
+    case PUMP_OVER:
+        linger(connection);
+        return;
+    case PUMP_BROKEN:
+        log_debug("%s from %s went away", connection->identity, connection->address);
+        connection_drop(connection, NULL);
+        return;
+    }
+}
+
+static void on_local(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    go_on(context);
+}
+
+static bool connect_to_daemon(struct connection *connection)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", connection->gateway->socket_path);
+    int fd SCOPED(scoped_close) = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
+        return false;
+    connection->local = file_take_descriptor(&fd);
+    connection->local_read = watch(connection, connection->local, EV_READ, on_local);
+    connection->local_write = watch(connection, connection->local, EV_WRITE, on_local);
+    return true;
+}
+
+static void put_line(struct pump_way *way, const json_t *message)
+{
+    char *line SCOPED(scoped_free) = json_to_line(message);
+    size_t size = strlen(line);
+
+    line[size] = '\n';
+    if (size + 1 > sizeof way->bytes)
+        abort(); /* our own words, all of them bounded */
+    memcpy(way->bytes, line, size + 1);
+    way->end = size + 1;
+}
+
+/* A word in the language of the protocol for somebody who may speak it; then it is over. */
+static void refuse(struct connection *connection, const struct error *failure)
+{
+    json_t *message SCOPED(scoped_json) = control_error_to_json(failure);
+    struct pump *pump = connection->pump;
+
+    put_line(&pump->out, message);
+    pump->out.is_source_over = true;
+    pump->in.is_source_over = pump->in.is_over = true;
+    gateway_log_refusal(connection->gateway, connection->address, failure->message);
+}
+
+/* ---- who it is ---- */
+
+static size_t count(const struct gateway *gateway, const struct connection *like, bool is_by_identity)
+{
+    size_t found = 0;
+
+    for (const struct connection *at = gateway->first; at != NULL; at = at->next)
+        if (at->state == CONNECTION_PUMPS && at != like &&
+            (is_by_identity ? strcmp(at->identity, like->identity) == 0 : strcmp(at->place, like->place) == 0))
+            found++;
+    return found;
+}
+
+static bool has_room(const struct connection *connection, struct error *err)
+{
+    const struct gateway *gateway = connection->gateway;
+    const struct gateway_limits *limits = gateway->limits;
+
+    if (gateway->connection_count > limits->connections)
+        error_set(err, ERROR_BUSY, "the gateway has %zu connections already", limits->connections);
+    else if (count(gateway, connection, false) >= limits->connections_of_address)
+        error_set(err, ERROR_BUSY, "the gateway has %zu connections of %s already", limits->connections_of_address,
+                  connection->place);
+    else if (count(gateway, connection, true) >= limits->connections_of_identity)
+        error_set(err, ERROR_BUSY, "the gateway has %zu connections of %s already", limits->connections_of_identity,
+                  connection->identity);
+    else
+        return true;
+    return error_hint(err, "Close some, or try again in a moment.");
+}
+
+static void begin_pump(struct connection *connection, const struct identity *identity)
+{
+    struct gateway *gateway = connection->gateway;
+    struct error failure;
+
+    gateway->handshake_count--;
+    gateway->connection_count++;
+    connection->state = CONNECTION_PUMPS;
+    connection->pump = memory_new(sizeof *connection->pump);
+    connection->pump->tls = connection->tls;
+    connection->pump->local = -1;
+    connection->moved_at = clock_monotonic();
+    set_deadline(connection, gateway->limits->stall_seconds);
+    if (!has_room(connection, &failure)) {
+        refuse(connection, &failure);
+    } else if (!connect_to_daemon(connection)) {
+        error_set_kind_errno(&failure, ERROR_DAEMON, "the gateway could not reach the daemon");
+        refuse(connection, &failure);
+    } else {
+        json_t *line SCOPED(scoped_json) = identity_to_json(identity, connection->address);
+        put_line(&connection->pump->in, line);
+        connection->pump->local = connection->local;
+        log_debug("%s connected from %s with %s", connection->identity, connection->address,
+                  SSL_get_version(connection->tls));
+    }
+    if (gateway->changed != NULL)
+        gateway->changed(gateway);
+    go_on(connection);
+}
+
+static void describe_handshake_fault(const struct connection *connection, char *ret_words, size_t size)
+{
+    unsigned long code = ERR_peek_error();
+    int reason = ERR_GET_REASON(code);
+
+    if (connection->verify_fault[0] != '\0')
+        snprintf(ret_words, size, "%s", connection->verify_fault);
+    else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+        snprintf(ret_words, size, "it has no certificate");
+    else if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST ||
+             reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_RECORD_LENGTH_MISMATCH)
+        snprintf(ret_words, size, "it does not speak TLS");
+    else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING || code == 0)
+        snprintf(ret_words, size, "it went away during the handshake");
+    else
+        certificate_openssl_words(ret_words, size);
+    ERR_clear_error();
+}
+
+static void shake_hands(struct connection *connection)
+{
+    struct identity identity;
+    char reason[640], words[560];
+
+    ERR_clear_error();
+    int result = SSL_accept(connection->tls);
+    if (result == 1) {
+        X509 *certificate = SSL_get0_peer_certificate(connection->tls);
+        if (certificate == NULL || SSL_get_verify_result(connection->tls) != X509_V_OK) {
+            connection_drop(connection, "no verified certificate");
+            return;
+        }
+        identity_of_certificate(certificate, &identity);
+        identity_format(&identity, connection->identity);
+        begin_pump(connection, &identity);
+        return;
+    }
+    switch (SSL_get_error(connection->tls, result)) {
+    case SSL_ERROR_WANT_READ:
+        await(connection, WANT_NETWORK_READ);
+        return;
+    case SSL_ERROR_WANT_WRITE:
+        await(connection, WANT_NETWORK_WRITE);
+        return;
+    default:
+        describe_handshake_fault(connection, words, sizeof words);
+        snprintf(reason, sizeof reason, "no connection: %s", words);
+        gateway_log_refusal(connection->gateway, connection->address, reason);
+        linger(connection); /* the alert is on its way */
+    }
+}
+
+static void on_network(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+
+    (void)fd;
+    (void)what;
+    switch (connection->state) {
+    case CONNECTION_SHAKES_HANDS:
+        shake_hands(connection);
+        return;
+    case CONNECTION_PUMPS:
+        go_on(connection);
+        return;
+    case CONNECTION_LINGERS:
+        discard(connection);
+        return;
+    case CONNECTION_GONE:
+        return;
+    }
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct connection *connection = context;
+    const struct gateway_limits *limits = connection->gateway->limits;
+    int64_t quiet = clock_monotonic() - connection->moved_at;
+    char reason[128];
+
+    (void)fd;
+    (void)what;
+    if (connection->state == CONNECTION_LINGERS) {
+        connection_drop(connection, NULL);
+        return;
+    }
+    if (connection->state == CONNECTION_SHAKES_HANDS) {
+        snprintf(reason, sizeof reason, "no connection: the handshake was not done within %d s",
+                 limits->handshake_seconds);
+        connection_drop(connection, reason);
+        return;
+    }
+    bool is_stalled = connection->pump->wants_network_write && quiet >= limits->stall_seconds * INT64_C(1000000);
+    if (!is_stalled && quiet < limits->idle_seconds * INT64_C(1000000)) {
+        set_deadline(connection, limits->stall_seconds);
+        return;
+    }
+    snprintf(reason, sizeof reason, "dropped: %s %s for %d s", connection->identity,
+             is_stalled ? "took nothing" : "was quiet", is_stalled ? limits->stall_seconds : limits->idle_seconds);
+    connection_drop(connection, reason);
+}
+
+/* ---- the beginning ---- */
+
+/* OpenSSL tells the alert; which certificate it was, and which of its chain is at fault, is known only here. */
+static int on_verified(int is_good, X509_STORE_CTX *store)
+{
+    SSL *tls = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct connection *connection = SSL_get_app_data(tls);
+    X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+    char subject[256] = "";
+
+    if (is_good == 1 || connection->verify_fault[0] != '\0')
+        return is_good;
+    if (certificate != NULL)
+        certificate_name_format(X509_get_subject_name(certificate), subject, sizeof subject);
+    snprintf(connection->verify_fault, sizeof connection->verify_fault, "certificate \"%s\": %s", subject,
+             X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
+    return is_good;
+}
+
+/* One that vanished without a word is found out, also while nothing is sent. */
+static void keep_alive(int fd)
+{
+    const int yes = 1, idle = 60, interval = 15, probes = 4;
+
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+}
+
+struct connection *connection_new(struct gateway *gateway, int network, const struct sockaddr_storage *address)
+{
+    struct connection *connection = memory_new(sizeof *connection);
+
+    *connection = (struct connection){.gateway = gateway, .network = network, .local = -1};
+    gateway_describe_address(address, connection->address, connection->place);
+    keep_alive(network);
+    connection->tls = SSL_new(gateway->tls);
+    if (connection->tls == NULL || SSL_set_fd(connection->tls, network) != 1)
+        abort();
+    SSL_set_app_data(connection->tls, connection);
+    SSL_set_verify(connection->tls, SSL_get_verify_mode(connection->tls), on_verified);
+    connection->network_read = watch(connection, network, EV_READ, on_network);
+    connection->network_write = watch(connection, network, EV_WRITE, on_network);
+    connection->deadline = evtimer_new(gateway->events, on_deadline, connection);
+    if (connection->deadline == NULL)
+        abort();
+    set_deadline(connection, gateway->limits->handshake_seconds);
+    connection->next = gateway->first;
+    gateway->first = connection;
+    gateway->handshake_count++;
+    await(connection, WANT_NETWORK_READ);
+    return connection;
+}
+
+void connection_free(struct connection *connection)
+{
+    struct gateway *gateway = connection->gateway;
+    struct connection **at = &gateway->first;
+
+    while (*at != connection)
+        at = &(*at)->next;
+    *at = connection->next;
+    SSL_free(connection->tls);
+    event_free(connection->deadline);
+    free(connection->pump);
+    free(connection);
+    if (gateway->is_ending && gateway->first == NULL)
+        event_base_loopbreak(gateway->events);
+}

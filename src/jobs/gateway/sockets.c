@@ -1,0 +1,88 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+
+#include "jobs/gateway/gateway_internal.h"
+#include "pgcoffer/base/file.h"
+
+static bool bind_one(const struct addrinfo *address, int *ret_socket, struct error *err)
+{
+    char text[GATEWAY_ADDRESS_SIZE], place[GATEWAY_ADDRESS_SIZE];
+    struct sockaddr_storage storage = {0};
+    const int yes = 1;
+
+    int fd SCOPED(scoped_close) = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket for the gateway");
+    memcpy(&storage, address->ai_addr, address->ai_addrlen);
+    gateway_describe_address(&storage, text, place);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (address->ai_family == AF_INET6) /* "::" and "0.0.0.0" stand side by side */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0) {
+        *ret_socket = file_take_descriptor(&fd);
+        return true;
+    }
+    error_set_kind_errno(err, ERROR_FAILED, "could not bind the gateway to %s", text);
+    if (errno == EADDRINUSE)
+        return error_hint(err,
+                          "Another program has the port: choose another one for management, or end it (ss -ltnp).");
+    if (errno == EACCES)
+        return error_hint(err, "Ports below 1024 are root's: choose another one for management.");
+    return error_hint(err, "Correct host and management in [pgcoffer].");
+}
+
+bool gateway_bind(const char *host, long port, int *ret_sockets, size_t *ret_count, struct error *err)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *addresses;
+    char service[16];
+    size_t count = 0;
+    bool is_bound = true;
+
+    snprintf(service, sizeof service, "%ld", port);
+    int status = getaddrinfo(host, service, &hints, &addresses);
+    if (status != 0) {
+        error_set(err, ERROR_CONFIG, "could not resolve host = %s of [pgcoffer]: %s", host, gai_strerror(status));
+        return error_hint(err, "Name an address or a name of this machine.");
+    }
+    for (struct addrinfo *at = addresses; at != NULL && count < GATEWAY_MOST_SOCKETS && is_bound; at = at->ai_next) {
+        is_bound = bind_one(at, &ret_sockets[count], err);
+        if (is_bound)
+            count++;
+        else if (at->ai_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&
+                 (count > 0 || at->ai_next != NULL))
+            is_bound = true; /* "localhost" on a machine without IPv6 */
+    }
+    freeaddrinfo(addresses);
+    if (is_bound && count > 0) {
+        *ret_count = count;
+        return true;
+    }
+    for (size_t i = 0; i < count; i++)
+        close(ret_sockets[i]);
+    return false;
+}
+
+void gateway_describe_address(const struct sockaddr_storage *address, char ret_text[GATEWAY_ADDRESS_SIZE],
+                              char ret_place[GATEWAY_ADDRESS_SIZE])
+{
+    char words[INET6_ADDRSTRLEN] = "?";
+
+    if (address->ss_family == AF_INET6) {
+        struct sockaddr_in6 six;
+        memcpy(&six, address, sizeof six);
+        inet_ntop(AF_INET6, &six.sin6_addr, words, sizeof words);
+        snprintf(ret_text, GATEWAY_ADDRESS_SIZE, "[%s]:%u", words, ntohs(six.sin6_port));
+        memset(six.sin6_addr.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &six.sin6_addr, words, sizeof words);
+        snprintf(ret_place, GATEWAY_ADDRESS_SIZE, "%s/64", words);
+        return;
+    }
+    struct sockaddr_in four;
+    memcpy(&four, address, sizeof four);
+    inet_ntop(AF_INET, &four.sin_addr, words, sizeof words);
+    snprintf(ret_text, GATEWAY_ADDRESS_SIZE, "%s:%u", words, ntohs(four.sin_port));
+    snprintf(ret_place, GATEWAY_ADDRESS_SIZE, "%s", words);
+}
