@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,9 @@
 #include "pgcoffer/jobs/restore.h"
 
 #define MOST_WRITTEN 1024 /* for --jobs; more is a slip of the pen */
+/* A firewall or a host that restarts takes minutes, and a restore begun anew takes hours. */
+#define PATIENCE_SECONDS      900
+#define PATIENCE_MOST_SECONDS 604800
 
 static volatile sig_atomic_t is_interrupted;
 
@@ -175,6 +179,7 @@ static bool make_prefix(const struct invocation *invocation, char **ret_prefix, 
 
 struct running {
     const struct invocation *invocation;
+    pthread_mutex_t mutex; /* of the terminal: a thread that has lost its connection warns too */
     struct progress_bar bar;
 };
 
@@ -182,15 +187,19 @@ static void show_progress(void *context, const struct progress *progress)
 {
     struct running *running = context;
 
+    pthread_mutex_lock(&running->mutex);
     progress_bar_show(&running->bar, progress);
+    pthread_mutex_unlock(&running->mutex);
 }
 
 static void show_warning(void *context, const char *message)
 {
     struct running *running = context;
 
+    pthread_mutex_lock(&running->mutex);
     progress_bar_clear(&running->bar);
     output_warning(running->invocation, "%s", message);
+    pthread_mutex_unlock(&running->mutex);
 }
 
 static bool ask_interrupted(void *context)
@@ -266,13 +275,30 @@ static void catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
+/* The daemon of this machine is there or is not, and needs no patience. */
+static bool take_patience(const struct invocation *invocation, struct connector *connector, struct error *err)
+{
+    const char *text = invocation_text(invocation, OPTION_ID_patience);
+    uint64_t seconds = PATIENCE_SECONDS;
+
+    if (text != NULL && (!text_parse_unsigned(text, PATIENCE_MOST_SECONDS, &seconds) || seconds == 0))
+        return error_set(err, ERROR_USAGE, "--patience: \"%s\" is not a number of seconds between 1 and %d", text,
+                         PATIENCE_MOST_SECONDS);
+    if (connector->patience_seconds > 0)
+        connector->patience_seconds = (unsigned)seconds;
+    return true;
+}
+
 static bool run(struct invocation *invocation, struct restore_options *options, struct session_source *source,
                 struct error *err)
 {
     struct connector connector = session_source_connector(source);
-    struct running running = {.invocation = invocation, .bar = progress_bar_new(invocation)};
+    struct running running = {
+        .invocation = invocation, .mutex = PTHREAD_MUTEX_INITIALIZER, .bar = progress_bar_new(invocation)};
     json_t *result SCOPED(scoped_json) = NULL;
 
+    if (!take_patience(invocation, &connector, err))
+        return false;
     options->progress = show_progress;
     options->warn = show_warning;
     options->is_interrupted = ask_interrupted;

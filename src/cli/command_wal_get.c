@@ -47,7 +47,9 @@ static bool open_late(void *context, struct control_stream **ret_stream, struct 
 
     if (late->source == NULL && !session_source_new(late->invocation, false, &late->source, err))
         return false;
-    late->connector.patience_seconds = session_source_connector(late->source).patience_seconds;
+    struct connector known = session_source_connector(late->source);
+    late->connector.patience_seconds = known.patience_seconds;
+    late->connector.silence_seconds = known.silence_seconds;
     return session_source_open(late->source, ret_stream, err);
 }
 

@@ -11,7 +11,8 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/tls/tunnel.h"
 
-/* So many times connect_timeout a broken connection to a gateway is made anew, from the first failure on. */
+/* So many times connect_timeout a broken connection to a gateway is made anew, from the first failure on, and may be
+ * silent. */
 #define PATIENCE_IN_TIMEOUTS 3
 
 /*
@@ -258,5 +259,6 @@ struct connector session_source_connector(struct session_source *source)
     unsigned patience =
         source->gateway == NULL ? 0 : PATIENCE_IN_TIMEOUTS * (unsigned)source->gateway->settings.connect_timeout;
 
-    return (struct connector){.open = open_for_connector, .context = source, .patience_seconds = patience};
+    return (struct connector){
+        .open = open_for_connector, .context = source, .patience_seconds = patience, .silence_seconds = patience};
 }

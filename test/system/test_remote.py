@@ -339,10 +339,34 @@ def test_a_gateway_that_stays_away_ends_the_restore_with_what_to_do(store, folde
     remote = Remote(folder / "host", store[1], make_gateway())
     remote.gateway.cut_between = (2_000_000, 2_000_001)
     remote.gateway.close_after_cuts = 1
-    path = configuration(remote, "connect_timeout = 2")
-    code, _, err = remote.run("-c", path, "restore", "primary", "--target-directory", folder / "target", connection=[])
+    code, _, err = remote.run("restore", "primary", "--target-directory", folder / "target", "--patience", "3")
     assert code == 4 and "Connection refused" in err, err
+    assert err.count("the connection broke and is tried again for 3.0s") == 1, err
     assert not (folder / "target" / "global" / "pg_control").exists()
+
+
+def test_a_gateway_that_comes_back_is_waited_for_and_told_of(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    there, here = folder / "there", folder / "here"
+    remote.agent.ok("restore", "primary", "--target-directory", there)
+    remote.gateway.cut_between = (2_000_000, 2_000_001)
+    remote.gateway.close_after_cuts = 1
+    # The patience of a wal-get, 6 s with this, is over before.
+    path = configuration(remote, "connect_timeout = 2")
+    command = [remote.agent.binaries / "pgcoffer", "-c", path, "restore", "primary", "--target-directory", here]
+    running = subprocess.Popen(as_user(command, remote.agent.user), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        assert "the connection broke and is tried again for 15m00s" in running.stderr.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(7)
+        make_gateway(port=remote.gateway.port)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 0 and err.count("goes on") == 1, err
+    finally:
+        running.kill()
+        running.wait()
+    assert tree(here) == tree(there)
 
 
 def test_root_reads_the_key_for_another_and_says_what_that_one_cannot(store, folder, make_gateway, pki):

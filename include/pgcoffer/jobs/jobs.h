@@ -14,7 +14,8 @@ struct job {
     struct worker_context *worker;
     struct config *config;
     const struct server_config *server; /* NULL when the request names none */
-    struct repo repo; /* base_dir NULL: it cannot be opened, which only `check` goes on with, to tell it; `gateway` has none */
+    struct repo
+        repo; /* base_dir NULL: it cannot be opened, which only `check` goes on with, to tell it; `gateway` has none */
 };
 
 int job_receive_main(struct job *job);
@@ -48,6 +49,8 @@ struct connector {
     /* Over a network connections break: so long one that did is made anew, again and again. 0: the daemon of this
      * machine, which is there or is not. */
     unsigned patience_seconds;
+    /* And so long a connection may be without a word before it counts as broken; 0: for ever. */
+    unsigned silence_seconds;
 };
 
 #endif

@@ -26,7 +26,7 @@ struct restore_options {
     /* --standby: the server's settings for primary_conninfo; NULL without a configuration (then it is an error) */
     const struct server_config *server;
     void (*progress)(void *context, const struct progress *progress);
-    void (*warn)(void *context, const char *message);
+    void (*warn)(void *context, const char *message); /* by any thread, one at a time, beside `progress` */
     /* Asked often; true ends the restore with an error of kind FAILED and errnum ECANCELED. May be NULL. */
     bool (*is_interrupted)(void *context);
     void *context;

@@ -42,9 +42,12 @@ bool fetcher_try(const struct restore *restore, struct fetcher *fetcher, fetcher
                  struct error *err)
 {
     patience_renew(&fetcher->patience);
-    while (!try_once(restore->connector, fetcher, attempt, context, err))
+    while (!try_once(restore->connector, fetcher, attempt, context, err)) {
         if (restore->is_ending || !patience_allows(&fetcher->patience, restore->connector, err) || restore->is_ending ||
             !restore_may_go_on(restore, err))
             return false;
+        outage_goes_on(restore, &fetcher->patience, err);
+    }
+    outage_ends(restore);
     return true;
 }

@@ -39,7 +39,7 @@ bool connector_open(const struct connector *connector, struct control_stream **r
 {
     if (!connector->open(connector->context, ret_stream, err))
         return false;
-    if (connector->patience_seconds > 0)
-        control_stream_set_timeout(*ret_stream, (int)connector->patience_seconds * 1000);
+    if (connector->silence_seconds > 0)
+        control_stream_set_timeout(*ret_stream, (int)connector->silence_seconds * 1000);
     return true;
 }

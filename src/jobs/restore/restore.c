@@ -154,10 +154,12 @@ static void restore_done(struct restore *restore)
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
                  struct error *err)
 {
+    struct outage outage = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     struct restore restore SCOPED(restore_done) = {.options = options,
                                                    .connector = connector,
                                                    .pg_control = BUFFER_WITH_LIMIT(MOST_PG_CONTROL),
                                                    .warnings = json_array(),
+                                                   .outage = &outage,
                                                    .started_at = clock_monotonic()};
 
     progress_meter_start(&restore.meter, restore.started_at);

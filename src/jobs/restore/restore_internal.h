@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_JOBS_RESTORE_INTERNAL_H
 #define PGCOFFER_JOBS_RESTORE_INTERNAL_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -67,6 +68,7 @@ struct restore {
     uint64_t file_count;
     bool has_postgresql_conf; /* false: it lies elsewhere, as on Debian */
     atomic_bool is_ending;    /* threads that wait for a better connection need not */
+    struct outage *outage;    /* NULL: nobody is told */
 };
 
 void restore_warn(struct restore *restore, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -88,8 +90,19 @@ struct patience {
 bool patience_allows(struct patience *patience, const struct connector *connector, const struct error *failure);
 /* Something came. */
 void patience_renew(struct patience *patience);
-/* A connection that breaks when a gateway has been silent for the connector's patience. */
+/* A connection that breaks when a gateway has been silent for too long. */
 bool connector_open(const struct connector *connector, struct control_stream **ret_stream, struct error *err) NODISCARD;
+
+/* outage.c: one message when the gateway is away, whichever thread finds it, and one when it is there again. */
+struct outage {
+    pthread_mutex_t mutex;
+    int64_t last_came; /* clock_monotonic() */
+    bool is_told;
+};
+/* After an attempt that failed, when another one follows. */
+void outage_goes_on(const struct restore *restore, const struct patience *patience, const struct error *failure);
+/* Something came, over any connection. */
+void outage_ends(const struct restore *restore);
 
 /* restore_plan.c */
 bool restore_plan_ask(struct restore *restore, struct error *err) NODISCARD;
@@ -172,7 +185,7 @@ struct wal_fetch {
     const char *path;
     mode_t mode;
     bool is_durable;
-    bool is_to_target; /* the unfinished segment before a gap too */
+    bool is_to_target;                        /* the unfinished segment before a gap too */
     volatile sig_atomic_t *is_temporary_ours; /* while "<path>.tmp" is to go with this process; may be NULL */
 };
 /* Under `path`, by a temporary name; absent on failure. */

@@ -98,13 +98,17 @@ static bool read_ranges(struct restore *restore, const struct plan_file *file, s
         range.length = left < RANGE_SIZE ? left : RANGE_SIZE;
         bool is_read = ensure_session(restore, err);
         whole->stream = restore->session;
-        if (is_read && read_range(whole, &range, err))
+        bool has_come = is_read && read_range(whole, &range, err);
+        if (range.offset > before) {
+            patience_renew(&patience);
+            outage_ends(restore);
+        }
+        if (has_come)
             continue;
         control_stream_free(TAKE(restore->session));
-        if (range.offset > before)
-            patience_renew(&patience);
         if (!patience_allows(&patience, restore->connector, err) || !restore_may_go_on(restore, err))
             return false;
+        outage_goes_on(restore, &patience, err);
     }
     checksum_final(whole->checksum, sha256);
     if (strcmp(sha256, file->sha256) == 0)

@@ -1,0 +1,46 @@
+#include <stdio.h>
+
+#include "jobs/restore/restore_internal.h"
+#include "pgcoffer/base/text.h"
+
+/* A connection that broke and is there again at the next attempt is nothing to tell. */
+#define SILENT_FAILURES 1
+
+static void tell(const struct restore *restore, const char *message)
+{
+    if (restore->options->warn != NULL)
+        restore->options->warn(restore->options->context, message);
+}
+
+void outage_goes_on(const struct restore *restore, const struct patience *patience, const struct error *failure)
+{
+    struct outage *outage = restore->outage;
+    char duration[TEXT_DURATION_SIZE];
+    char message[sizeof failure->message + 128];
+
+    if (outage == NULL || restore->connector->patience_seconds == 0 || patience->failures <= SILENT_FAILURES)
+        return;
+    text_format_duration(restore->connector->patience_seconds, duration);
+    snprintf(message, sizeof message, "the connection broke and is tried again for %s: %s", duration, failure->message);
+    pthread_mutex_lock(&outage->mutex);
+    /* One thread's late failure does not count when another has got on since. */
+    if (!outage->is_told && patience->since > outage->last_came) {
+        outage->is_told = true;
+        tell(restore, message);
+    }
+    pthread_mutex_unlock(&outage->mutex);
+}
+
+void outage_ends(const struct restore *restore)
+{
+    struct outage *outage = restore->outage;
+
+    if (outage == NULL)
+        return;
+    pthread_mutex_lock(&outage->mutex);
+    outage->last_came = clock_monotonic();
+    if (outage->is_told)
+        tell(restore, "the connection is there again, and the restore goes on");
+    outage->is_told = false;
+    pthread_mutex_unlock(&outage->mutex);
+}
