@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/backoff_internal.h"
+#include "daemon/listener_internal.h"
 #include "daemon/start_line_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
@@ -14,7 +15,9 @@ struct gateway {
     struct supervisor *supervisor;
     struct settings wish; /* what the worker was started with */
     struct child *child;  /* NULL between two tries, and when none is wished */
-    struct event *timer;  /* until the next try */
+    pid_t *ended;         /* of workers whose connections may still be in the queue of the control socket */
+    size_t ended_count;
+    struct event *timer; /* until the next try */
     struct backoff backoff;
     bool is_ending; /* told to; a new one follows when it is wished */
     json_t *report; /* the worker's last one */
@@ -101,12 +104,23 @@ static void try_later(struct gateway *gateway, const struct error *failure)
     evtimer_add(gateway->timer, &delay);
 }
 
+/* A connection that it made before its end is accepted after it, and stays the gateway's. */
+static void remember_ended(struct gateway *gateway)
+{
+    gateway->ended = realloc(gateway->ended, (gateway->ended_count + 1) * sizeof *gateway->ended);
+    if (gateway->ended == NULL)
+        abort();
+    gateway->ended[gateway->ended_count++] = child_pid(gateway->child);
+    gateway->child = NULL;
+    listener_accept_soon(gateway->supervisor->listener);
+}
+
 static void on_ended(void *owner, const struct child_end *end)
 {
     struct gateway *gateway = owner;
     struct error failure;
 
-    gateway->child = NULL;
+    remember_ended(gateway);
     if (gateway->supervisor->is_stopping)
         return;
     if (gateway->is_ending) {
@@ -154,9 +168,24 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 bool gateway_is_peer(const struct supervisor *supervisor, const struct caller *caller)
 {
-    /* Not waited for yet, its pid is nobody else's. */
-    return supervisor->gateway != NULL && supervisor->gateway->child != NULL && caller->uid == supervisor->own_uid &&
-           caller->pid == child_pid(supervisor->gateway->child);
+    const struct gateway *gateway = supervisor->gateway;
+
+    if (gateway == NULL)
+        return false;
+    /* Not waited for yet, its pid is nobody else's; whatever user it has become. */
+    if (gateway->child != NULL && caller->pid == child_pid(gateway->child))
+        return true;
+    /* Another process that got such a pid meanwhile is told that it is nobody, and asks again. */
+    for (size_t i = 0; i < gateway->ended_count; i++)
+        if (caller->pid == gateway->ended[i])
+            return true;
+    return false;
+}
+
+void gateway_forget_ended(struct supervisor *supervisor)
+{
+    if (supervisor->gateway != NULL)
+        supervisor->gateway->ended_count = 0;
 }
 
 /* ---- what is wished ---- */
@@ -218,6 +247,7 @@ void gateway_free(struct supervisor *supervisor)
         return;
     event_free(gateway->timer);
     json_decref(gateway->report);
+    free(gateway->ended);
     free(gateway);
     supervisor->gateway = NULL;
 }

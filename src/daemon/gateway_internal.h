@@ -12,8 +12,10 @@
 /* At the start and after a reload: starts, ends, or starts again with other settings. */
 void gateway_follow_configuration(struct supervisor *supervisor);
 void gateway_free(struct supervisor *supervisor);
-/* Is this connection the gateway's? Asked when it is accepted. */
+/* Is this connection the gateway's, or of one that has ended since? Asked when it is accepted. */
 bool gateway_is_peer(const struct supervisor *supervisor, const struct caller *caller);
+/* Nothing is in the queue of the control socket: no connection of an ended gateway can come any more. */
+void gateway_forget_ended(struct supervisor *supervisor);
 /* GATEWAY of doc/control-protocol.md; null when none is wished. */
 json_t *gateway_to_json(const struct supervisor *supervisor);
 

@@ -125,11 +125,19 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
         int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (accepted >= 0)
             take_connection(listener, accepted);
+        else if (errno == EAGAIN)
+            gateway_forget_ended(listener->supervisor);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             pause_accepting(listener);
         if (accepted < 0)
             return;
     }
+}
+
+void listener_accept_soon(struct listener *listener)
+{
+    if (listener != NULL && listener->control_socket.fd >= 0)
+        event_active(listener->ready, EV_READ, 0);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *context)

@@ -15,6 +15,9 @@ bool listener_open(struct supervisor *supervisor, struct listener **ret_listener
 void listener_close(struct listener *listener);
 void listener_free(struct listener *listener); /* NULL is fine */
 
+/* Whoever waits is let in when the event loop comes round, also when nobody new comes. */
+void listener_accept_soon(struct listener *listener); /* NULL is fine */
+
 /* A client is gone; it is freed when the event loop comes round. */
 void listener_sweep_later(struct listener *listener);
 
