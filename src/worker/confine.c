@@ -99,6 +99,10 @@ static bool restrict_with_landlock(const char *const *always_paths, const char *
     return true;
 }
 
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
 #if defined(__x86_64__)
 #define OWN_ARCHITECTURE AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
@@ -113,7 +117,13 @@ static bool restrict_with_seccomp(struct error *err)
 {
 #ifdef OWN_ARCHITECTURE
 #define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED)
-#define DENIED     (SECCOMP_RET_ERRNO | EPERM)
+/* Unless its first argument is `process`, which the kernel takes from the lower half. */
+#define DENY_FOR_OTHERS(name, process)                                                                                 \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 4), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIRST_ARGUMENT),        \
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, process, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),              \
+        BPF_STMT(BPF_RET | BPF_K, DENIED)
+#define FIRST_ARGUMENT (offsetof(struct seccomp_data, args) + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0))
+#define DENIED         (SECCOMP_RET_ERRNO | EPERM)
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCHITECTURE, 1, 0),
@@ -124,6 +134,14 @@ static bool restrict_with_seccomp(struct error *err)
         BPF_STMT(BPF_RET | BPF_K, DENIED),
         DENY(fork),
         DENY(vfork),
+        DENY(open),
+        DENY(creat),
+        DENY(rename),
+        DENY(link),
+        DENY(unlink),
+        DENY(chmod),
+        DENY(chown),
+        DENY(lchown),
 #endif
         DENY(clone),
         DENY(clone3),
@@ -134,7 +152,27 @@ static bool restrict_with_seccomp(struct error *err)
         DENY(process_vm_writev),
         DENY(pidfd_open),
         DENY(pidfd_getfd),
+        /* Where the kernel has no Landlock these alone keep it from the files of its user. */
+        DENY(openat),
+        DENY(openat2),
+        DENY(open_by_handle_at),
+        DENY(io_uring_setup),
+        DENY(truncate),
+        DENY(renameat),
+        DENY(renameat2),
+        DENY(linkat),
+        DENY(unlinkat),
+        DENY(fchmodat),
+        DENY(fchmodat2),
+        DENY(fchownat),
         DENY(kill),
+        DENY(tkill),
+        DENY(rt_sigqueueinfo),
+        DENY(rt_tgsigqueueinfo),
+        DENY(pidfd_send_signal),
+        /* Of its own process it has its limits to ask, and abort() to call. */
+        DENY_FOR_OTHERS(prlimit64, 0),
+        DENY_FOR_OTHERS(tgkill, (uint32_t)getpid()),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     const struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
@@ -142,6 +180,8 @@ static bool restrict_with_seccomp(struct error *err)
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 && errno != EINVAL && errno != ENOSYS)
         return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker's system calls");
 #undef DENY
+#undef DENY_FOR_OTHERS
+#undef FIRST_ARGUMENT
 #undef DENIED
 #else
     (void)err;
