@@ -106,13 +106,22 @@ static void end(void)
 
 /* ---- a client ---- */
 
-static int reach(void)
+/* As 127.0.0.1 and its followers: each is a place of its own. */
+static int reach_from(unsigned place)
 {
     const struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+    const struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + place)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    if (bind(fd, (const struct sockaddr *)&own, sizeof own) < 0)
+        return -1;
     return connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
+}
+
+static int reach(void)
+{
+    return reach_from(0);
 }
 
 /* Shakes hands and waits for words, which it copies into `ret_words`, or for the end. */
@@ -269,6 +278,30 @@ START_TEST(the_newest_handshake_displaces_the_oldest)
 }
 END_TEST
 
+START_TEST(of_a_crowd_of_many_places_the_oldest_gives_way)
+{
+    int fds[6];
+    char byte;
+
+    limits.handshakes = 4;
+    for (unsigned i = 0; i < 6; i++) {
+        fds[i] = reach_from(i);
+        ck_assert_int_ge(fds[i], 0);
+        const struct connection *before = gateway.first;
+        do
+            event_base_loop(events, EVLOOP_ONCE);
+        while (gateway.first == before);
+    }
+    for (int i = 0; i < 20; i++)
+        event_base_loop(events, EVLOOP_NONBLOCK);
+    ck_assert_uint_eq(gateway.handshake_count, 4);
+    for (int i = 0; i < 6; i++) {
+        ck_assert_int_eq(recv(fds[i], &byte, 1, MSG_DONTWAIT), i < 2 ? 0 : -1); /* closed, or waiting */
+        close(fds[i]);
+    }
+}
+END_TEST
+
 START_TEST(who_is_one_too_many_is_told_so_and_never_reaches_the_daemon)
 {
     if (_i == 0)
@@ -323,6 +356,7 @@ int main(void)
     tcase_add_test(tests, one_that_takes_nothing_is_dropped_long_before_it_would_be_idle);
     tcase_add_test(tests, a_handshake_that_is_not_done_in_time_is_given_up);
     tcase_add_test(tests, the_newest_handshake_displaces_the_oldest);
+    tcase_add_test(tests, of_a_crowd_of_many_places_the_oldest_gives_way);
     tcase_add_loop_test(tests, who_is_one_too_many_is_told_so_and_never_reaches_the_daemon, 0, 3);
     tcase_add_test(tests, without_a_daemon_a_client_is_told_so);
     tcase_add_test(tests, told_to_end_it_lets_those_who_are_in_end_by_themselves);

@@ -52,7 +52,7 @@ static const char *most_crowded_place(const struct gateway *gateway)
 
     for (const struct connection *at = gateway->first; at != NULL; at = at->next) {
         size_t found = is_unfinished(at) ? count_unfinished(gateway, at->place) : 0;
-        if (found > most) {
+        if (found > 0 && found >= most) { /* newest first: of many with as many, who has waited longest */
             most = found;
             place = at->place;
         }
