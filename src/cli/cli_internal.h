@@ -115,7 +115,8 @@ bool gateway_find(const struct invocation *invocation, struct server_config **re
 /* "HOST:PORT" as --connect takes it; malloc'd. */
 char *gateway_to_text(const struct server_config *gateway) NEVER_NULL;
 
-/* ---- session_source.c: connections to the daemon, to one behind a gateway, or to session children with --direct ---- */
+/* ---- session_source.c: connections to the daemon, to one behind a gateway, or to session children with --direct ----
+ */
 struct session_source;
 /* `becomes_another`: this process is going to change its user, and the connections must still be this user's. */
 bool session_source_new(const struct invocation *invocation, bool becomes_another, struct session_source **ret_source,
@@ -142,6 +143,8 @@ bool opener_start(opener_function *open, void *context, struct opener *ret_opene
 /* From one thread at a time. */
 bool opener_open(const struct opener *opener, int *ret_fd, struct error *err) NODISCARD;
 void opener_end(struct opener *opener);
+/* fork() for an opener_function: the new process must not keep the opener's end of the channel open when that dies. */
+pid_t opener_fork(void);
 
 /* ---- client.c: one request and what comes back ---- */
 struct conversation {

@@ -38,11 +38,15 @@ static bool send_answer(int channel, const struct answer *answer, int fd)
     return sendmsg(channel, &message, MSG_NOSIGNAL) == (ssize_t)sizeof *answer;
 }
 
+/* In the process that opens. */
+static int served_channel = -1;
+
 /* The other process: ends when its creator does. */
 static void serve(int channel, opener_function *open, void *context)
 {
     char word;
 
+    served_channel = channel;
     while (recv(channel, &word, 1, 0) == 1) {
         struct answer answer = {0};
         int fd SCOPED(scoped_close) = -1;
@@ -50,6 +54,15 @@ static void serve(int channel, opener_function *open, void *context)
         if (!send_answer(channel, &answer, fd))
             return;
     }
+}
+
+pid_t opener_fork(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0 && served_channel >= 0)
+        close(served_channel);
+    return pid;
 }
 
 /* Ctrl-C is for the process in front, which then decides; a pipe behind our stdout must not wait for us. */

@@ -14,6 +14,8 @@
 /* So many times connect_timeout a broken connection to a gateway is made anew, from the first failure on, and may be
  * silent. */
 #define PATIENCE_IN_TIMEOUTS 3
+/* So long may a command take to send what it is refused. */
+#define PARTING_MILLISECONDS 2000
 
 /*
  * Three reasons for a process of its own that opens the connections (opener.c): session children must not be forked
@@ -58,7 +60,7 @@ static bool fork_session(void *context, int *ret_fd, struct error *err)
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket pair");
-    pid_t pid = fork();
+    pid_t pid = opener_fork();
     if (pid == 0) {
         close(ends[0]);
         run_session(source, ends[1]);
@@ -115,7 +117,7 @@ static void run_tunnel(const struct session_source *source, int channel, int loc
             /* A refusal that came after the handshake is the first answer. */
             struct control_stream *stream = control_stream_new(local, CONTROL_LINE_SIZE);
             struct error ignored;
-            if (!control_send_error(stream, &err, &ignored))
+            if (!control_part_with_error(stream, &err, PARTING_MILLISECONDS, &ignored))
                 _exit(1);
         }
     }
@@ -151,7 +153,7 @@ static bool fork_tunnel(void *context, int *ret_fd, struct error *err)
         return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket pair");
     int ear SCOPED(scoped_close) = words[0];
     int mouth SCOPED(scoped_close) = words[1];
-    pid_t pid = fork();
+    pid_t pid = opener_fork();
     if (pid < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not start a process for the connection");
     if (pid == 0) {

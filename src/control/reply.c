@@ -1,5 +1,9 @@
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/control/stream.h"
 
@@ -66,6 +70,26 @@ bool control_send_error(struct control_stream *stream, const struct error *failu
     json_t *message SCOPED(scoped_json) = control_error_to_json(failure);
 
     return control_send(stream, message, err);
+}
+
+bool control_part_with_error(struct control_stream *stream, const struct error *failure, int milliseconds,
+                             struct error *err)
+{
+    struct pollfd wait = {.fd = control_stream_descriptor(stream), .events = POLLIN};
+    int64_t until = clock_monotonic() + INT64_C(1000) * milliseconds;
+    char unread[4096];
+
+    if (!control_send_error(stream, failure, err))
+        return false;
+    shutdown(wait.fd, SHUT_WR);
+    for (int64_t left; (left = (until - clock_monotonic()) / 1000) > 0;) {
+        if (poll(&wait, 1, (int)left) <= 0)
+            continue;
+        ssize_t got = recv(wait.fd, unread, sizeof unread, MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            break;
+    }
+    return true;
 }
 
 json_t *control_error_to_json(const struct error *failure)

@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,67 @@ START_TEST(a_process_that_is_gone_is_an_error_and_no_wait)
     kill(opener.pid, SIGKILL);
     waitpid(opener.pid, NULL, 0);
     ck_assert(!opener_open(&opener, &fd, &err));
+    close(opener.fd);
+}
+END_TEST
+
+/* Hands out one end; the process that holds the other one lives on. */
+static bool open_lasting(void *context, int *ret_fd, struct error *err)
+{
+    int ends[2];
+
+    (void)context;
+    (void)err;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    if (opener_fork() == 0) {
+        char byte;
+        close(ends[0]);
+        (void)!read(ends[1], &byte, 1); /* until the test ends */
+        _exit(0);
+    }
+    close(ends[1]);
+    *ret_fd = ends[0];
+    return true;
+}
+
+START_TEST(what_it_has_started_does_not_hide_that_it_is_gone)
+{
+    struct opener opener;
+    struct error err;
+    int fd = -1;
+
+    ck_assert(opener_start(open_lasting, NULL, &opener, &err));
+    ck_assert_msg(opener_open(&opener, &fd, &err), "%s", err.message);
+    kill(opener.pid, SIGKILL);
+    waitpid(opener.pid, NULL, 0);
+    int none = -1;
+    ck_assert(!opener_open(&opener, &none, &err));
+    close(fd);
+    close(opener.fd);
+}
+END_TEST
+
+/* A process that dies while it is asked: its end is the answer. */
+START_TEST(dying_with_the_question_it_is_heard_all_the_same)
+{
+    struct opener opener;
+    struct error err;
+    int fd = -1;
+
+    ck_assert(opener_start(open_lasting, NULL, &opener, &err));
+    ck_assert_msg(opener_open(&opener, &fd, &err), "%s", err.message);
+    kill(opener.pid, SIGSTOP);
+    pid_t killer = fork();
+    if (killer == 0) {
+        poll(NULL, 0, 200);
+        kill(opener.pid, SIGKILL);
+        _exit(0);
+    }
+    int none = -1;
+    ck_assert(!opener_open(&opener, &none, &err));
+    waitpid(killer, NULL, 0);
+    waitpid(opener.pid, NULL, 0);
+    close(fd);
     close(opener.fd);
 }
 END_TEST
@@ -217,6 +279,8 @@ int main(void)
 
     tcase_add_test(tests, connections_and_errors_come_from_the_other_process);
     tcase_add_test(tests, a_process_that_is_gone_is_an_error_and_no_wait);
+    tcase_add_test(tests, what_it_has_started_does_not_hide_that_it_is_gone);
+    tcase_add_test(tests, dying_with_the_question_it_is_heard_all_the_same);
     tcase_add_test(tests, the_socket_is_found_in_a_configuration_that_is_wrong_elsewhere);
     tcase_add_test(tests, a_configuration_that_was_named_must_be_there_unless_the_socket_is_named_too);
     tcase_add_test(tests, the_section_client_leads_to_a_gateway_unless_the_command_line_says_otherwise);

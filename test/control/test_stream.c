@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -242,6 +244,35 @@ START_TEST(a_peer_that_leaves_in_the_middle_of_a_file_raises_no_signal)
 }
 END_TEST
 
+static void *part(void *unused)
+{
+    struct error refusal = {.kind = ERROR_TLS, .message = "not you"};
+    struct error err;
+
+    (void)unused;
+    ck_assert(control_part_with_error(far_end, &refusal, 20000, &err));
+    hang_up();
+    return NULL;
+}
+
+START_TEST(a_refusal_before_the_question_is_read_after_it)
+{
+    json_t *question SCOPED(scoped_json) = json_pack("{s:s}", "command", "ping");
+    struct pollfd end = {.fd = control_stream_descriptor(near_end), .events = POLLRDHUP};
+    struct error err;
+    pthread_t thread;
+
+    ck_assert_int_eq(pthread_create(&thread, NULL, part, NULL), 0);
+    ck_assert_int_eq(poll(&end, 1, 20000), 1); /* it will say no more */
+    ck_assert_msg(control_send(near_end, question, &err), "%s", err.message);
+    ck_assert_ptr_null(control_await_result(near_end, NULL, NULL, &err));
+    ck_assert_int_eq(err.kind, ERROR_TLS);
+    ck_assert_str_eq(err.message, "not you");
+    control_stream_free(TAKE(near_end));
+    pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(connecting_says_what_to_type)
 {
     struct control_stream *stream;
@@ -275,6 +306,7 @@ int main(void)
     tcase_add_test(tests, a_range_of_a_file_is_sent);
     tcase_add_test(tests, a_file_that_ends_too_early_ends_the_connection);
     tcase_add_test(tests, a_peer_that_leaves_in_the_middle_of_a_file_raises_no_signal);
+    tcase_add_test(tests, a_refusal_before_the_question_is_read_after_it);
     tcase_add_test(tests, connecting_says_what_to_type);
     return suite_run("stream", tests);
 }

@@ -55,6 +55,10 @@ json_t *control_parse_line(const char *line, size_t size, struct error *err) NOD
 bool control_send_result(struct control_stream *stream, json_t *data_stolen, struct error *err) NODISCARD;
 bool control_send_item(struct control_stream *stream, json_t *data_stolen, struct error *err) NODISCARD;
 bool control_send_error(struct control_stream *stream, const struct error *failure, struct error *err) NODISCARD;
+/* The last word to a peer that may not have asked yet: its question is taken, so that it finds the answer and no broken
+ * connection. Until the peer leaves, `milliseconds` at most. */
+bool control_part_with_error(struct control_stream *stream, const struct error *failure, int milliseconds,
+                             struct error *err) NODISCARD;
 /* A JSON text from any bytes: what is not UTF-8 (a file's name, a text cut short) becomes '?'. */
 json_t *control_text(const char *text);
 json_t *control_error_to_json(const struct error *failure);             /* {"event":"error","kind":...} */
