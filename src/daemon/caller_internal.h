@@ -14,15 +14,17 @@
  */
 #define CALLER_NOBODY     ((uid_t)-1)
 #define CALLER_MOST_NAMES 17
+#define CALLER_NAME_SIZE  264 /* "cert:" and the longest name of a certificate */
+#define CALLER_TEXT_SIZE  (CALLER_NAME_SIZE + 80)
 struct caller {
     uid_t uid;
     pid_t pid;
     bool has_names;
-    char user[64]; /* "" when the uid has no name */
-    char **groups; /* names; a group without one is left out */
+    char user[CALLER_NAME_SIZE]; /* "" when the uid has no name */
+    char **groups;               /* names; a group without one is left out */
     size_t group_count;
-    char text[128]; /* "uid 26 (postgres)" */
-    gid_t *gids;    /* primary and supplementary, as of the moment of connect(2) */
+    char text[CALLER_TEXT_SIZE]; /* "uid 26 (postgres)" */
+    gid_t *gids;                 /* primary and supplementary, as of the moment of connect(2) */
     size_t gid_count;
     bool is_remote;           /* through the gateway */
     char **certificate_names; /* "cert:NAME", "san:NAME"; NULL-ended; NULL until the gateway has told them */

@@ -11,9 +11,10 @@
  * Each holds a walsender of its server for a moment, and many processes would be a burden here: two of a server are
  * enough for a monitoring system and an administrator at the same time.
  */
-#define MOST_OF_SERVER 2
-#define MOST_OF_ALL    16
-#define STOP_SECONDS   2
+#define MOST_OF_SERVER   2
+#define MOST_OF_ALL      16
+#define STOP_SECONDS     2
+#define DESCRIPTION_SIZE (CALLER_TEXT_SIZE + 160)
 
 static const struct {
     enum command_id command;
@@ -28,7 +29,7 @@ struct errand {
     struct child *child;
     enum command_id command;
     char server[64]; /* "": all */
-    char caller[128];
+    char caller[CALLER_TEXT_SIZE];
     json_t *last_word; /* result or error event; NULL while there is none */
     struct errand *next;
 };
@@ -42,12 +43,13 @@ static enum role_id role_of(enum command_id command)
     return errand_roles[i].role;
 }
 
-static void describe(const struct errand *errand, char ret_text[256])
+static void describe(const struct errand *errand, char ret_text[DESCRIPTION_SIZE])
 {
     if (errand->server[0] != '\0')
-        snprintf(ret_text, 256, "%s of \"%s\" for %s", commands[errand->command].words, errand->server, errand->caller);
+        snprintf(ret_text, DESCRIPTION_SIZE, "%s of \"%s\" for %s", commands[errand->command].words, errand->server,
+                 errand->caller);
     else
-        snprintf(ret_text, 256, "%s for %s", commands[errand->command].words, errand->caller);
+        snprintf(ret_text, DESCRIPTION_SIZE, "%s for %s", commands[errand->command].words, errand->caller);
 }
 
 /* ---- the worker's events ---- */
@@ -102,7 +104,7 @@ static void on_ended(void *owner, const struct child_end *end)
 {
     struct errand *errand = owner;
     struct client *client;
-    char what[256];
+    char what[DESCRIPTION_SIZE];
 
     unlink_errand(errand);
     describe(errand, what);
@@ -149,7 +151,7 @@ static bool demand_room(const struct supervisor *supervisor, const struct visibi
     if (count < MOST_OF_ALL && of_server < MOST_OF_SERVER)
         return true;
     if (of_server >= MOST_OF_SERVER) {
-        char what[256];
+        char what[DESCRIPTION_SIZE];
         describe(other, what);
         error_set(err, ERROR_BUSY, "%zu checks are running already: %s", of_server, what);
     } else {
@@ -179,7 +181,7 @@ bool errands_start(struct client *client, const struct request *request, enum ri
 {
     struct supervisor *supervisor = client_supervisor(client);
     const struct visibility visibility = {supervisor->config, client_caller(client), supervisor->own_uid, request};
-    char what[256];
+    char what[DESCRIPTION_SIZE];
 
     if (!demand_room(supervisor, &visibility, err))
         return false;

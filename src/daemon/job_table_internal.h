@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "daemon/caller_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/control/stream.h"
 
@@ -24,13 +25,13 @@ struct job_entry {
     enum job_state state;
     struct timestamp started_at, ended_at;
     int64_t started_monotonic, ended_monotonic;
-    char caller[128];
-    char cancelled_by[128]; /* "": nobody */
-    bool has_reported;      /* any event before the last word */
-    json_t *progress;       /* the last progress event, or NULL */
-    json_t *last_word;      /* result or error event; NULL while there is none */
-    struct child *child;    /* NULL when ended, and while `slot drop` waits for the receiver to end */
-    bool is_wal_pending;    /* a receiver's report waits until the child has taken the former */
+    char caller[CALLER_TEXT_SIZE];
+    char cancelled_by[CALLER_TEXT_SIZE]; /* "": nobody */
+    bool has_reported;                   /* any event before the last word */
+    json_t *progress;                    /* the last progress event, or NULL */
+    json_t *last_word;                   /* result or error event; NULL while there is none */
+    struct child *child;                 /* NULL when ended, and while `slot drop` waits for the receiver to end */
+    bool is_wal_pending;                 /* a receiver's report waits until the child has taken the former */
     struct job_entry *next;
 };
 

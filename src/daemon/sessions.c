@@ -8,7 +8,7 @@
 struct session {
     struct supervisor *supervisor;
     uid_t uid;
-    char caller[128];
+    char caller[CALLER_TEXT_SIZE];
     struct session *next;
 };
 

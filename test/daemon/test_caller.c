@@ -37,6 +37,27 @@ START_TEST(what_comes_from_the_gateway_is_nobody_until_it_says_on_whose_behalf)
 }
 END_TEST
 
+/* Entries of the configuration are compared with the whole name. */
+START_TEST(a_long_name_is_kept_whole)
+{
+    struct caller caller = come();
+    char name[256], user[sizeof "cert:" + sizeof name], text[sizeof user + 64];
+    struct error err;
+
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    snprintf(user, sizeof user, "cert:%s", name);
+    snprintf(text, sizeof text, "%s from [2001:db8:1111:2222:3333:4444:5555:6666]:65535", user);
+    json_t *line SCOPED(scoped_json) = json_pack("{s:s, s:s, s:[], s:s}", "command", "on-behalf", "cn", name, "san",
+                                                 "address", "[2001:db8:1111:2222:3333:4444:5555:6666]:65535");
+    ck_assert_msg(caller_take_identity(&caller, line, &err), "%s", err.message);
+    ck_assert_str_eq(caller.certificate_names[0], user);
+    ck_assert_str_eq(caller.user, user);
+    ck_assert_str_eq(caller.text, text);
+    caller_done(&caller);
+}
+END_TEST
+
 START_TEST(a_caller_of_this_machine_cannot_say_so)
 {
     struct caller caller = {.uid = 990};
@@ -108,6 +129,7 @@ int main(void)
     TCase *tests = tcase_create("caller");
 
     tcase_add_test(tests, what_comes_from_the_gateway_is_nobody_until_it_says_on_whose_behalf);
+    tcase_add_test(tests, a_long_name_is_kept_whole);
     tcase_add_test(tests, a_caller_of_this_machine_cannot_say_so);
     tcase_add_test(tests, another_first_line_is_no_identity);
     tcase_add_test(tests, names_that_could_be_taken_for_others_are_none);
