@@ -42,6 +42,21 @@ static void append_jobs(struct client *client, const struct job_entry *first, co
             json_array_append_new(list, job_entry_to_json(entry));
 }
 
+/* What is wrong with it names files, certificates and servers: for who may know of all of them. */
+static json_t *gateway_for(struct client *client)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+    json_t *seen SCOPED(scoped_json) = gateway_to_json(supervisor);
+
+    if (!json_is_object(seen) ||
+        rights_over_daemon(client_caller(client), supervisor->config, supervisor->own_uid) >= RIGHT_MONITOR)
+        return TAKE(seen);
+    json_t *state = json_copy(seen);
+    json_object_set_new(state, "error", json_null());
+    json_object_set_new(state, "warning", json_null());
+    return state;
+}
+
 bool answer_status(struct client *client, const struct request *request, struct error *err)
 {
     const struct supervisor *supervisor = client_supervisor(client);
@@ -60,7 +75,7 @@ bool answer_status(struct client *client, const struct request *request, struct 
     client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
                                         (int)getpid(), "started_at", started_at(supervisor), "config",
                                         control_text(config->path), "base_dir", control_text(config->settings.base_dir),
-                                        "gateway", gateway_to_json(supervisor), "jobs", jobs, "servers", servers));
+                                        "gateway", gateway_for(client), "jobs", jobs, "servers", servers));
     return true;
 }
 
@@ -142,7 +157,7 @@ bool answer_reload(struct client *client, const struct request *request, struct 
 
 bool answer_shutdown(struct client *client, const struct request *request, struct error *err)
 {
-    char reason[160];
+    char reason[CALLER_TEXT_SIZE + 16];
 
     (void)request;
     (void)err;

@@ -57,12 +57,17 @@ enum right rights_over_name(const struct caller *caller, const struct config *co
     return rights_is_admin(caller, config, own_uid) ? RIGHT_ADMIN : RIGHT_ANYBODY;
 }
 
+enum right rights_over_daemon(const struct caller *caller, const struct config *config, uid_t own_uid)
+{
+    if (rights_is_admin(caller, config, own_uid))
+        return RIGHT_ADMIN;
+    return list_has(caller, config->settings.monitors) ? RIGHT_MONITOR : RIGHT_ANYBODY;
+}
+
 enum right rights_over_any(const struct caller *caller, const struct config *config, uid_t own_uid)
 {
-    enum right best = rights_is_admin(caller, config, own_uid) ? RIGHT_ADMIN : RIGHT_ANYBODY;
+    enum right best = rights_over_daemon(caller, config, own_uid);
 
-    if (best == RIGHT_ANYBODY && list_has(caller, config->settings.monitors))
-        best = RIGHT_MONITOR;
     for (size_t i = 0; i < config->server_count; i++) {
         enum right right = rights_over_server(caller, config, own_uid, &config->servers[i]);
         if (right > best)

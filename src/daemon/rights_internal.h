@@ -15,6 +15,8 @@ enum right rights_over_server(const struct caller *caller, const struct config *
 /* By name; of a server that is not in the configuration, or "", only an admin may know. */
 enum right rights_over_name(const struct caller *caller, const struct config *config, uid_t own_uid,
                             const char *server);
+/* Over the daemon itself, whatever server: an admin's, or that of the monitors of [pgcoffer]. */
+enum right rights_over_daemon(const struct caller *caller, const struct config *config, uid_t own_uid);
 /* The best right over any server. */
 enum right rights_over_any(const struct caller *caller, const struct config *config, uid_t own_uid);
 

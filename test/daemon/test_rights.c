@@ -98,6 +98,7 @@ START_TEST(a_list_without_a_server_gives_no_right_over_all)
     ck_assert(may(&restorer, COMMAND_ID_list, "", &right, &err));
     ck_assert_int_eq(right, RIGHT_MONITOR);
     ck_assert_int_eq(rights_over_any(&restorer, config, OWN_UID), RIGHT_RESTORER);
+    ck_assert_int_eq(rights_over_daemon(&restorer, config, OWN_UID), RIGHT_ANYBODY);
 }
 END_TEST
 
@@ -113,6 +114,8 @@ START_TEST(monitors_of_the_daemon_are_those_of_servers_without_their_own)
     ck_assert(may(&own, COMMAND_ID_status, "two", &right, &err));
     ck_assert(!may(&own, COMMAND_ID_status, "one", &right, &err));
     ck_assert(!may(&own, COMMAND_ID_wal_get, "two", &right, &err));
+    ck_assert_int_eq(rights_over_daemon(&daemons, config, OWN_UID), RIGHT_MONITOR);
+    ck_assert_int_eq(rights_over_daemon(&own, config, OWN_UID), RIGHT_ANYBODY);
 }
 END_TEST
 

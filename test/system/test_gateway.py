@@ -497,10 +497,19 @@ def test_renewed_files_are_taken_up_and_broken_ones_leave_the_old(gateway):
 
 def test_the_ca_of_postgresql_is_warned_of(make_gateway, pki):
     gateway = make_gateway(tls_ca_file=pki.client_ca.certificate)
-    gateway.add_server("one", restorers="cert:repl").start()
+    gateway.add_server("one", restorers="cert:repl")
+    gateway.add_server("two", monitors="cert:db1")
+    gateway.agent.daemon_settings["monitors"] = "cert:db2"
+    gateway.agent.write_configuration()
+    gateway.start()
     warning = gateway.status()["warning"]
     assert 'signed PostgreSQL\'s client certificate "CN=repl" of [one]' in warning["message"]
     assert "a CA of their own" in warning["hint"]
+    with gateway.connect(pki.client_ca.issue("db1", "db1", "clientAuth")) as remote:  # of another server nothing is told
+        shown = remote.ask("status")[-1]["data"]["gateway"]
+        assert shown["state"] == "listening" and shown["warning"] is None and shown["error"] is None
+    with gateway.connect(pki.client_ca.issue("db2", "db2", "clientAuth")) as remote:
+        assert remote.ask("status")[-1]["data"]["gateway"]["warning"] == warning
 
 
 def test_without_a_port_there_is_no_gateway_and_a_reload_makes_and_ends_one(make_gateway):
