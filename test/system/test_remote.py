@@ -410,6 +410,14 @@ def test_a_gateway_that_falls_silent_in_mid_restore_is_left_for_another_connecti
     assert tree(here) == tree(there)
 
 
+def test_a_gateway_that_falls_silent_behind_the_plan_is_left_too(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    remote.gateway.silent_after = 1  # with the first bytes, which are the plan
+    path = configuration(remote, "connect_timeout = 2")
+    remote.ok("-c", path, "restore", "primary", "--target-directory", folder / "here", connection=[], timeout=60)
+    wait_for(lambda: remote.gateway.has_been_left, "the silent connection is closed")
+
+
 def test_a_restore_that_waits_for_a_gateway_can_be_interrupted(store, folder, make_gateway):
     remote = Remote(folder / "host", store[1], make_gateway())
     remote.gateway.cut_between = (2_000_000, 2_000_001)

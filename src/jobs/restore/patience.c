@@ -35,11 +35,16 @@ void patience_renew(struct patience *patience)
     *patience = (struct patience){0};
 }
 
+void connector_limit_silence(const struct connector *connector, struct control_stream *stream)
+{
+    if (connector->silence_seconds > 0)
+        control_stream_set_timeout(stream, (int)connector->silence_seconds * 1000);
+}
+
 bool connector_open(const struct connector *connector, struct control_stream **ret_stream, struct error *err)
 {
     if (!connector->open(connector->context, ret_stream, err))
         return false;
-    if (connector->silence_seconds > 0)
-        control_stream_set_timeout(*ret_stream, (int)connector->silence_seconds * 1000);
+    connector_limit_silence(connector, *ret_stream);
     return true;
 }

@@ -93,6 +93,8 @@ void patience_renew(struct patience *patience);
 /* A connection that breaks when a gateway has been silent for too long. */
 bool connector_open(const struct connector *connector, struct control_stream **ret_stream, struct error *err) NODISCARD;
 
+void connector_limit_silence(const struct connector *connector, struct control_stream *stream);
+
 /* outage.c: one message when the gateway is away, whichever thread finds it, and one when it is there again. */
 struct outage {
     pthread_mutex_t mutex;

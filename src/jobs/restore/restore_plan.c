@@ -9,6 +9,8 @@
 #include "pgcoffer/wal/segment.h"
 
 #define MOST_WAL_FILES (size_t)1000000
+/* The daemon may read WAL to its end before it answers. */
+#define PLAN_MILLISECONDS 600000
 
 /* "2026-11-22 02:30 +01" means another moment to a daemon in another time zone: it goes as UTC. */
 static bool make_request(const struct restore_options *options, struct request *ret_request, struct error *err)
@@ -170,12 +172,16 @@ bool restore_plan_ask(struct restore *restore, struct error *err)
         return false;
     json_t *message SCOPED(scoped_json) = request_to_json(&request);
     json_t *names SCOPED(scoped_json) = json_array();
-    if (!restore->connector->open(restore->connector->context, &restore->session, err) ||
-        !control_send(restore->session, message, err))
+    if (!connector_open(restore->connector, &restore->session, err))
+        return false;
+    if (restore->connector->silence_seconds > 0)
+        control_stream_set_timeout(restore->session, PLAN_MILLISECONDS);
+    if (!control_send(restore->session, message, err))
         return false;
     restore->plan.json = control_await_result(restore->session, take_event, names, err);
     if (restore->plan.json == NULL)
         return false;
+    connector_limit_silence(restore->connector, restore->session);
     if (json_array_size(names) > 0)
         json_object_set(restore->plan.json, "wal_files", names);
     if (!parse_plan(&restore->plan, restore->options->request.server, err)) {
