@@ -512,6 +512,23 @@ def test_the_ca_of_postgresql_is_warned_of(make_gateway, pki):
         assert remote.ask("status")[-1]["data"]["gateway"]["warning"] == warning
 
 
+def test_a_list_that_ends_soon_is_warned_of_beforehand(make_gateway, folder):
+    gateway = make_gateway(tls_crl_file=folder / "gateway.crl", expiry_warn_days=31)
+    fresh = revoke(gateway.pki.client_ca, None, folder / "revocation")  # for 30 days
+    shutil.copy(fresh, folder / "gateway.crl")
+    gateway.add_server("one", restorers="cert:db1").start()
+    warning = gateway.status()["warning"]
+    assert 'the revocation list of "CN=gateway client CA,O=pgcoffer test" in tls_crl_file of [pgcoffer]' in warning["message"]
+    assert "(days left: 29)" in warning["message"] or "(days left: 30)" in warning["message"]
+    assert "current list" in warning["hint"]
+    with gateway.connect(gateway.pki.client("db1")) as remote:
+        assert remote.ask("list", server="one")[-1]["event"] == "result"
+    gateway.agent.daemon_settings["expiry_warn_days"] = 28
+    gateway.agent.write_configuration()
+    gateway.agent.ok("reload")
+    wait_for(lambda: gateway.status()["state"] == "listening" and gateway.status()["warning"] is None, "nothing to warn of")
+
+
 def test_without_a_port_there_is_no_gateway_and_a_reload_makes_and_ends_one(make_gateway):
     gateway = make_gateway(management=0)
     gateway.add_server("one", restorers="cert:db1")

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "jobs/file_watch_internal.h"
+#include "jobs/gateway/ends_internal.h"
 #include "jobs/gateway/kinship_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/file.h"
@@ -59,6 +60,12 @@ static bool read_files(const struct config *config, json_t *message, struct erro
            add_file(message, "revocations", settings->tls_crl_file, err);
 }
 
+/* There is room for one. What will end the service goes first, and stands there until it is mended. */
+static bool find_warning(const struct config *config, struct error *ret_warning)
+{
+    return ends_find(&config->settings, ret_warning) || kinship_find(config, ret_warning);
+}
+
 json_t *gateway_reader_look(const struct config *config)
 {
     json_t *message SCOPED(scoped_json) = json_pack("{s:s}", "event", "files");
@@ -66,7 +73,7 @@ json_t *gateway_reader_look(const struct config *config)
 
     if (!read_files(config, message, &failure))
         return control_error_to_json(&failure);
-    if (kinship_find(config, &failure)) {
+    if (find_warning(config, &failure)) {
         json_t *warning = control_error_to_json(&failure);
         json_object_del(warning, "event");
         json_object_set_new(message, "warning", warning);
