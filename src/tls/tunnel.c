@@ -216,7 +216,7 @@ bool tls_tunnel_run(const struct server_config *gateway, int local, void (*opene
     if (!config_check_client(gateway, err)) /* without a CA nothing would be verified */
         return false;
     tunnel = (struct tunnel){.local = local, .opened = opened, .context = context};
-    if (!tls_files_check(gateway, err))
+    if (!tls_files_check_settled(gateway, err))
         return error_wrap(err, "could not connect to the gateway at %s port %ld", gateway->settings.host,
                           gateway->settings.port);
     if (fcntl(local, F_SETFL, fcntl(local, F_GETFL) | O_NONBLOCK) < 0)

@@ -1,7 +1,10 @@
 #include "pgcoffer/tls/files.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 
+#include "pgcoffer/base/clock.h"
 #include "support/suite.h"
 #include "tls/pki.h"
 
@@ -269,6 +272,48 @@ START_TEST(a_mode_that_verifies_needs_a_ca)
 }
 END_TEST
 
+static void *renew_key(void *renewed)
+{
+    char path[CONFIG_TEXT_SIZE];
+
+    snprintf(path, sizeof path, "%s/new.key", scene.folder);
+    poll(NULL, 0, 300);
+    pki_write_key(path, renewed, NULL);
+    ck_assert_int_eq(rename(path, scene.server.settings.tls_key_file), 0);
+    return NULL;
+}
+
+START_TEST(a_renewal_that_has_come_half_way_is_waited_for)
+{
+    struct pki_pair renewed =
+        pki_make((struct pki_wish){.common_name = "repl", .usage = "clientAuth", .issuer = &scene.root});
+    struct error err = {0};
+    pthread_t thread;
+
+    ck_assert_int_eq(unlink(scene.server.settings.tls_cert_file), 0);
+    pki_write_certificate(scene.server.settings.tls_cert_file, &renewed);
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_str_eq(err.check, "key.match");
+    ck_assert_int_eq(pthread_create(&thread, NULL, renew_key, &renewed), 0);
+    ck_assert_msg(tls_files_check_settled(&scene.server, &err), "%s", err.message);
+    pthread_join(thread, NULL);
+    pki_done(&renewed);
+}
+END_TEST
+
+START_TEST(a_fault_of_old_files_is_told_at_once)
+{
+    struct error err = {0};
+    int64_t before = clock_monotonic();
+
+    snprintf(scene.server.settings.tls_key_file, CONFIG_TEXT_SIZE, "/bin/none.key");
+    snprintf(scene.server.settings.tls_cert_file, CONFIG_TEXT_SIZE, "/bin/sh");
+    snprintf(scene.server.settings.tls_ca_file, CONFIG_TEXT_SIZE, "/bin/sh");
+    ck_assert(!tls_files_check_settled(&scene.server, &err));
+    ck_assert_int_lt(clock_monotonic() - before, INT64_C(1000) * TLS_FILES_SETTLE_MILLISECONDS);
+}
+END_TEST
+
 START_TEST(the_word_system_means_the_distributions_bundle)
 {
     snprintf(scene.server.settings.tls_ca_file, CONFIG_TEXT_SIZE, "system");
@@ -297,6 +342,8 @@ int main(void)
     tcase_add_test(tests, without_a_section_the_option_is_named);
     tcase_add_test(tests, a_file_without_a_list_is_no_list);
     tcase_add_test(tests, a_mode_that_verifies_needs_a_ca);
+    tcase_add_test(tests, a_renewal_that_has_come_half_way_is_waited_for);
+    tcase_add_test(tests, a_fault_of_old_files_is_told_at_once);
     tcase_add_test(tests, the_word_system_means_the_distributions_bundle);
     return suite_run("files", tests);
 }

@@ -15,6 +15,11 @@
  */
 bool tls_files_check(const struct server_config *server, struct error *err) NODISCARD;
 
+/* The same, but files that are being replaced get a moment: faults beside a change of the last seconds are looked at
+ * again for so long. */
+#define TLS_FILES_SETTLE_MILLISECONDS 3000
+bool tls_files_check_settled(const struct server_config *server, struct error *err) NODISCARD;
+
 /*
  * The same, fault by fault: is this check at fault? Of protocol.mode, file.ca, file.crl, file.certificate, file.key,
  * key.mode, key.match, expiry.ca, expiry.crl, expiry.client (dates that are past or not yet begun, as
