@@ -283,7 +283,8 @@ def test_who_cannot_prove_an_identity_is_not_let_in(make_gateway, folder):
             with gateway.connect(pair) as remote:
                 remote.ask("list", server="one")
         gateway.wait_log(f"no connection: {words}")
-    with gateway.connect(pki.client("revoked")) as remote:
+    stays, goes = gateway.connect(pki.client("db1")), gateway.connect(pki.client("revoked"))
+    for remote in (stays, goes):
         assert remote.ask("list", server="one")[-1]["event"] == "result"
     fresh = revoke(pki.client_ca, pki.client("revoked").certificate, folder / "revocation")
     shutil.copy(fresh, folder / "fresh.crl")
@@ -298,6 +299,11 @@ def test_who_cannot_prove_an_identity_is_not_let_in(make_gateway, folder):
         return False
 
     wait_for(is_refused, "the new list is taken up")
+    gateway.wait_log("dropped: the certificate of cert:revoked is not let in any more: certificate revoked")
+    with goes, pytest.raises((ConnectionError, ssl.SSLError)):  # who was in before is out
+        goes.ask("list", server="one")
+    with stays:
+        assert stays.ask("list", server="one")[-1]["event"] == "result"
     gateway.wait_log('no connection: certificate "CN=revoked": certificate revoked')
     with gateway.connect(pki.client("db1")) as remote:
         assert remote.ask("list", server="one")[-1]["event"] == "result"

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "jobs/gateway/context_internal.h"
 #include "jobs/gateway/gateway_internal.h"
 #include "jobs/gateway/pump_internal.h"
 #include "pgcoffer/base/clock.h"
@@ -98,6 +99,18 @@ void connection_drop(struct connection *connection, const char *reason)
     event_base_once(connection->gateway->events, -1, EV_TIMEOUT, on_gone, connection, &(struct timeval){0});
     if (was_verified && connection->gateway->changed != NULL)
         connection->gateway->changed(connection->gateway);
+}
+
+void connection_verify_again(struct connection *connection)
+{
+    char reason[IDENTITY_TEXT_SIZE + 256];
+    const char *fault;
+
+    if (gateway_context_trusts(connection->gateway->tls, connection->tls, &fault))
+        return;
+    snprintf(reason, sizeof reason, "dropped: the certificate of %s is not let in any more: %s", connection->identity,
+             fault);
+    connection_drop(connection, reason);
 }
 
 /* A socket closed with unread bytes is reset, and the peer might never see our last words. */
@@ -306,7 +319,10 @@ static void shake_hands(struct connection *connection)
         }
         identity_of_certificate(certificate, &identity);
         identity_format(&identity, connection->identity);
-        begin_pump(connection, &identity);
+        if (SSL_get_SSL_CTX(connection->tls) != connection->gateway->tls) /* the files have changed since it came */
+            connection_verify_again(connection);
+        if (connection->state == CONNECTION_SHAKES_HANDS)
+            begin_pump(connection, &identity);
         return;
     }
     switch (SSL_get_error(connection->tls, result)) {

@@ -176,3 +176,22 @@ bool gateway_context_new(const struct gateway_files *files, const char *least_ve
     *ret_context = TAKE(context);
     return true;
 }
+
+bool gateway_context_trusts(SSL_CTX *context, SSL *connected, const char **ret_fault)
+{
+    X509_STORE_CTX *verification = X509_STORE_CTX_new();
+    X509 *leaf = SSL_get0_peer_certificate(connected);
+    bool is_trusted = false;
+
+    *ret_fault = "it cannot be verified again";
+    if (verification != NULL && leaf != NULL &&
+        X509_STORE_CTX_init(verification, SSL_CTX_get_cert_store(context), leaf, SSL_get_peer_cert_chain(connected)) ==
+            1 &&
+        X509_STORE_CTX_set_default(verification, "ssl_client") == 1) { /* as a handshake does it */
+        is_trusted = X509_verify_cert(verification) == 1;
+        *ret_fault = X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification));
+    }
+    X509_STORE_CTX_free(verification);
+    ERR_clear_error();
+    return is_trusted;
+}

@@ -21,5 +21,7 @@ struct gateway_files {
  */
 bool gateway_context_new(const struct gateway_files *files, const char *least_version, SSL_CTX **ret_context,
                          struct certificate_text *ret_certificate, struct error *err) NODISCARD;
+/* Would who is connected still be let in? *ret_fault says why not, in OpenSSL's words. */
+bool gateway_context_trusts(SSL_CTX *context, SSL *connected, const char **ret_fault) NODISCARD;
 
 #endif

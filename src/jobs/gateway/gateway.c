@@ -228,6 +228,9 @@ static void use_files(struct gateway *gateway, SSL_CTX *context, const json_t *w
         log_failure(LOG_LEVEL_WARNING, &words);
     }
     warn_of_end(gateway);
+    for (struct connection *at = gateway->first; at != NULL; at = at->next) /* what is dropped is freed later */
+        if (at->state == CONNECTION_PUMPS)
+            connection_verify_again(at);
     log_info("serves certificate \"%s\", valid until %s", gateway->certificate.subject,
              gateway->certificate.not_after_text);
     if (!gateway->is_listening && !gateway->is_ending)

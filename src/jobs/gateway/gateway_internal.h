@@ -67,7 +67,8 @@ struct gateway {
 /* ---- gateway.c ---- */
 void gateway_begin(struct gateway *gateway, struct event_base *events, const struct gateway_limits *limits);
 void gateway_end(struct gateway *gateway);
-/* Of the reader: "files" or "error". New files are for new connections; bad ones leave the old as they are. */
+/* Of the reader: "files" or "error". New files are for new connections, and end those that they would not
+ * let in; bad ones leave the old as they are. */
 void gateway_take_files(struct gateway *gateway, const json_t *message);
 /* No more newcomers; the loop ends with the last connection. */
 void gateway_end_softly(struct gateway *gateway);
@@ -112,6 +113,8 @@ struct connection {
 struct connection *connection_new(struct gateway *gateway, int network, const struct sockaddr_storage *address);
 /* Ends at once; the struct goes when the loop comes round. `reason` is logged as a refusal; NULL: nothing is. */
 void connection_drop(struct connection *connection, const char *reason);
+/* Drops one that has shown a certificate, when the gateway's files of now would not let that in. */
+void connection_verify_again(struct connection *connection);
 void connection_free(struct connection *connection);
 
 #endif
