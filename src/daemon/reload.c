@@ -5,6 +5,7 @@
 
 #include "daemon/gateway_internal.h"
 #include "daemon/receivers_internal.h"
+#include "daemon/sessions_internal.h"
 #include "pgcoffer/base/log.h"
 
 static bool group_exists(const char *name)
@@ -66,6 +67,27 @@ static bool load(const struct supervisor *supervisor, struct config **ret_config
     return true;
 }
 
+static bool is_same_for_server(const struct config *config, const struct server_config *server)
+{
+    for (size_t i = 0; i < config->server_count; i++)
+        if (strcmp(config->servers[i].name, server->name) == 0)
+            return strcmp(config->servers[i].settings.restorers, server->settings.restorers) == 0 &&
+                   strcmp(config->servers[i].settings.monitors, server->settings.monitors) == 0;
+    return false;
+}
+
+/* Who may do what; a server more takes nothing away from anybody. */
+static bool has_other_rights(const struct config *config, const struct config *old_config)
+{
+    if (strcmp(config->settings.admins, old_config->settings.admins) != 0 ||
+        strcmp(config->settings.monitors, old_config->settings.monitors) != 0)
+        return true;
+    for (size_t i = 0; i < old_config->server_count; i++)
+        if (!is_same_for_server(config, &old_config->servers[i]))
+            return true;
+    return false;
+}
+
 static void adopt(struct supervisor *supervisor, struct config *config)
 {
     struct config *old_config = supervisor->config;
@@ -76,6 +98,8 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     if (log_level_from_word(config->settings.log_level, &level))
         log_set_level(level);
     supervisor->config = config;
+    if (has_other_rights(config, old_config))
+        sessions_end_remote(supervisor);
     config_free(old_config);
     receivers_follow_configuration(supervisor, is_level_changed);
     receivers_look(supervisor);

@@ -5,9 +5,13 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
+#define STOP_SECONDS 3
+
 struct session {
     struct supervisor *supervisor;
     uid_t uid;
+    bool is_remote;
+    struct child *child;
     char caller[CALLER_TEXT_SIZE];
     struct session *next;
 };
@@ -37,7 +41,6 @@ static bool start_child(struct client *client, int fd, const struct request *req
     static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
     struct supervisor *supervisor = client_supervisor(client);
     const struct visibility visibility = {supervisor->config, client_caller(client), supervisor->own_uid, request};
-    struct child *child;
 
     json_t *line SCOPED(scoped_json) =
         start_line_to_json(&(struct start_line){.config = supervisor->config,
@@ -48,7 +51,7 @@ static bool start_child(struct client *client, int fd, const struct request *req
                                                 .right = right_word(right),
                                                 .is_remote = visibility.caller->is_remote,
                                                 .caller = session->caller});
-    return child_start(&supervisor->children, ROLE_serve, fd, line, &handlers, session, &child, err);
+    return child_start(&supervisor->children, ROLE_serve, fd, line, &handlers, session, &session->child, err);
 }
 
 bool sessions_start(struct client *client, const struct request *request, enum right right, struct error *err)
@@ -63,6 +66,7 @@ bool sessions_start(struct client *client, const struct request *request, enum r
     struct session *session = memory_new(sizeof *session);
     session->supervisor = supervisor;
     session->uid = client_uid(client);
+    session->is_remote = client_caller(client)->is_remote;
     snprintf(session->caller, sizeof session->caller, "%s", client_caller(client)->text);
     if (!start_child(client, fd, request, right, session, err)) {
         free(session);
@@ -91,4 +95,13 @@ size_t sessions_count_all(const struct supervisor *supervisor)
     for (const struct session *session = supervisor->sessions; session != NULL; session = session->next)
         count++;
     return count;
+}
+
+void sessions_end_remote(struct supervisor *supervisor)
+{
+    for (struct session *session = supervisor->sessions; session != NULL; session = session->next)
+        if (session->is_remote) {
+            log_info("the session of %s ends: who may do what has changed", session->caller);
+            child_stop(session->child, STOP_SECONDS);
+        }
 }

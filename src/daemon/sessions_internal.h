@@ -8,5 +8,7 @@ bool sessions_start(struct client *client, const struct request *request, enum r
                     struct error *err) NODISCARD;
 size_t sessions_count(const struct supervisor *supervisor, uid_t uid);
 size_t sessions_count_all(const struct supervisor *supervisor);
+/* Who may do what has changed: remote clients ask again, and go on where they were if they still may. */
+void sessions_end_remote(struct supervisor *supervisor);
 
 #endif

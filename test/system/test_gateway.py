@@ -232,6 +232,21 @@ def test_a_certificate_is_never_an_os_user_and_an_os_user_never_a_certificate(ga
         assert remote.answer()[-1]["kind"] == "usage"
 
 
+def test_who_loses_a_right_loses_the_session(gateway):
+    with gateway.connect(gateway.pki.client("db1")) as remote:
+        assert remote.ask("list", server="one")[-1]["event"] == "result"
+        gateway.agent.ok("reload")  # nothing has changed
+        assert remote.ask("list", server="one")[-1]["event"] == "result"
+        gateway.agent.servers["one"]["restorers"] = "postgres"
+        gateway.agent.write_configuration()
+        gateway.agent.ok("reload")
+        gateway.wait_log(r"the session of cert:db1 from \S+ ends: who may do what has changed")
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            remote.ask("list", server="one")
+    with gateway.connect(gateway.pki.client("db1")) as remote:
+        assert remote.ask("list", server="one")[-1]["kind"] == "denied"
+
+
 def test_alternative_names_and_admins_of_certificates(gateway):
     with gateway.connect(gateway.pki.client("nameless-watcher", names=("DNS:watch.example.com",))) as remote:
         assert remote.ask("list", server="one")[-1]["event"] == "result"
