@@ -127,6 +127,8 @@ static inline void scoped_session_source(struct session_source **source)
     session_source_free(*source);
 }
 struct connector session_source_connector(struct session_source *source);
+/* Nothing is opened any more once it says so. */
+void session_source_stop_when(struct session_source *source, bool (*is_interrupted)(void *context));
 bool session_source_open(struct session_source *source, struct control_stream **ret_stream,
                          struct error *err) NODISCARD;
 /* The configuration for --direct; CONFIG. */

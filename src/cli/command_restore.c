@@ -303,6 +303,7 @@ static bool run(struct invocation *invocation, struct restore_options *options, 
     options->warn = show_warning;
     options->is_interrupted = ask_interrupted;
     options->context = &running;
+    session_source_stop_when(source, ask_interrupted);
     catch_signals();
     umask(027); /* the modes of the data directory are 0700 and 0600, or 0750 and 0640 */
     bool is_restored = restore_run(options, &connector, &result, err);

@@ -30,6 +30,7 @@ struct session_source {
     bool has_repo;
     struct opener opener; /* fd -1: connections are opened here */
     pthread_mutex_t mutex;
+    bool (*is_interrupted)(void *context); /* may be NULL */
 };
 
 bool session_source_config(const struct invocation *invocation, struct config **ret_config, struct error *err)
@@ -244,11 +245,22 @@ bool session_source_open(struct session_source *source, struct control_stream **
     if (source->opener.fd < 0)
         return control_connect(source->socket_path, ret_stream, err);
     pthread_mutex_lock(&source->mutex);
-    bool is_open = opener_open(&source->opener, &fd, err);
+    /* Each of the threads that have waited here would wait for a gateway that is away, one after the other. */
+    bool is_wanted = source->is_interrupted == NULL || !source->is_interrupted(NULL);
+    bool is_open = is_wanted && opener_open(&source->opener, &fd, err);
     pthread_mutex_unlock(&source->mutex);
+    if (!is_wanted) {
+        error_set(err, ERROR_FAILED, "it was interrupted before a connection was made");
+        err->errnum = ECANCELED;
+    }
     if (is_open)
         *ret_stream = control_stream_new(fd, CONTROL_LINE_SIZE);
     return is_open;
+}
+
+void session_source_stop_when(struct session_source *source, bool (*is_interrupted)(void *context))
+{
+    source->is_interrupted = is_interrupted;
 }
 
 static bool open_for_connector(void *context, struct control_stream **ret_stream, struct error *err)

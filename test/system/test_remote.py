@@ -435,6 +435,27 @@ def test_a_restore_that_waits_for_a_gateway_can_be_interrupted(store, folder, ma
         running.wait()
 
 
+def test_interrupted_while_a_gateway_hangs_no_thread_asks_it_again(store, folder, make_gateway):
+    remote = Remote(folder / "host", store[1], make_gateway())
+    remote.gateway.cut_between = (1_000_000, 1_000_001)
+    path = configuration(remote, "connect_timeout = 4")
+    command = [remote.agent.binaries / "pgcoffer", "-c", path, "restore", "primary", "--target-directory", folder / "target",
+               "--jobs", "8"]
+    running = subprocess.Popen(as_user(command, remote.agent.user), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: remote.gateway.cuts > 0, "a connection has broken")
+        remote.gateway.is_hanging = True
+        wait_for(lambda: remote.gateway.kept, "a new one hangs")
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=30)
+        assert running.returncode == 1 and "interrupted" in err, err
+        assert len(remote.gateway.kept) <= 2
+    finally:
+        running.kill()
+        running.wait()
+
+
 # ---- through the gateway itself, with the rights of a certificate ----
 
 
