@@ -4,6 +4,7 @@
 #include "pgcoffer/base/json.h"
 #include "pgcoffer/cli/cli.h"
 #include "pgcoffer/config/config.h"
+#include "pgcoffer/config/ini.h"
 #include "pgcoffer/control/stream.h"
 #include "pgcoffer/jobs/jobs.h"
 
@@ -104,6 +105,14 @@ struct progress_bar {
 struct progress_bar progress_bar_new(const struct invocation *invocation);
 void progress_bar_show(struct progress_bar *bar, const struct progress *progress);
 void progress_bar_clear(struct progress_bar *bar);
+
+/* ---- configuration_look.c ---- */
+/*
+ * Every pair of the file and of conf.d/ beside it, in order, for who looks for one or two: nothing is judged, so a
+ * daemon that runs with its old settings, because the new ones are wrong, can still be found. What stands behind a
+ * fault is not seen. False when the file itself cannot be read.
+ */
+bool configuration_look(const char *path, ini_pair_function *take_pair, void *context, struct error *err) NODISCARD;
 
 /* ---- socket_path.c ---- */
 /* --socket, else of the configuration if that can be read, else the default; malloc'd. */

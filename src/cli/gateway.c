@@ -1,36 +1,17 @@
-#include <glob.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli_internal.h"
-#include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/config/ini.h"
-
-#define MOST_CONFIGURATION (1u << 20)
 
 /* ---- [client] ---- */
 
-/*
- * As for the socket, nothing else of the configuration is judged: what a command needs to reach a daemon does not
- * depend on what is wrong with a server's section.
- */
 struct section {
     struct server_config *gateway;
     bool is_right;
     struct error *err;
 };
-
-static bool take_section(void *context, const struct ini_place *place, const char *name, struct error *err)
-{
-    (void)context;
-    (void)place;
-    (void)name;
-    (void)err;
-    return true;
-}
 
 static bool take_pair(void *context, const struct ini_place *place, const char *name, const char *key,
                       const char *value, struct error *err)
@@ -47,36 +28,17 @@ static bool take_pair(void *context, const struct ini_place *place, const char *
     return true;
 }
 
-/* False only for a value in [client] that is none. */
-static bool look_into(const char *path, struct section *section)
-{
-    struct buffer text SCOPED(buffer_done) = BUFFER_WITH_LIMIT(MOST_CONFIGURATION);
-    struct ini_handler handler = {.section = take_section, .pair = take_pair, .context = section};
-    struct error ignored;
-
-    if (!file_read_whole(path, &text, &ignored))
-        return true; /* who needs the file says so */
-    if (!ini_parse((const char *)text.bytes, text.used, path, &handler, &ignored))
-        return section->is_right; /* what stands above the fault was seen */
-    return section->is_right;
-}
-
+/* False only for a value in [client] that is none. A file that cannot be read is told by who needs it. */
 static bool read_section(const struct invocation *invocation, struct server_config *gateway, struct error *err)
 {
     const char *configuration = invocation_text(invocation, OPTION_ID_config);
-    const char *path = configuration != NULL ? configuration : CONFIG_DEFAULT_FILE;
-    char *copy SCOPED(scoped_free) = memory_copy_text(path);
-    char *pattern SCOPED(scoped_free) = memory_text("%s/conf.d/*.conf", dirname(copy));
     struct section section = {.gateway = gateway, .is_right = true, .err = err};
-    glob_t found;
+    struct error ignored;
 
-    bool is_right = look_into(path, &section);
-    if (!is_right || glob(pattern, 0, NULL, &found) != 0)
-        return is_right;
-    for (size_t i = 0; i < found.gl_pathc && is_right; i++)
-        is_right = look_into(found.gl_pathv[i], &section);
-    globfree(&found);
-    return is_right;
+    bool is_readable =
+        configuration_look(configuration != NULL ? configuration : CONFIG_DEFAULT_FILE, take_pair, &section, &ignored);
+    (void)is_readable;
+    return section.is_right;
 }
 
 /* ---- the command line ---- */

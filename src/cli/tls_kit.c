@@ -10,11 +10,6 @@
 
 #define MOST_COMMON_NAME 64 /* of X.520 */
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 static void scoped_list(X509_CRL **list)
 {
     X509_CRL_free(*list);

@@ -10,11 +10,6 @@
 
 #define DAY_MICROSECONDS INT64_C(86400000000)
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 /* What was printed into a memory BIO, cut to `size` and made printable. */
 static void take_text(BIO *bio, char *ret_text, size_t size)
 {

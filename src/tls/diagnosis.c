@@ -130,6 +130,21 @@ static void explain_foreign(struct diagnosis *diagnosis)
     }
 }
 
+bool diagnosis_explain_unresolved(struct diagnosis *diagnosis, char ret_setting[TLS_SETTING_NAME_SIZE])
+{
+    const struct tls_probe *probe = diagnosis->probe;
+    const char *host = tls_host_name(diagnosis->server);
+
+    tls_setting_name(diagnosis->server, "host", ret_setting);
+    finding_seen(diagnosis->finding, "%s%s%s", probe->address, probe->address[0] == '\0' ? "" : ": ", probe->words);
+    if (!probe->is_unresolved)
+        return false;
+    finding_cause(diagnosis->finding, CHECK_ID_server_resolve, "The name \"%s\" has no address: %s.", host,
+                  probe->words);
+    finding_fix(diagnosis->finding, "Correct %s, or the name service: getent hosts %s", ret_setting, host);
+    return true;
+}
+
 static void explain_unreachable(struct diagnosis *diagnosis)
 {
     const struct tls_probe *probe = diagnosis->probe;
@@ -138,12 +153,9 @@ static void explain_unreachable(struct diagnosis *diagnosis)
     struct finding *finding = diagnosis->finding;
     char setting[TLS_SETTING_NAME_SIZE];
 
-    tls_setting_name(diagnosis->server, "host", setting);
-    finding_seen(finding, "%s%s%s", probe->address, probe->address[0] == '\0' ? "" : ": ", probe->words);
-    if (probe->is_unresolved) {
-        finding_cause(finding, CHECK_ID_server_resolve, "The name \"%s\" has no address: %s.", host, probe->words);
-        finding_fix(finding, "Correct %s, or the name service: getent hosts %s", setting, host);
-    } else if (probe->address[0] == '\0') {
+    if (diagnosis_explain_unresolved(diagnosis, setting))
+        return;
+    if (probe->address[0] == '\0') {
         finding_cause(finding, CHECK_ID_server_connect, "The port %ld of %s takes no connection: %s.", port, host,
                       probe->words);
         finding_fix(finding,

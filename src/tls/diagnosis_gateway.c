@@ -19,13 +19,8 @@ static void explain_unreachable(struct diagnosis *diagnosis)
     struct finding *finding = diagnosis->finding;
     char setting[TLS_SETTING_NAME_SIZE];
 
-    tls_setting_name(diagnosis->server, "host", setting);
-    finding_seen(finding, "%s%s%s", probe->address, probe->address[0] == '\0' ? "" : ": ", probe->words);
-    if (probe->is_unresolved) {
-        finding_cause(finding, CHECK_ID_server_resolve, "The name \"%s\" has no address: %s.", host, probe->words);
-        finding_fix(finding, "Correct %s, or the name service: getent hosts %s", setting, host);
+    if (diagnosis_explain_unresolved(diagnosis, setting))
         return;
-    }
     finding_cause(finding, CHECK_ID_server_connect, "The port %ld of %s takes no connection: %s.", port, host,
                   probe->words);
     finding_fix(

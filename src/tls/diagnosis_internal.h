@@ -70,6 +70,10 @@ enum kinship {
 /* What is the issuer of `below`, of whom nothing is at hand but the name, to the known CAs? */
 enum kinship diagnosis_find_kinship(X509 *below, bool is_alone, STACK_OF(X509_NAME) * known, STACK_OF(X509) * at_hand);
 
+/* ---- diagnosis.c ---- */
+/* The name has no address? Then that is told. What was seen, and the setting's name, are set either way. */
+bool diagnosis_explain_unresolved(struct diagnosis *diagnosis, char ret_setting[TLS_SETTING_NAME_SIZE]);
+
 /* ---- words ---- */
 /* The subjects of certificates; the names stay theirs. Freed with sk_X509_NAME_free(). */
 STACK_OF(X509_NAME) * diagnosis_subjects(STACK_OF(X509) * certificates);

@@ -4,11 +4,6 @@
 #include "pgcoffer/tls/certificate.h"
 #include "tls/files_internal.h"
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 static void scoped_list(X509_CRL **list)
 {
     X509_CRL_free(*list);

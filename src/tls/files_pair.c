@@ -6,11 +6,6 @@
 #include "pgcoffer/tls/issue.h"
 #include "tls/files_internal.h"
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 /* NULL with OpenSSL's words when there is none to be read. */
 static EVP_PKEY *read_key(const char *path, bool *ret_is_encrypted, char *ret_words, size_t size)
 {

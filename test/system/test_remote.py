@@ -43,6 +43,17 @@ class Remote:
         return out
 
 
+def fill(cluster, agent):
+    """A backup, and WAL behind it."""
+    cluster.sql("CREATE TABLE words AS SELECT n, md5(n::text) AS word, md5((n * 7)::text) || md5((n * 3)::text) AS more "
+                "FROM generate_series(1, 150000) n")
+    agent.backup("primary")
+    for _ in range(6):
+        cluster.sql("INSERT INTO words SELECT n, md5(random()::text), '' FROM generate_series(1, 20000) n")
+        cluster.sql("SELECT pg_switch_wal()")
+    agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_flush_lsn()::text"))
+
+
 @pytest.fixture(scope="module")
 def store(scratch, pki, programs):
     """A daemon with one backup, and WAL behind it."""
@@ -52,13 +63,7 @@ def store(scratch, pki, programs):
         cluster.start().create_role()
         agent.add_server("primary", cluster).start()
         agent.wait_streaming("primary")
-        cluster.sql("CREATE TABLE words AS SELECT n, md5(n::text) AS word, md5((n * 7)::text) || md5((n * 3)::text) AS more "
-                    "FROM generate_series(1, 150000) n")
-        agent.backup("primary")
-        for _ in range(6):
-            cluster.sql("INSERT INTO words SELECT n, md5(random()::text), '' FROM generate_series(1, 20000) n")
-            cluster.sql("SELECT pg_switch_wal()")
-        agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_flush_lsn()::text"))
+        fill(cluster, agent)
         yield cluster, agent
     finally:
         agent.close()
@@ -471,13 +476,7 @@ def gateway_store(scratch, pki, programs):
         cluster.start().create_role()
         agent.add_server("primary", cluster, restorers="cert:standby", monitors="cert:watcher").start()
         agent.wait_streaming("primary")
-        cluster.sql("CREATE TABLE words AS SELECT n, md5(n::text) AS word, md5((n * 7)::text) || md5((n * 3)::text) AS more "
-                    "FROM generate_series(1, 150000) n")
-        agent.backup("primary")
-        for _ in range(6):
-            cluster.sql("INSERT INTO words SELECT n, md5(random()::text), '' FROM generate_series(1, 20000) n")
-            cluster.sql("SELECT pg_switch_wal()")
-        agent.wait_flushed("primary", cluster.sql("SELECT pg_current_wal_flush_lsn()::text"))
+        fill(cluster, agent)
         yield cluster, agent, port
     finally:
         agent.close()

@@ -18,11 +18,13 @@ struct ini_place {
     unsigned line;
 };
 
+typedef bool ini_pair_function(void *context, const struct ini_place *place, const char *section, const char *key,
+                               const char *value, struct error *err);
+
 struct ini_handler {
     /* A section begins; called also for an empty one. */
     bool (*section)(void *context, const struct ini_place *place, const char *section, struct error *err);
-    bool (*pair)(void *context, const struct ini_place *place, const char *section, const char *key, const char *value,
-                 struct error *err);
+    ini_pair_function *pair;
     void *context;
 };
 

@@ -46,6 +46,10 @@ int certificate_refuse_passphrase(char *buffer, int size, int is_for_writing, vo
 /* OpenSSL's oldest queued error in words, also for system errors; empties the queue. */
 void certificate_openssl_words(char *ret_words, size_t size);
 
+static inline void scoped_bio(BIO **bio)
+{
+    BIO_free(*bio);
+}
 static inline void scoped_certificate(X509 **certificate)
 {
     X509_free(*certificate);

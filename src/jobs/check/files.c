@@ -6,11 +6,7 @@
 #include "jobs/check/expiry_internal.h"
 #include "jobs/check/files_internal.h"
 #include "pgcoffer/base/text.h"
-
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
+#include "pgcoffer/tls/certificate.h"
 
 /* Asks tls/files.h; true when the check may be passed. */
 static bool has_no_fault(struct check_run *run, enum check_id id)

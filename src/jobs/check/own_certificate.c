@@ -19,11 +19,6 @@
 #define MOST_KEY_BYTES ((size_t)64 * 1024)
 #define MOST_ENTRIES   512
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 static void scoped_private_key(EVP_PKEY **key)
 {
     EVP_PKEY_free(*key);

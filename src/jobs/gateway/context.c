@@ -6,11 +6,6 @@
 
 #include "pgcoffer/base/text.h"
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 static void scoped_context(SSL_CTX **context)
 {
     SSL_CTX_free(*context);

@@ -12,11 +12,6 @@ struct nearest {
     char name[256];
 };
 
-static void scoped_bio(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
 static void consider(struct nearest *nearest, const ASN1_TIME *end, bool is_list, const X509_NAME *name)
 {
     struct timestamp at = certificate_time(end);

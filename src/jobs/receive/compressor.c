@@ -66,26 +66,10 @@ struct receive_compressor {
 };
 
 /* The thread's own niceness, which on Linux is not the process's. It need not succeed. */
-static void step_back(const struct receive_compressor *compressor, bool *has_stepped_back)
+static void step_back(const struct receive_compressor *compressor)
 {
-    if (compressor->is_polite && !*has_stepped_back)
+    if (compressor->is_polite)
         setpriority(PRIO_PROCESS, (id_t)gettid(), POLITE_NICENESS);
-    *has_stepped_back = compressor->is_polite;
-}
-
-static bool begin_thread(void *shared, unsigned number, void **ret_worker, struct error *err)
-{
-    bool *has_stepped_back = memory_new(sizeof *has_stepped_back);
-
-    (void)shared, (void)number, (void)err;
-    *ret_worker = has_stepped_back;
-    return true;
-}
-
-static void end_thread(void *shared, void *worker)
-{
-    (void)shared;
-    free(worker);
 }
 
 static bool compress_run(void *shared, void *worker, void *task, struct error *err)
@@ -93,14 +77,15 @@ static bool compress_run(void *shared, void *worker, void *task, struct error *e
     struct receive_compressor *compressor = shared;
     struct compression *run = task;
 
-    step_back(compressor, worker);
+    (void)worker;
+    step_back(compressor);
     for (run->done = 0; run->done < run->count && !atomic_load(&compressor->is_ending); run->done++)
         if (!wal_packer_pack(run->packer, run->segments[run->done], run->level, run->budget, err))
             return false;
     return true;
 }
 
-static const struct pool_ops compress_ops = {.begin = begin_thread, .work = compress_run, .end = end_thread};
+static const struct pool_ops compress_ops = {.work = compress_run};
 
 bool receive_compressor_new(const struct wal_archive *archive, int level, struct receive_compressor **ret_compressor,
                             struct error *err)
