@@ -11,11 +11,9 @@ Memory: peak of the summed PSS of daemon and backup worker, sampled every 100 ms
 import os
 import pathlib
 import shutil
-import subprocess
 import threading
-import time
 
-from side_by_side import compare, conninfo, options, scratch  # the harness is found by it
+from side_by_side import compare, conninfo, options, scratch, timed  # the harness is found by it
 
 from harness.agent import Agent, install_binaries
 from harness.certificates import Pki
@@ -48,12 +46,6 @@ class MemoryWatch(threading.Thread):
             if backup:
                 self.peak = max(self.peak, daemon + backup)
                 self.peak_all = max(self.peak_all, daemon + backup + receive)
-
-
-def timed(command):
-    started = time.monotonic()
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-    return time.monotonic() - started
 
 
 def drop_caches():

@@ -5,8 +5,10 @@ import contextlib
 import pathlib
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "system"))
 
@@ -36,6 +38,13 @@ def conninfo(cluster, pki, more=""):
     """With which PostgreSQL's own programs come as we do."""
     return (f"host=localhost port={cluster.port} user=repl sslmode=verify-full sslcert={pki.client.certificate} "
             f"sslkey={pki.client.key} sslrootcert='{pki.server_ca.certificate}' {more}")
+
+
+def timed(command):
+    """Seconds until it has ended well."""
+    started = time.monotonic()
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - started
 
 
 def spread(values, unit="s", digits=2):
