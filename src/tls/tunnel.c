@@ -166,6 +166,14 @@ static void notice_the_dead(struct tls_talk *talk)
     (void)!setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* Several records with one call of the kernel; a record would take two, one for its length. */
+static void read_ahead(SSL *ssl)
+{
+    SSL_set_default_read_buffer_len(ssl, FLOW_SIZE);
+    SSL_set_read_ahead(ssl, 1);
+    (void)!SSL_free_buffers(ssl); /* one that holds something already stays as it is */
+}
+
 static void carry(void *context, struct tls_talk *talk)
 {
     struct tunnel *tunnel = context;
@@ -173,6 +181,7 @@ static void carry(void *context, struct tls_talk *talk)
     tunnel->talk = talk;
     talk->channel->is_unbounded = true;
     notice_the_dead(talk);
+    read_ahead(talk->ssl);
     tunnel->is_opened = true;
     tunnel->opened(tunnel->context);
     while (!tunnel->is_broken && !(tunnel->in.is_over && is_empty(&tunnel->in))) {

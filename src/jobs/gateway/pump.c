@@ -46,6 +46,10 @@ static enum step read_network(struct pump *pump)
 
     if (way->is_source_over || room(way) == 0)
         return STEP_BLOCKED;
+    if (pump->is_network_dry) {
+        pump->wants_network_read = true;
+        return STEP_BLOCKED;
+    }
     ERR_clear_error();
     int size = SSL_read(pump->tls, way->bytes + way->end, (int)room(way));
     if (size > 0) {
@@ -56,7 +60,9 @@ static enum step read_network(struct pump *pump)
         way->is_source_over = true;
         return STEP_MOVED;
     }
-    return judge_tls(pump, size);
+    enum step step = judge_tls(pump, size);
+    pump->is_network_dry = step == STEP_BLOCKED && pump->wants_network_read;
+    return step;
 }
 
 static enum step write_local(struct pump *pump)
@@ -130,6 +136,7 @@ enum pump_state pump_turn(struct pump *pump)
 {
     static enum step (*const steps[])(struct pump * pump) = {read_network, write_local, read_local, write_network};
 
+    pump->is_network_dry = false;
     for (int turn = 0; turn < TURNS_AT_ONCE; turn++) {
         bool has_moved = false;
         pump->wants_network_read = pump->wants_network_write = false;

@@ -34,6 +34,7 @@ struct pump {
     struct pump_way out; /* local to network */
     uint64_t moves;      /* grows with whatever is moved */
     bool wants_network_read, wants_network_write, wants_local_read, wants_local_write;
+    bool is_network_dry; /* asked in this turn: a client that is being sent much says little */
 };
 
 /* Small enough to be done in one turn of an event loop. */
