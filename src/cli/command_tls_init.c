@@ -42,29 +42,30 @@ static bool is_host_name(const char *text)
     return size > 0 && size <= MOST_HOST_NAME && isalnum((unsigned char)text[0]);
 }
 
-static bool add_name(struct names *names, const char *text, struct error *err)
+static bool add_name(struct names *names, const char *option, const char *text, struct error *err)
 {
     if (!tls_host_is_address(text) && !is_host_name(text)) {
-        error_set(err, ERROR_USAGE, "--host: \"%s\" is neither a host name nor an address", text);
-        return error_hint(err, "Write names and addresses separated by commas: --host db1.example.com,192.0.2.10");
+        error_set(err, ERROR_USAGE, "--%s: \"%s\" is neither a host name nor an address", option, text);
+        return error_hint(err, "Write names and addresses separated by commas: --%s db1.example.com,192.0.2.10",
+                          option);
     }
     for (size_t i = 0; i < names->count; i++)
         if (strcasecmp(names->list[i], text) == 0)
             return true;
     if (names->count == MOST_NAMES)
-        return error_set(err, ERROR_USAGE, "--host: there are more than %d names", MOST_NAMES);
+        return error_set(err, ERROR_USAGE, "--%s: there are more than %d names", option, MOST_NAMES);
     names->list[names->count++] = memory_copy_text(text);
     return true;
 }
 
-static bool add_listed(struct names *names, const char *text, struct error *err)
+static bool add_listed(struct names *names, const char *option, const char *text, struct error *err)
 {
     char *copy SCOPED(scoped_free) = memory_copy_text(text);
     char *rest = copy;
 
     for (char *name; (name = strsep(&rest, ",")) != NULL;) {
         size_t blanks = strspn(name, " ");
-        if (!add_name(names, name + blanks, err))
+        if (!add_name(names, option, name + blanks, err))
             return false;
     }
     return true;
@@ -75,20 +76,22 @@ static bool add_default_names(struct names *names, struct error *err)
 {
     char own_name[HOST_NAME_MAX + 1] = "";
 
-    if (!add_listed(names, "localhost,127.0.0.1,::1", err))
+    if (!add_listed(names, "host", "localhost,127.0.0.1,::1", err))
         return false;
     if (gethostname(own_name, sizeof own_name - 1) != 0 || !is_host_name(own_name))
         return true;
-    return add_name(names, own_name, err);
+    return add_name(names, "host", own_name, err);
 }
 
-static bool parse_names(const struct invocation *invocation, struct names *names, struct error *err)
+/* Of every occurrence of this option. */
+static bool parse_names(const struct invocation *invocation, enum option_id option, struct names *names,
+                        struct error *err)
 {
     for (size_t i = 0; i < invocation->occurrence_count; i++)
-        if (invocation->occurrences[i].option == OPTION_ID_host &&
-            !add_listed(names, invocation->occurrences[i].text, err))
+        if (invocation->occurrences[i].option == option &&
+            !add_listed(names, option_rows[option].name, invocation->occurrences[i].text, err))
             return false;
-    return names->count > 0 || add_default_names(names, err);
+    return true;
 }
 
 /* The role names two files and stands in pg_hba.conf, in SQL and in commands. */
@@ -131,13 +134,16 @@ static bool parse_key_type(const struct invocation *invocation, enum issue_algor
     return error_set(err, ERROR_USAGE, "--key-type: \"%s\" is not one of ec, rsa, ed25519", word);
 }
 
-static bool parse_wish(const struct invocation *invocation, struct names *names, struct tls_kit_wish *ret_wish,
-                       struct error *err)
+static bool parse_wish(const struct invocation *invocation, struct names *names, struct names *gateway_names,
+                       struct tls_kit_wish *ret_wish, struct error *err)
 {
-    if (!parse_names(invocation, names, err) || !parse_user(invocation, &ret_wish->user, err) ||
-        !parse_days(invocation, &ret_wish->days, err) || !parse_key_type(invocation, &ret_wish->algorithm, err))
+    if (!parse_names(invocation, OPTION_ID_host, names, err) || (names->count == 0 && !add_default_names(names, err)) ||
+        !parse_names(invocation, OPTION_ID_gateway, gateway_names, err) ||
+        !parse_user(invocation, &ret_wish->user, err) || !parse_days(invocation, &ret_wish->days, err) ||
+        !parse_key_type(invocation, &ret_wish->algorithm, err))
         return false;
     ret_wish->names = (const char *const *)names->list;
+    ret_wish->gateway_names = gateway_names->count > 0 ? (const char *const *)gateway_names->list : NULL;
     ret_wish->has_metrics = invocation_has(invocation, OPTION_ID_metrics);
     return true;
 }
@@ -161,10 +167,11 @@ bool command_tls_init(struct invocation *invocation, struct error *err)
 {
     const char *directory = invocation_argument(invocation, 0);
     struct names names SCOPED(names_done) = {.count = 0};
+    struct names gateway_names SCOPED(names_done) = {.count = 0};
     struct tls_kit *kit SCOPED(scoped_tls_kit) = NULL;
     struct tls_kit_wish wish;
 
-    if (!parse_wish(invocation, &names, &wish, err) || !check_path(directory, err) ||
+    if (!parse_wish(invocation, &names, &gateway_names, &wish, err) || !check_path(directory, err) ||
         !tls_kit_check_directory(directory, err) || !tls_kit_make(&wish, &kit, err) ||
         !tls_kit_write(kit, directory, err))
         return false;

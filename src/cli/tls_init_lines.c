@@ -11,8 +11,18 @@
 
 /* The port of pgexporter's own examples. */
 #define METRICS_PORT 5001
+/* That of the manual pages. */
+#define GATEWAY_PORT 7432
 
-enum reader { READER_SERVER, READER_CLIENT, READER_ENDPOINT, READER_PROMETHEUS, READER_COUNT };
+enum reader {
+    READER_SERVER,
+    READER_CLIENT,
+    READER_ENDPOINT,
+    READER_PROMETHEUS,
+    READER_GATEWAY,
+    READER_RESTORER,
+    READER_COUNT
+};
 
 static const struct {
     const char *word, *owner, *folder;
@@ -21,6 +31,9 @@ static const struct {
     [READER_CLIENT] = {"pgcoffer", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
     [READER_ENDPOINT] = {"metrics endpoint", "pgexporter", TLS_INIT_ENDPOINT_FOLDER},
     [READER_PROMETHEUS] = {"Prometheus", "prometheus", TLS_INIT_PROMETHEUS_FOLDER},
+    [READER_GATEWAY] = {"gateway", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
+    /* Not a folder of pgcoffer's: the key is for the OS user that restores, and there the daemon need not live. */
+    [READER_RESTORER] = {"database host", "postgres", TLS_INIT_SERVER_FOLDER},
 };
 
 #define BY(reader) (1u << READER_##reader)
@@ -45,16 +58,23 @@ static const struct {
     {TLS_KIT_PROMETHEUS_CERTIFICATE, BY(PROMETHEUS), "Prometheus's client certificate"},
     {TLS_KIT_PROMETHEUS_KEY, BY(PROMETHEUS), "its key"},
     {TLS_KIT_METRICS_CA_CERTIFICATE, BY(ENDPOINT) | BY(PROMETHEUS), "the CA that signed both"},
+    {TLS_KIT_GATEWAY_CERTIFICATE, BY(GATEWAY), "the certificate of pgcofferd's gateway"},
+    {TLS_KIT_GATEWAY_KEY, BY(GATEWAY), "its key; must belong to the OS user that runs pgcofferd"},
+    {TLS_KIT_GATEWAY_CA_LIST, BY(GATEWAY), "the revocation list of the gateway's CA, empty so far"},
+    {TLS_KIT_RESTORER_CERTIFICATE, BY(RESTORER), "the certificate of who restores: its CN is in restorers"},
+    {TLS_KIT_RESTORER_KEY, BY(RESTORER), "its key; must be readable by the OS user that runs PostgreSQL"},
+    {TLS_KIT_GATEWAY_CA_CERTIFICATE, BY(GATEWAY) | BY(RESTORER), "the CA that signed both"},
     {TLS_KIT_SERVER_CA_KEY, BY_NOBODY, "signs certificates of servers: keep it elsewhere"},
     {TLS_KIT_CLIENT_CA_KEY, BY_NOBODY, "signs logins: keep it elsewhere"},
     {TLS_KIT_METRICS_CA_KEY, BY_NOBODY, "signs endpoints and readers of metrics: keep it elsewhere"},
+    {TLS_KIT_GATEWAY_CA_KEY, BY_NOBODY, "signs gateways and who restores: keep it elsewhere"},
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
 /* Whether it is made, and that one reads it. */
 static bool reads(const struct tls_kit *kit, size_t row, enum reader reader)
 {
-    return (int)rows[row].part < kit->part_count && (rows[row].readers & 1u << reader) != 0;
+    return tls_kit_holds(kit, rows[row].part) && (rows[row].readers & 1u << reader) != 0;
 }
 
 char *tls_init_absolute_path(const char *directory)
@@ -67,45 +87,6 @@ char *tls_init_absolute_path(const char *directory)
         return memory_copy_text(directory);
     char *current SCOPED(scoped_free) = getcwd(NULL, 0);
     return memory_text("%s/%s", current != NULL ? current : "", directory);
-}
-
-/* ---- quoting ---- */
-
-/* Puts a backslash in front of each of `special`, or doubles it. */
-static char *escape(const char *text, const char *special, bool is_doubled)
-{
-    char *escaped = memory_new(2 * strlen(text) + 1);
-    char *end = escaped;
-
-    for (; *text != '\0'; text++) {
-        bool is_special = strchr(special, *text) != NULL;
-        if (is_special && is_doubled)
-            *end++ = *text;
-        else if (is_special)
-            *end++ = '\\';
-        *end++ = *text;
-    }
-    return escaped;
-}
-
-/* Of postgresql.conf: 'it''s' */
-static char *setting_line(const char *name, const char *directory, const char *file)
-{
-    char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, file);
-    char *escaped SCOPED(scoped_free) = escape(path, "'\\", true);
-
-    return memory_text("%s = '%s'", name, escaped);
-}
-
-/* Of pgcoffer.conf: quotes only where they are needed. */
-static char *pair_line(const char *name, const char *directory, const char *file)
-{
-    char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, file);
-
-    if (strpbrk(path, " \"#;\\") == NULL)
-        return memory_text("%s = %s", name, path);
-    char *escaped SCOPED(scoped_free) = escape(path, "\"\\", false);
-    return memory_text("%s = \"%s\"", name, escaped);
 }
 
 static void append(json_t *list, char *line)
@@ -138,7 +119,7 @@ static json_t *list_files(const struct tls_kit *kit, const char *directory)
     json_t *files = json_array();
 
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        if ((int)rows[i].part >= kit->part_count)
+        if (!tls_kit_holds(kit, rows[i].part))
             continue;
         char *names SCOPED(scoped_free) = name_readers(kit, i);
         char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, kit->files[rows[i].part].name);
@@ -153,10 +134,10 @@ static json_t *postgresql_lines(const struct tls_kit *kit, const char *directory
     json_t *lines = json_array();
 
     append(lines, memory_copy_text("ssl = on"));
-    append(lines, setting_line("ssl_cert_file", directory, kit->files[TLS_KIT_SERVER_CERTIFICATE].name));
-    append(lines, setting_line("ssl_key_file", directory, kit->files[TLS_KIT_SERVER_KEY].name));
-    append(lines, setting_line("ssl_ca_file", directory, kit->files[TLS_KIT_CLIENT_CA_CERTIFICATE].name));
-    append(lines, setting_line("ssl_crl_file", directory, kit->files[TLS_KIT_CLIENT_CA_LIST].name));
+    append(lines, tls_init_setting_line("ssl_cert_file", directory, kit->files[TLS_KIT_SERVER_CERTIFICATE].name));
+    append(lines, tls_init_setting_line("ssl_key_file", directory, kit->files[TLS_KIT_SERVER_KEY].name));
+    append(lines, tls_init_setting_line("ssl_ca_file", directory, kit->files[TLS_KIT_CLIENT_CA_CERTIFICATE].name));
+    append(lines, tls_init_setting_line("ssl_crl_file", directory, kit->files[TLS_KIT_CLIENT_CA_LIST].name));
     return lines;
 }
 
@@ -203,10 +184,12 @@ static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wi
     append(lines, memory_copy_text("[primary]"));
     append(lines, memory_text("host = %s", wish->names[0]));
     append(lines, memory_text("user = %s", wish->user));
-    append(lines, pair_line("tls_cert_file", directory, kit->files[TLS_KIT_CLIENT_CERTIFICATE].name));
-    append(lines, pair_line("tls_key_file", directory, kit->files[TLS_KIT_CLIENT_KEY].name));
-    append(lines, pair_line("tls_ca_file", directory, kit->files[TLS_KIT_SERVER_CA_CERTIFICATE].name));
-    append(lines, pair_line("tls_crl_file", directory, kit->files[TLS_KIT_SERVER_CA_LIST].name));
+    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_CLIENT_CERTIFICATE].name));
+    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_CLIENT_KEY].name));
+    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_SERVER_CA_CERTIFICATE].name));
+    append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_SERVER_CA_LIST].name));
+    if (tls_kit_has_gateway(kit))
+        append(lines, memory_copy_text("restorers = cert:" TLS_KIT_RESTORER));
     return lines;
 }
 
@@ -249,35 +232,71 @@ static json_t *renewal_lines(const struct tls_kit *kit, const struct tls_kit_wis
         append(lines, renewal("metrics", "metrics", wish->days));
         append(lines, renewal("metrics", "prometheus", wish->days));
     }
+    if (tls_kit_has_gateway(kit)) {
+        append(lines, renewal("gateway", "gateway", wish->days));
+        append(lines, renewal("gateway", TLS_KIT_RESTORER, wish->days));
+    }
     return lines;
+}
+
+/* ---- the gateway ---- */
+
+static json_t *gateway_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
+{
+    json_t *lines = json_array();
+
+    append(lines, memory_copy_text("[pgcoffer]"));
+    append(lines, memory_text("host = %s", wish->gateway_names[0]));
+    append(lines, memory_text("management = %d", GATEWAY_PORT));
+    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_GATEWAY_CERTIFICATE].name));
+    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_GATEWAY_KEY].name));
+    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
+    append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_GATEWAY_CA_LIST].name));
+    return lines;
+}
+
+static json_t *client_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
+{
+    char *gateway SCOPED(scoped_free) = tls_init_with_port(wish->gateway_names[0], GATEWAY_PORT);
+    json_t *lines = json_array();
+
+    append(lines, memory_copy_text("[client]"));
+    append(lines, memory_text("connect = %s", gateway));
+    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_RESTORER_CERTIFICATE].name));
+    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_RESTORER_KEY].name));
+    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
+    return lines;
+}
+
+static void add_gateway(json_t *data, const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
+{
+    json_t *copies = json_array();
+    json_t *client_copies = json_array();
+
+    append_copy(copies, kit, directory, READER_GATEWAY);
+    append_copy(client_copies, kit, directory, READER_RESTORER);
+    json_object_set_new(data, "gateway_conf", gateway_lines(kit, wish, directory));
+    json_object_set_new(data, "client_conf", client_lines(kit, wish, directory));
+    json_object_set_new(data, "gateway_copy_commands", copies);
+    json_object_set_new(data, "client_copy_commands", client_copies);
 }
 
 /* ---- metrics ---- */
 
-/* Of YAML: 'it''s' */
-static char *yaml_line(const char *name, const char *directory, const char *file)
-{
-    char *path SCOPED(scoped_free) = memory_text("%s/%s", directory, file);
-    char *escaped SCOPED(scoped_free) = escape(path, "'", true);
-
-    return memory_text("%s: '%s'", name, escaped);
-}
-
 /* A job for scrape_configs. The target is what Prometheus looks for among the names of the certificate. */
 static json_t *prometheus_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
-    bool is_ipv6 = strchr(wish->names[0], ':') != NULL;
+    char *target SCOPED(scoped_free) = tls_init_with_port(wish->names[0], METRICS_PORT);
     json_t *lines = json_array();
 
     append(lines, memory_copy_text("  - job_name: postgresql"));
     append(lines, memory_copy_text("    scheme: https"));
     append(lines, memory_copy_text("    tls_config:"));
-    append(lines, yaml_line("      ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
-    append(lines, yaml_line("      cert_file", directory, kit->files[TLS_KIT_PROMETHEUS_CERTIFICATE].name));
-    append(lines, yaml_line("      key_file", directory, kit->files[TLS_KIT_PROMETHEUS_KEY].name));
+    append(lines, tls_init_yaml_line("      ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    append(lines, tls_init_yaml_line("      cert_file", directory, kit->files[TLS_KIT_PROMETHEUS_CERTIFICATE].name));
+    append(lines, tls_init_yaml_line("      key_file", directory, kit->files[TLS_KIT_PROMETHEUS_KEY].name));
     append(lines, memory_copy_text("    static_configs:"));
-    append(lines, memory_text("      - targets: ['%s%s%s:%d']", is_ipv6 ? "[" : "", wish->names[0], is_ipv6 ? "]" : "",
-                              METRICS_PORT));
+    append(lines, memory_text("      - targets: ['%s']", target));
     return lines;
 }
 
@@ -305,9 +324,9 @@ static json_t *web_config_lines(const struct tls_kit *kit, const char *directory
     json_t *lines = json_array();
 
     append(lines, memory_copy_text("tls_server_config:"));
-    append(lines, yaml_line("  cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
-    append(lines, yaml_line("  key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
-    append(lines, yaml_line("  client_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    append(lines, tls_init_yaml_line("  cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
+    append(lines, tls_init_yaml_line("  key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
+    append(lines, tls_init_yaml_line("  client_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
     append(lines, memory_copy_text("  client_auth_type: RequireAndVerifyClientCert"));
     return lines;
 }
@@ -339,6 +358,8 @@ json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wis
                   list_files(kit, directory), "postgresql_conf", postgresql_lines(kit, directory), "pg_hba_conf",
                   hba_lines(wish), "sql", role_lines, "pgcoffer_conf", pgcoffer_lines(kit, wish, directory),
                   "copy_commands", copies, "renewal_commands", renewal_lines(kit, wish, directory));
+    if (tls_kit_has_gateway(kit))
+        add_gateway(data, kit, wish, directory);
     if (tls_kit_has_metrics(kit))
         add_metrics(data, kit, wish, directory);
     return data;

@@ -62,8 +62,47 @@ static void print_metrics(const struct invocation *invocation, const json_t *dat
                 " and\n" TLS_INIT_PROMETHEUS_FOLDER " in the lines:");
 }
 
+static void print_gateway(const struct invocation *invocation, const json_t *data)
+{
+    print_lines(
+        invocation, data, "gateway_conf",
+        "pgcoffer.conf of the daemon, for its gateway, which listens at host: if that name leads to 127.0.1.1 on\n"
+        "the daemon's own machine, as Debian sets it up, write an address of its network, or 0.0.0.0 for all.");
+    print_lines(invocation, data, "client_conf",
+                "/etc/pgcoffer/pgcoffer.conf of the database host, mode 0644: commands there go to the gateway then");
+    print_lines(invocation, data, "gateway_copy_commands",
+                "Copies for the daemon, as above with " TLS_INIT_CLIENT_FOLDER " in the lines:");
+    print_lines(
+        invocation, data, "client_copy_commands",
+        "Copies on the database host, where these three files have to go: as root, and with\n" TLS_INIT_SERVER_FOLDER
+        " in the lines. The OS user postgres restores, and replays WAL with the same key:");
+}
+
+/* What is to be done with the keys of the CAs. That of metrics and that of the gateway sign nothing of the connection
+ * that check looks at. */
+static void print_warning(const struct invocation *invocation, bool has_gateway, bool has_metrics)
+{
+    static const char *const words[2][2][2] = {
+        /* how many, and what they make; [has_gateway][has_metrics] */
+        {{"two", "logins"}, {"three", "logins and readers of metrics"}},
+        {{"three", "logins and readers of backups"}, {"four", "logins, readers of backups and of metrics"}},
+    };
+    static const char *const silent[2][2] = {
+        {"", ";\nof metrics-ca.key nobody does"},
+        {";\nof gateway-ca.key nobody does", ";\nof gateway-ca.key and metrics-ca.key nobody does"},
+    };
+    const char *const *row = words[has_gateway][has_metrics];
+    char *text SCOPED(scoped_free) =
+        memory_text("With the keys of the %s CAs anybody makes certificates, %s: move them to another\n"
+                    "machine. Until then \"pgcoffer check\" warns of server-ca.key and client-ca.key%s.",
+                    row[0], row[1], silent[has_gateway][has_metrics]);
+
+    print_comment(invocation, text);
+}
+
 void tls_init_print(const struct invocation *invocation, const json_t *data)
 {
+    bool has_gateway = json_object_get(data, "gateway_conf") != NULL;
     bool has_metrics = json_object_get(data, "prometheus_yml") != NULL;
 
     output_line(invocation, "Certificates for development are in %s:", json_text_or_null(data, "directory"));
@@ -79,6 +118,8 @@ void tls_init_print(const struct invocation *invocation, const json_t *data)
                 "The lines are right where PostgreSQL and pgcofferd run as the user who owns these files. Others need\n"
                 "copies of their own: as root, and with " TLS_INIT_SERVER_FOLDER " and " TLS_INIT_CLIENT_FOLDER
                 " in the lines:");
+    if (has_gateway)
+        print_gateway(invocation, data);
     if (has_metrics)
         print_metrics(invocation, data);
     print_lines(invocation, data, "renewal_commands",
@@ -87,13 +128,5 @@ void tls_init_print(const struct invocation *invocation, const json_t *data)
                       "themselves, PostgreSQL at a reload."
                     : "New certificates before the days are over. pgcofferd takes them by itself, PostgreSQL at a "
                       "reload.");
-    /* The CA of metrics signs nothing of the connection that check looks at. */
-    print_comment(
-        invocation,
-        has_metrics
-            ? "With the keys of the three CAs anybody makes certificates, logins and readers of metrics: move\n"
-              "them to another machine. Until then \"pgcoffer check\" warns of server-ca.key and client-ca.key;\n"
-              "of metrics-ca.key nobody does."
-            : "With the keys of the two CAs anybody makes certificates and logins: move them to another machine.\n"
-              "Until then \"pgcoffer check\" warns of them.");
+    print_warning(invocation, has_gateway, has_metrics);
 }

@@ -115,9 +115,9 @@ static bool make_leaf(struct tls_kit *kit, struct issue_wish wish, enum issue_al
 }
 
 /* Whoever connects looks at the alternative names. */
-static const char *first_name(const struct tls_kit_wish *wish, const char *instead)
+static const char *first_name(const char *const *names, const char *instead)
 {
-    return strlen(wish->names[0]) <= MOST_COMMON_NAME ? wish->names[0] : instead;
+    return strlen(names[0]) <= MOST_COMMON_NAME ? names[0] : instead;
 }
 
 static bool make_replication(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
@@ -127,7 +127,7 @@ static bool make_replication(struct tls_kit *kit, const struct tls_kit_wish *wis
     /* Channel binding takes the digest of the signature on the server's certificate, and Ed25519 has none. */
     enum issue_algorithm signs_server = wish->algorithm == ISSUE_ED25519 ? ISSUE_EC_P256 : wish->algorithm;
     struct issue_wish server = {.purpose = ISSUE_SERVER,
-                                .common_name = first_name(wish, "PostgreSQL"),
+                                .common_name = first_name(wish->names, "PostgreSQL"),
                                 .names = wish->names,
                                 .days = wish->days};
     struct issue_wish client = {.purpose = ISSUE_CLIENT, .common_name = wish->user, .days = wish->days};
@@ -144,8 +144,10 @@ static bool make_replication(struct tls_kit *kit, const struct tls_kit_wish *wis
 static bool make_metrics(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
 {
     struct authority authority SCOPED(authority_done) = {0};
-    struct issue_wish endpoint = {
-        .purpose = ISSUE_SERVER, .common_name = first_name(wish, "metrics"), .names = wish->names, .days = wish->days};
+    struct issue_wish endpoint = {.purpose = ISSUE_SERVER,
+                                  .common_name = first_name(wish->names, "metrics"),
+                                  .names = wish->names,
+                                  .days = wish->days};
     struct issue_wish prometheus = {.purpose = ISSUE_CLIENT, .common_name = "prometheus", .days = wish->days};
 
     return make_authority(kit, "metrics", wish->algorithm, TLS_KIT_METRICS_CA_CERTIFICATE, &authority, err) &&
@@ -153,30 +155,67 @@ static bool make_metrics(struct tls_kit *kit, const struct tls_kit_wish *wish, s
            make_leaf(kit, prometheus, wish->algorithm, &authority, TLS_KIT_PROMETHEUS_CERTIFICATE, err);
 }
 
+/* One CA for both ends, as above. */
+static bool make_gateway(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
+{
+    struct authority authority SCOPED(authority_done) = {0};
+    struct issue_wish gateway = {.purpose = ISSUE_SERVER,
+                                 .common_name = first_name(wish->gateway_names, "gateway"),
+                                 .names = wish->gateway_names,
+                                 .days = wish->days};
+    struct issue_wish restorer = {.purpose = ISSUE_CLIENT, .common_name = TLS_KIT_RESTORER, .days = wish->days};
+
+    return make_authority(kit, "gateway", wish->algorithm, TLS_KIT_GATEWAY_CA_CERTIFICATE, &authority, err) &&
+           make_list(kit, &authority, TLS_KIT_GATEWAY_CA_LIST, err) &&
+           make_leaf(kit, gateway, wish->algorithm, &authority, TLS_KIT_GATEWAY_CERTIFICATE, err) &&
+           make_leaf(kit, restorer, wish->algorithm, &authority, TLS_KIT_RESTORER_CERTIFICATE, err);
+}
+
 /* NULL where the role is the name. */
 static const char *const file_names[TLS_KIT_PARTS] = {
-    [TLS_KIT_SERVER_CA_CERTIFICATE] = "server-ca.crt",   [TLS_KIT_SERVER_CA_KEY] = "server-ca.key",
-    [TLS_KIT_SERVER_CA_LIST] = "server-ca.crl",          [TLS_KIT_CLIENT_CA_CERTIFICATE] = "client-ca.crt",
-    [TLS_KIT_CLIENT_CA_KEY] = "client-ca.key",           [TLS_KIT_CLIENT_CA_LIST] = "client-ca.crl",
-    [TLS_KIT_SERVER_CERTIFICATE] = "server.crt",         [TLS_KIT_SERVER_KEY] = "server.key",
-    [TLS_KIT_METRICS_CA_CERTIFICATE] = "metrics-ca.crt", [TLS_KIT_METRICS_CA_KEY] = "metrics-ca.key",
-    [TLS_KIT_METRICS_CERTIFICATE] = "metrics.crt",       [TLS_KIT_METRICS_KEY] = "metrics.key",
-    [TLS_KIT_PROMETHEUS_CERTIFICATE] = "prometheus.crt", [TLS_KIT_PROMETHEUS_KEY] = "prometheus.key",
+    [TLS_KIT_SERVER_CA_CERTIFICATE] = "server-ca.crt",
+    [TLS_KIT_SERVER_CA_KEY] = "server-ca.key",
+    [TLS_KIT_SERVER_CA_LIST] = "server-ca.crl",
+    [TLS_KIT_CLIENT_CA_CERTIFICATE] = "client-ca.crt",
+    [TLS_KIT_CLIENT_CA_KEY] = "client-ca.key",
+    [TLS_KIT_CLIENT_CA_LIST] = "client-ca.crl",
+    [TLS_KIT_SERVER_CERTIFICATE] = "server.crt",
+    [TLS_KIT_SERVER_KEY] = "server.key",
+    [TLS_KIT_METRICS_CA_CERTIFICATE] = "metrics-ca.crt",
+    [TLS_KIT_METRICS_CA_KEY] = "metrics-ca.key",
+    [TLS_KIT_METRICS_CERTIFICATE] = "metrics.crt",
+    [TLS_KIT_METRICS_KEY] = "metrics.key",
+    [TLS_KIT_PROMETHEUS_CERTIFICATE] = "prometheus.crt",
+    [TLS_KIT_PROMETHEUS_KEY] = "prometheus.key",
+    [TLS_KIT_GATEWAY_CA_CERTIFICATE] = "gateway-ca.crt",
+    [TLS_KIT_GATEWAY_CA_KEY] = "gateway-ca.key",
+    [TLS_KIT_GATEWAY_CA_LIST] = "gateway-ca.crl",
+    [TLS_KIT_GATEWAY_CERTIFICATE] = "gateway.crt",
+    [TLS_KIT_GATEWAY_KEY] = "gateway.key",
+    [TLS_KIT_RESTORER_CERTIFICATE] = TLS_KIT_RESTORER ".crt",
+    [TLS_KIT_RESTORER_KEY] = TLS_KIT_RESTORER ".key",
 };
 
-static bool name_files(struct tls_kit *kit, const char *user, struct error *err)
+static bool is_wished(const struct tls_kit_wish *wish, int part)
 {
-    for (int part = 0; part < kit->part_count; part++)
-        if (file_names[part] != NULL)
+    return part < TLS_KIT_METRICS_CA_CERTIFICATE || (part < TLS_KIT_GATEWAY_CA_CERTIFICATE && wish->has_metrics) ||
+           (part >= TLS_KIT_GATEWAY_CA_CERTIFICATE && wish->gateway_names != NULL);
+}
+
+static bool name_files(struct tls_kit *kit, const struct tls_kit_wish *wish, struct error *err)
+{
+    for (int part = 0; part < TLS_KIT_PARTS; part++)
+        if (file_names[part] != NULL && is_wished(wish, part))
             kit->files[part].name = memory_copy_text(file_names[part]);
-    kit->files[TLS_KIT_CLIENT_CERTIFICATE].name = memory_text("%s.crt", user);
-    kit->files[TLS_KIT_CLIENT_KEY].name = memory_text("%s.key", user);
-    for (int part = 0; part < kit->part_count; part++)
-        if (file_names[part] != NULL && strcmp(file_names[part], kit->files[TLS_KIT_CLIENT_CERTIFICATE].name) == 0) {
-            error_set(err, ERROR_USAGE, "--user: the files of \"%s\" would have the names of other files", user);
-            return error_hint(err, "Choose another role than server, server-ca%s.",
-                              tls_kit_has_metrics(kit) ? ", client-ca, metrics, metrics-ca and prometheus"
-                                                       : " and client-ca");
+    kit->files[TLS_KIT_CLIENT_CERTIFICATE].name = memory_text("%s.crt", wish->user);
+    kit->files[TLS_KIT_CLIENT_KEY].name = memory_text("%s.key", wish->user);
+    for (int part = 0; part < TLS_KIT_PARTS; part++)
+        if (file_names[part] != NULL && tls_kit_holds(kit, part) &&
+            strcmp(file_names[part], kit->files[TLS_KIT_CLIENT_CERTIFICATE].name) == 0) {
+            error_set(err, ERROR_USAGE, "--user: the files of \"%s\" would have the names of other files", wish->user);
+            return error_hint(err, "Choose another role than server, server-ca, client-ca%s%s.",
+                              tls_kit_has_metrics(kit) ? ", metrics, metrics-ca, prometheus" : "",
+                              tls_kit_has_gateway(kit) ? ", gateway, gateway-ca, " TLS_KIT_RESTORER : "");
         }
     return true;
 }
@@ -185,9 +224,9 @@ bool tls_kit_make(const struct tls_kit_wish *wish, struct tls_kit **ret_kit, str
 {
     struct tls_kit *kit SCOPED(scoped_tls_kit) = memory_new(sizeof *kit);
 
-    kit->part_count = wish->has_metrics ? TLS_KIT_PARTS : TLS_KIT_METRICS_CA_CERTIFICATE;
-    if (!name_files(kit, wish->user, err) || !make_replication(kit, wish, err) ||
-        (wish->has_metrics && !make_metrics(kit, wish, err)))
+    if (!name_files(kit, wish, err) || !make_replication(kit, wish, err) ||
+        (wish->has_metrics && !make_metrics(kit, wish, err)) ||
+        (wish->gateway_names != NULL && !make_gateway(kit, wish, err)))
         return false;
     *ret_kit = TAKE(kit);
     return true;

@@ -48,7 +48,8 @@ bool tls_kit_check_directory(const char *directory, struct error *err)
 }
 
 struct placement {
-    const struct tls_kit *kit;
+    const struct tls_kit_file *files[TLS_KIT_PARTS];
+    int count;
     const char *directory;
     int fd;
     bool is_made;             /* the directory, by us */
@@ -58,10 +59,10 @@ struct placement {
 /* Leaves nothing of ours; what cannot be removed any more is no second error. */
 static void placement_undo(struct placement *placement)
 {
-    for (int part = 0; part < placement->permanent; part++)
-        unlinkat(placement->fd, placement->kit->files[part].name, 0);
-    for (int part = 0; part < placement->temporary; part++) {
-        char *name SCOPED(scoped_free) = memory_text("%s.tmp", placement->kit->files[part].name);
+    for (int i = 0; i < placement->permanent; i++)
+        unlinkat(placement->fd, placement->files[i]->name, 0);
+    for (int i = 0; i < placement->temporary; i++) {
+        char *name SCOPED(scoped_free) = memory_text("%s.tmp", placement->files[i]->name);
         unlinkat(placement->fd, name, 0);
     }
     if (placement->is_made)
@@ -121,18 +122,16 @@ static bool remove_temporary(const struct placement *placement, const struct tls
 
 static bool place_all(struct placement *placement, struct error *err)
 {
-    const struct tls_kit_file *files = placement->kit->files;
-
     if (!open_directory(placement, err))
         return false;
-    for (int part = 0; part < placement->kit->part_count; part++)
-        if (!write_file(placement, &files[part], err))
+    for (int i = 0; i < placement->count; i++)
+        if (!write_file(placement, placement->files[i], err))
             return false;
-    for (int part = 0; part < placement->kit->part_count; part++)
-        if (!name_file(placement, &files[part], err))
+    for (int i = 0; i < placement->count; i++)
+        if (!name_file(placement, placement->files[i], err))
             return false;
-    for (int part = 0; part < placement->kit->part_count; part++)
-        if (!remove_temporary(placement, &files[part], err))
+    for (int i = 0; i < placement->count; i++)
+        if (!remove_temporary(placement, placement->files[i], err))
             return false;
     if (fchmod(placement->fd, DIRECTORY_MODE) < 0)
         return error_set_errno(err, "could not set the mode of directory \"%s\"", placement->directory);
@@ -141,8 +140,11 @@ static bool place_all(struct placement *placement, struct error *err)
 
 bool tls_kit_write(const struct tls_kit *kit, const char *directory, struct error *err)
 {
-    struct placement placement = {.kit = kit, .directory = directory, .fd = -1};
+    struct placement placement = {.directory = directory, .fd = -1};
 
+    for (int part = 0; part < TLS_KIT_PARTS; part++)
+        if (tls_kit_holds(kit, part))
+            placement.files[placement.count++] = &kit->files[part];
     bool is_written = place_all(&placement, err);
     if (!is_written)
         placement_undo(&placement);

@@ -8,8 +8,8 @@ struct invocation;
 
 /*
  * The development PKI of `tls init`: made in memory, then written into a directory that is missing or empty. The server
- * CA and the client CA are two, so that a stolen server key mints no logins; that of metrics is a third, so that who
- * may read metrics may not log in, nor the other way round.
+ * CA and the client CA are two, so that a stolen server key mints no logins; metrics and the gateway have one each of
+ * their own, so that who may read metrics or backups may not log in, nor the other way round.
  */
 enum tls_kit_part {
     TLS_KIT_SERVER_CA_CERTIFICATE,
@@ -22,7 +22,7 @@ enum tls_kit_part {
     TLS_KIT_SERVER_KEY,
     TLS_KIT_CLIENT_CERTIFICATE,
     TLS_KIT_CLIENT_KEY,
-    /* From here on with --metrics only. This CA has no list: neither exporters nor Prometheus have a setting for one.
+    /* With --metrics only. This CA has no list: neither exporters nor Prometheus have a setting for one.
      */
     TLS_KIT_METRICS_CA_CERTIFICATE,
     TLS_KIT_METRICS_CA_KEY,
@@ -30,13 +30,24 @@ enum tls_kit_part {
     TLS_KIT_METRICS_KEY,
     TLS_KIT_PROMETHEUS_CERTIFICATE,
     TLS_KIT_PROMETHEUS_KEY,
+    /* With --gateway only. */
+    TLS_KIT_GATEWAY_CA_CERTIFICATE,
+    TLS_KIT_GATEWAY_CA_KEY,
+    TLS_KIT_GATEWAY_CA_LIST,
+    TLS_KIT_GATEWAY_CERTIFICATE,
+    TLS_KIT_GATEWAY_KEY,
+    TLS_KIT_RESTORER_CERTIFICATE,
+    TLS_KIT_RESTORER_KEY,
     TLS_KIT_PARTS
 };
 
 #define TLS_KIT_AUTHORITY_DAYS 3650
+/* The CN of the client on the database host. */
+#define TLS_KIT_RESTORER "restorer"
 
 struct tls_kit_wish {
-    const char *const *names; /* of the server, until NULL */
+    const char *const *names;         /* of the server, until NULL */
+    const char *const *gateway_names; /* of the daemon's host, until NULL; NULL: no gateway */
     const char *user;
     long days; /* of all but the CAs; these and their lists last TLS_KIT_AUTHORITY_DAYS */
     enum issue_algorithm algorithm;
@@ -44,17 +55,26 @@ struct tls_kit_wish {
 };
 
 struct tls_kit_file {
-    char *name; /* "server.key" */
+    char *name; /* "server.key"; NULL: this part is not made */
     char *text; /* PEM */
 };
 struct tls_kit {
     struct tls_kit_file files[TLS_KIT_PARTS];
-    int part_count; /* the first so many parts are made */
 };
+
+static inline bool tls_kit_holds(const struct tls_kit *kit, enum tls_kit_part part)
+{
+    return kit->files[part].name != NULL;
+}
 
 static inline bool tls_kit_has_metrics(const struct tls_kit *kit)
 {
-    return kit->part_count > TLS_KIT_METRICS_CA_CERTIFICATE;
+    return tls_kit_holds(kit, TLS_KIT_METRICS_CA_CERTIFICATE);
+}
+
+static inline bool tls_kit_has_gateway(const struct tls_kit *kit)
+{
+    return tls_kit_holds(kit, TLS_KIT_GATEWAY_CA_CERTIFICATE);
 }
 
 /* Keys and signatures; nothing is written yet. TLS. */
@@ -83,9 +103,20 @@ bool tls_kit_write(const struct tls_kit *kit, const char *directory, struct erro
 /* Free of links when it exists; malloc'd. */
 char *tls_init_absolute_path(const char *directory) NEVER_NULL;
 /* {"directory","files":[{"path","for","what"}],"postgresql_conf":[LINE...],"pg_hba_conf","sql","pgcoffer_conf",
- * "copy_commands","renewal_commands"} and, with metrics, {"prometheus_yml","pgexporter_conf","exporter_web_config",
+ * "copy_commands","renewal_commands"}; with a gateway {"gateway_conf","client_conf","gateway_copy_commands",
+ * "client_copy_commands"}; with metrics {"prometheus_yml","pgexporter_conf","exporter_web_config",
  * "metrics_copy_commands"}: a new reference. */
 json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory);
+
+/* ---- tls_init_text.c: one line or value, malloc'd ---- */
+/* Of postgresql.conf: 'it''s' */
+char *tls_init_setting_line(const char *name, const char *directory, const char *file) NEVER_NULL;
+/* Of pgcoffer.conf: quotes only where they are needed. */
+char *tls_init_pair_line(const char *name, const char *directory, const char *file) NEVER_NULL;
+/* Of YAML: 'it''s' */
+char *tls_init_yaml_line(const char *name, const char *directory, const char *file) NEVER_NULL;
+/* "db1:5001", and "[2001:db8::7]:5001" */
+char *tls_init_with_port(const char *name, int port) NEVER_NULL;
 
 /* ---- tls_init_print.c ---- */
 void tls_init_print(const struct invocation *invocation, const json_t *data);

@@ -20,22 +20,27 @@ static int run(const char *const *words)
 }
 
 /* The lines for files that need not exist. */
-static json_t *lines_with(const char *const *names, const char *user, const char *directory, int part_count)
+static json_t *lines_with(const struct tls_kit_wish *wish, const char *directory)
 {
     static char file_names[TLS_KIT_PARTS][16];
-    struct tls_kit kit = {.part_count = part_count};
+    struct tls_kit kit = {0};
 
-    for (int part = 0; part < part_count; part++) {
+    for (int part = 0; part < TLS_KIT_PARTS; part++) {
+        bool is_of_gateway = part >= TLS_KIT_GATEWAY_CA_CERTIFICATE;
+        bool is_of_metrics = !is_of_gateway && part >= TLS_KIT_METRICS_CA_CERTIFICATE;
+        if ((is_of_gateway && wish->gateway_names == NULL) || (is_of_metrics && !wish->has_metrics))
+            continue;
         snprintf(file_names[part], sizeof file_names[part], "file%d", part);
         kit.files[part] = (struct tls_kit_file){.name = file_names[part]};
     }
-    struct tls_kit_wish wish = {.names = names, .user = user, .days = 365};
-    return tls_init_lines(&kit, &wish, directory);
+    return tls_init_lines(&kit, wish, directory);
 }
 
 static json_t *lines_for(const char *const *names, const char *user, const char *directory)
 {
-    return lines_with(names, user, directory, TLS_KIT_METRICS_CA_CERTIFICATE);
+    const struct tls_kit_wish wish = {.names = names, .user = user, .days = 365};
+
+    return lines_with(&wish, directory);
 }
 
 static const char *line_of(const json_t *lines, const char *key, size_t number)
@@ -144,9 +149,10 @@ static const json_t *file_row(const json_t *lines, const char *path)
 
 START_TEST(the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus)
 {
-    json_t *lines SCOPED(scoped_json) = lines_with(local_names, "repl", "/srv/it's \\ tls", TLS_KIT_PARTS);
+    const struct tls_kit_wish wish = {.names = local_names, .user = "repl", .days = 365, .has_metrics = true};
+    json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/it's \\ tls");
 
-    ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_PARTS);
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_GATEWAY_CA_CERTIFICATE);
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file10"), "for"),
                      "metrics endpoint and Prometheus");
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file11"), "for"), "nobody");
@@ -169,17 +175,48 @@ END_TEST
 START_TEST(an_ipv6_target_stands_in_brackets)
 {
     static const char *const names[] = {"2001:db8::7", NULL};
-    json_t *lines SCOPED(scoped_json) = lines_with(names, "repl", "/srv/tls", TLS_KIT_PARTS);
+    const struct tls_kit_wish wish = {
+        .names = names, .user = "repl", .days = 365, .has_metrics = true, .gateway_names = names};
+    json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/tls");
 
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_PARTS);
     ck_assert_str_eq(line_of(lines, "prometheus_yml", 7), "      - targets: ['[2001:db8::7]:5001']");
+    ck_assert_str_eq(line_of(lines, "client_conf", 1), "connect = [2001:db8::7]:7432");
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 7);
 }
 END_TEST
 
-START_TEST(nothing_is_told_of_metrics_unless_they_are_wished)
+/* Without metrics: the one does not depend on the other. */
+START_TEST(the_files_of_the_gateway_are_told_to_the_daemon_and_to_the_database_host)
+{
+    static const char *const names[] = {"backup.example.com", NULL};
+    const struct tls_kit_wish wish = {.names = local_names, .user = "repl", .days = 365, .gateway_names = names};
+    json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/tls");
+
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file16"), "for"), "gateway and database host");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file17"), "for"), "nobody");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file20"), "for"), "gateway");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file22"), "for"), "database host");
+    ck_assert_str_eq(line_of(lines, "gateway_conf", 0), "[pgcoffer]");
+    ck_assert_str_eq(line_of(lines, "gateway_conf", 1), "host = backup.example.com");
+    ck_assert_str_eq(line_of(lines, "gateway_conf", 5), "tls_ca_file = /srv/tls/file16");
+    ck_assert_str_eq(line_of(lines, "client_conf", 1), "connect = backup.example.com:7432");
+    ck_assert_str_eq(line_of(lines, "client_conf", 4), "tls_ca_file = /srv/tls/file16");
+    ck_assert_str_eq(line_of(lines, "pgcoffer_conf", 7), "restorers = cert:restorer");
+    /* The key of the gateway stays there, and so does that of the CA. */
+    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file17"));
+    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file20"));
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 5);
+    ck_assert_ptr_null(json_object_get(lines, "prometheus_yml"));
+}
+END_TEST
+
+START_TEST(nothing_is_told_of_metrics_and_gateway_unless_they_are_wished)
 {
     json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/tls");
-    static const char *const keys[] = {"prometheus_yml", "pgexporter_conf", "exporter_web_config",
-                                       "metrics_copy_commands"};
+    static const char *const keys[] = {"prometheus_yml",        "pgexporter_conf",     "exporter_web_config",
+                                       "metrics_copy_commands", "gateway_conf",        "client_conf",
+                                       "gateway_copy_commands", "client_copy_commands"};
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         ck_assert_ptr_null(json_object_get(lines, keys[i]));
@@ -194,6 +231,8 @@ START_TEST(what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing)
         {"--host", ""},
         {"--host", "a,,b"},
         {"--host", "-x"},
+        {"--gateway", "not a name"},
+        {"--gateway", ""},
         {"--user", "../repl"},
         {"--user", ""},
         {"--user", "server"},
@@ -248,9 +287,10 @@ int main(void)
     tcase_add_test(tests, a_server_with_a_name_in_the_network_takes_its_networks);
     tcase_add_test(tests, every_file_is_told_with_its_reader);
     tcase_add_test(tests, the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus);
+    tcase_add_test(tests, the_files_of_the_gateway_are_told_to_the_daemon_and_to_the_database_host);
     tcase_add_test(tests, an_ipv6_target_stands_in_brackets);
-    tcase_add_test(tests, nothing_is_told_of_metrics_unless_they_are_wished);
-    tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 12);
+    tcase_add_test(tests, nothing_is_told_of_metrics_and_gateway_unless_they_are_wished);
+    tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 14);
     tcase_add_loop_test(tests, a_path_that_libpq_could_not_name_is_refused, 0, 2);
     tcase_add_test(tests, a_second_run_changes_nothing);
     return suite_run("tls_init", tests);

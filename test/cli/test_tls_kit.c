@@ -11,25 +11,32 @@
 
 static const char *const names[] = {"localhost", "127.0.0.1", "::1", NULL};
 
-static struct tls_kit *make_kit(enum issue_algorithm algorithm)
+static struct tls_kit *make_wished(const struct tls_kit_wish *wish)
 {
-    struct tls_kit_wish wish = {.names = names, .user = "repl", .days = 90, .algorithm = algorithm};
     struct tls_kit *kit = NULL;
     struct error err;
 
-    ck_assert_msg(tls_kit_make(&wish, &kit, &err), "%s", err.message);
+    ck_assert_msg(tls_kit_make(wish, &kit, &err), "%s", err.message);
     return kit;
+}
+
+static struct tls_kit *make_kit(enum issue_algorithm algorithm)
+{
+    return make_wished(&(struct tls_kit_wish){.names = names, .user = "repl", .days = 90, .algorithm = algorithm});
 }
 
 static struct tls_kit *make_metrics_kit(enum issue_algorithm algorithm)
 {
-    struct tls_kit_wish wish = {
-        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .has_metrics = true};
-    struct tls_kit *kit = NULL;
-    struct error err;
+    return make_wished(&(struct tls_kit_wish){
+        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .has_metrics = true});
+}
 
-    ck_assert_msg(tls_kit_make(&wish, &kit, &err), "%s", err.message);
-    return kit;
+static struct tls_kit *make_gateway_kit(enum issue_algorithm algorithm)
+{
+    static const char *const gateway_names[] = {"backup.example.com", "192.0.2.20", NULL};
+
+    return make_wished(&(struct tls_kit_wish){
+        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .gateway_names = gateway_names});
 }
 
 static X509 *certificate_of(const struct tls_kit *kit, enum tls_kit_part part)
@@ -121,6 +128,45 @@ START_TEST(the_endpoint_and_prometheus_have_an_authority_that_makes_no_logins)
 }
 END_TEST
 
+START_TEST(the_gateway_and_its_client_have_an_authority_that_makes_no_logins)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_gateway_kit((enum issue_algorithm)_i);
+    static const struct {
+        enum tls_kit_part leaf, authority;
+        int purpose;
+        bool is_right;
+    } cases[] = {
+        {TLS_KIT_GATEWAY_CERTIFICATE, TLS_KIT_GATEWAY_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, true},
+        {TLS_KIT_RESTORER_CERTIFICATE, TLS_KIT_GATEWAY_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, true},
+        {TLS_KIT_GATEWAY_CERTIFICATE, TLS_KIT_GATEWAY_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+        {TLS_KIT_RESTORER_CERTIFICATE, TLS_KIT_GATEWAY_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, false},
+        {TLS_KIT_RESTORER_CERTIFICATE, TLS_KIT_CLIENT_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+        {TLS_KIT_GATEWAY_CERTIFICATE, TLS_KIT_SERVER_CA_CERTIFICATE, X509_PURPOSE_SSL_SERVER, false},
+        {TLS_KIT_CLIENT_CERTIFICATE, TLS_KIT_GATEWAY_CA_CERTIFICATE, X509_PURPOSE_SSL_CLIENT, false},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        ck_assert_msg((verify(kit, cases[i].leaf, cases[i].authority, cases[i].purpose) == X509_V_OK) ==
+                          cases[i].is_right,
+                      "case %zu", i);
+}
+END_TEST
+
+START_TEST(the_gateway_has_names_of_its_own_and_its_client_the_name_of_restorers)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_gateway_kit(ISSUE_EC_P256);
+    X509 *gateway SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_GATEWAY_CERTIFICATE);
+    X509 *restorer SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_RESTORER_CERTIFICATE);
+    struct certificate_text text;
+
+    certificate_describe(gateway, &text);
+    ck_assert_str_eq(text.names, "DNS:backup.example.com, IP:192.0.2.20");
+    certificate_describe(restorer, &text);
+    ck_assert_str_eq(text.subject, "CN=restorer");
+    ck_assert(!tls_kit_has_metrics(kit));
+}
+END_TEST
+
 START_TEST(the_endpoint_has_the_names_of_the_server_and_prometheus_its_own)
 {
     struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
@@ -137,12 +183,13 @@ START_TEST(the_endpoint_has_the_names_of_the_server_and_prometheus_its_own)
 }
 END_TEST
 
-START_TEST(nothing_is_made_for_metrics_unless_it_is_wished)
+START_TEST(nothing_is_made_for_metrics_and_gateway_unless_they_are_wished)
 {
     struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
 
     ck_assert(!tls_kit_has_metrics(kit));
-    for (int part = kit->part_count; part < TLS_KIT_PARTS; part++) {
+    ck_assert(!tls_kit_has_gateway(kit));
+    for (int part = TLS_KIT_METRICS_CA_CERTIFICATE; part < TLS_KIT_PARTS; part++) {
         ck_assert_ptr_null(kit->files[part].name);
         ck_assert_ptr_null(kit->files[part].text);
     }
@@ -214,9 +261,14 @@ END_TEST
 
 START_TEST(a_role_whose_files_would_have_other_files_names_is_refused)
 {
-    static const char *const users[] = {"server", "server-ca", "client-ca", "metrics", "metrics-ca", "prometheus"};
-    struct tls_kit_wish wish = {
-        .names = names, .user = users[_i], .days = 1, .algorithm = ISSUE_EC_P256, .has_metrics = _i >= 3};
+    static const char *const users[] = {"server",     "server-ca", "client-ca",  "metrics", "metrics-ca",
+                                        "prometheus", "gateway",   "gateway-ca", "restorer"};
+    struct tls_kit_wish wish = {.names = names,
+                                .user = users[_i],
+                                .days = 1,
+                                .algorithm = ISSUE_EC_P256,
+                                .has_metrics = _i >= 3 && _i < 6,
+                                .gateway_names = _i >= 6 ? names : NULL};
     struct tls_kit *kit = NULL;
     struct error err;
 
@@ -255,7 +307,7 @@ START_TEST(all_files_are_private_with_any_umask)
     umask(_i == 0 ? 0 : 077);
     ck_assert_msg(tls_kit_write(kit, scratch_path("a/tls"), &err), "%s", err.message);
     ck_assert_uint_eq(mode_of(scratch_path("a/tls")), 0700);
-    for (int part = 0; part < TLS_KIT_PARTS; part++) {
+    for (int part = 0; part < TLS_KIT_GATEWAY_CA_CERTIFICATE; part++) {
         snprintf(path, sizeof path, "%s/%s", scratch_path("a/tls"), kit->files[part].name);
         ck_assert_uint_eq(mode_of(path), 0600);
         snprintf(path, sizeof path, "%s/%s.tmp", scratch_path("a/tls"), kit->files[part].name);
@@ -339,13 +391,16 @@ int main(void)
     tcase_add_loop_test(tests, server_and_client_have_separate_authorities, ISSUE_EC_P256, ISSUE_ED25519 + 1);
     tcase_add_loop_test(tests, the_endpoint_and_prometheus_have_an_authority_that_makes_no_logins, ISSUE_EC_P256,
                         ISSUE_ED25519 + 1);
+    tcase_add_loop_test(tests, the_gateway_and_its_client_have_an_authority_that_makes_no_logins, ISSUE_EC_P256,
+                        ISSUE_ED25519 + 1);
+    tcase_add_test(tests, the_gateway_has_names_of_its_own_and_its_client_the_name_of_restorers);
     tcase_add_test(tests, the_endpoint_has_the_names_of_the_server_and_prometheus_its_own);
-    tcase_add_test(tests, nothing_is_made_for_metrics_unless_it_is_wished);
+    tcase_add_test(tests, nothing_is_made_for_metrics_and_gateway_unless_they_are_wished);
     tcase_add_test(tests, each_key_belongs_to_the_certificate_in_front_of_it);
     tcase_add_test(tests, no_server_certificate_is_signed_by_ed25519);
     tcase_add_test(tests, the_names_of_the_server_and_the_role_are_in_the_certificates);
     tcase_add_test(tests, a_host_name_too_long_for_a_cn_is_an_alternative_name_all_the_same);
-    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 6);
+    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 9);
     tcase_add_test(tests, a_role_may_have_the_name_of_a_file_that_is_not_made);
     tcase_add_loop_test(tests, all_files_are_private_with_any_umask, 0, 2);
     tcase_add_test(tests, an_empty_directory_is_used_and_made_private);

@@ -18,6 +18,8 @@ MANUAL = pathlib.Path(__file__).parents[2] / "doc" / "man" / "pgcoffer.1.scd"
 FILES = {"server-ca.crt", "server-ca.key", "server-ca.crl", "client-ca.crt", "client-ca.key", "client-ca.crl", "server.crt",
          "server.key", "repl.crt", "repl.key"}
 METRICS_FILES = {"metrics-ca.crt", "metrics-ca.key", "metrics.crt", "metrics.key", "prometheus.crt", "prometheus.key"}
+GATEWAY_FILES = {"gateway-ca.crt", "gateway-ca.key", "gateway-ca.crl", "gateway.crt", "gateway.key", "restorer.crt", "restorer.key"}
+GATEWAY_LINES = ("gateway_conf", "client_conf", "gateway_copy_commands", "client_copy_commands")
 METRICS_LINES = ("prometheus_yml", "pgexporter_conf", "exporter_web_config", "metrics_copy_commands")
 
 
@@ -131,12 +133,17 @@ def test_openssl_takes_each_certificate_for_its_own_purpose_only(make_kit, kind)
     assert "Ed25519" not in re.findall(r"Signature Algorithm: (\S+)", text), text
 
 
-@pytest.mark.parametrize("words, files", [((), FILES), (("--metrics",), FILES | METRICS_FILES)], ids=["plain", "metrics"])
-def test_every_file_is_private_and_told(make_kit, words, files):
+@pytest.mark.parametrize("words, files, more", [
+    ((), FILES, ()),
+    (("--metrics",), FILES | METRICS_FILES, METRICS_LINES),
+    (("--gateway", "localhost"), FILES | GATEWAY_FILES, GATEWAY_LINES),
+    (("--metrics", "--gateway", "localhost"), FILES | METRICS_FILES | GATEWAY_FILES, (*GATEWAY_LINES, *METRICS_LINES)),
+], ids=["plain", "metrics", "gateway", "both"])
+def test_every_file_is_private_and_told(make_kit, words, files, more):
     kit = make_kit(*words)
     assert {path.name for path in kit.folder.iterdir()} == files
     assert {pathlib.Path(row["path"]) for row in kit.lines["files"]} == {kit.path(name) for name in files}
-    assert [key for key in METRICS_LINES if key in kit.lines] == (list(METRICS_LINES) if words else [])
+    assert [key for key in (*GATEWAY_LINES, *METRICS_LINES) if key in kit.lines] == list(more)
     assert kit.folder.stat().st_mode & 0o7777 == 0o700
     for path in kit.folder.iterdir():
         assert path.stat().st_mode & 0o7777 == 0o600, path
@@ -183,7 +190,7 @@ STEPS = [(call, number) for call in ("write", "fsync", "fchmod", "linkat", "unli
 
 def init_disturbed(agent, target, call, number, what):
     """tls init, with `what` done to its number-th `call`."""
-    words = agent.command("tls", "init", target, "--metrics", "--quiet")
+    words = agent.command("tls", "init", target, "--metrics", "--gateway", "localhost", "--quiet")
     start = words.index("--") + 1 if "--" in words else 0
     traced = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"inject={call}:{what}:when={number}", *words[start:]]
     return subprocess.run([*words[:start], *traced], capture_output=True, text=True, stdin=subprocess.DEVNULL,
@@ -215,10 +222,13 @@ def test_a_full_disk_at_any_step_leaves_nothing(make_agent, folder):
 
 @pytest.mark.skipif(OS_USER is None, reason="only root can give files away")
 def test_the_printed_copies_belong_to_their_users(make_kit, folder):
-    kit = make_kit("--metrics")
-    commands = "\n".join([*kit.lines["copy_commands"], *kit.lines["metrics_copy_commands"]])
-    places = {"postgresql": {"server.crt", "server.key", "client-ca.crt", "client-ca.crl"},
-              "pgcoffer": {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl"},
+    kit = make_kit("--metrics", "--gateway", "localhost")
+    commands = "\n".join(line for key in ("copy_commands", "gateway_copy_commands", "client_copy_commands", "metrics_copy_commands")
+                         for line in kit.lines[key])
+    places = {"postgresql": {"server.crt", "server.key", "client-ca.crt", "client-ca.crl",
+                             "restorer.crt", "restorer.key", "gateway-ca.crt"},
+              "pgcoffer": {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl",
+                           "gateway.crt", "gateway.key", "gateway-ca.crt", "gateway-ca.crl"},
               "pgexporter": {"metrics.crt", "metrics.key", "metrics-ca.crt"},
               "prometheus": {"prometheus.crt", "prometheus.key", "metrics-ca.crt"}}
     for place in places:
@@ -235,26 +245,29 @@ def test_the_printed_copies_belong_to_their_users(make_kit, folder):
 
 def test_what_is_printed_for_people_holds_every_line(make_agent, folder):
     agent = make_agent()
-    result = agent.ok("tls", "init", folder / "a", "--metrics")
-    lines = agent.json("tls", "init", folder / "b", "--metrics")
-    for key in ("postgresql_conf", "pg_hba_conf", "sql", "pgcoffer_conf", "copy_commands", "renewal_commands", *METRICS_LINES):
+    words = ("--metrics", "--gateway", "localhost")
+    result = agent.ok("tls", "init", folder / "a", *words)
+    lines = agent.json("tls", "init", folder / "b", *words)
+    for key in ("postgresql_conf", "pg_hba_conf", "sql", "pgcoffer_conf", "copy_commands", "renewal_commands",
+                *GATEWAY_LINES, *METRICS_LINES):
         for line in lines[key]:
             assert line.replace(f"{folder}/b", f"{folder}/a") in result.out.splitlines(), line
-    assert all(name in result.out for name in FILES | METRICS_FILES)
+    assert all(name in result.out for name in FILES | METRICS_FILES | GATEWAY_FILES)
     assert agent.ok("tls", "init", folder / "c", "--quiet").out == ""
     plain = agent.ok("tls", "init", folder / "d").out
-    assert "metrics" not in plain and "rometheus" not in plain, plain
+    assert not re.search("metrics|rometheus|gateway|restorer", plain), plain
 
 
 def test_the_printed_renewal_makes_new_certificates_for_the_old_keys(make_kit):
-    kit = make_kit("--days", "30", "--metrics")
+    kit = make_kit("--days", "30", "--metrics", "--gateway", "localhost")
     before = digests(kit.folder)
     shell("\n".join(kit.lines["renewal_commands"]), "/")
     after = digests(kit.folder)
-    assert {name for name in before if before[name] != after[name]} == {"server.crt", "repl.crt", "metrics.crt",
-                                                                               "prometheus.crt"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "server.crt", "repl.crt", "metrics.crt", "prometheus.crt", "gateway.crt", "restorer.crt"}
     for authority, purpose, leaf in (("server", "sslserver", "server"), ("client", "sslclient", "repl"),
-                                     ("metrics", "sslserver", "metrics"), ("metrics", "sslclient", "prometheus")):
+                                     ("metrics", "sslserver", "metrics"), ("metrics", "sslclient", "prometheus"),
+                                     ("gateway", "sslserver", "gateway"), ("gateway", "sslclient", "restorer")):
         openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", kit.path(f"{authority}-ca.crt"), kit.path(f"{leaf}.crt"))
         public = openssl("x509", "-in", kit.path(f"{leaf}.crt"), "-noout", "-pubkey").stdout
         assert public == openssl("pkey", "-in", kit.path(f"{leaf}.key"), "-pubout").stdout
@@ -298,6 +311,40 @@ def test_check_complains_of_the_keys_of_the_cas_alone_and_of_nothing_once_they_a
     for name in ("server-ca.key", "client-ca.key"):
         kit.path(name).rename(folder / name)
     assert complaints() == []
+
+
+# ---- tls init --gateway ----
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_a_gateway_and_its_client_run_on_exactly_the_printed_lines(make_kit, folder, kind):
+    port = free_port()
+    kit = make_kit("--key-type", kind, "--gateway", "localhost,127.0.0.1")
+    (section, *settings), client = kit.lines["gateway_conf"], kit.lines["client_conf"]
+    assert section == "[pgcoffer]" and "management = 7432" in settings and client[:2] == ["[client]", "connect = localhost:7432"]
+    kit.agent.daemon_settings.update(line.split(" = ") for line in settings)
+    kit.agent.daemon_settings["management"] = port
+    kit.start()
+    here = folder / "client.conf"
+    here.write_text("\n".join(client).replace("7432", str(port)))
+
+    def remote(*words):
+        return Result(subprocess.run(as_user([kit.agent.binaries / "pgcoffer", "-c", here, *words]), capture_output=True, text=True,
+                                     stdin=subprocess.DEVNULL))
+
+    wait_for(lambda: remote("list").code == 0, lambda: f"the gateway answers; {remote('list')}")
+    assert remote("restore", "primary", "--target-directory", folder / "target").code == 2, "there is no backup yet"
+    denied = remote("backup", "primary")
+    assert denied.code == 1 and "restorer" in denied.err, denied
+    # The certificates of the server are of no use here, nor these over there.
+    for stem, authority in (("repl", "gateway-ca"), ("gateway", "gateway-ca"), ("restorer", "server-ca")):
+        done = remote("list", "--connect", f"localhost:{port}", "--tls-cert-file", kit.path(f"{stem}.crt"), "--tls-key-file",
+                      kit.path(f"{stem}.key"), "--tls-ca-file", kit.path(f"{authority}.crt"))
+        assert done.code == 6, (stem, authority, done)
+    # Revoked as the manual says, it is out.
+    shell(manual_example("A revocation").replace("client-ca", "gateway-ca").replace("repl.crt", "restorer.crt"), kit.folder)
+    wait_for(lambda: "revoked" in remote("list").err, lambda: f"a refusal; {remote('list')}")
+    assert kit.agent.json("status")["gateway"]["warning"] is None
 
 
 # ---- tls init --metrics ----
@@ -390,10 +437,10 @@ def test_the_lines_for_prometheus_and_exporters_are_yaml(make_agent, folder):
         "client_auth_type": "RequireAndVerifyClientCert"}}
 
 
-def test_a_role_with_a_name_of_the_files_of_metrics_is_refused(make_agent, folder):
+def test_a_role_with_a_name_of_the_files_of_metrics_or_gateway_is_refused(make_agent, folder):
     agent = make_agent()
-    for user in ("metrics", "metrics-ca", "prometheus"):
-        result = agent.cli("tls", "init", folder / "tls", "--metrics", "--user", user)
+    for user in ("metrics", "metrics-ca", "prometheus", "gateway", "gateway-ca", "restorer"):
+        result = agent.cli("tls", "init", folder / "tls", "--metrics", "--gateway", "localhost", "--user", user)
         assert result.code == 2 and user in result.err and not (folder / "tls").exists(), result
     agent.ok("tls", "init", folder / "tls", "--user", "prometheus")
 
