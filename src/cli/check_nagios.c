@@ -20,7 +20,8 @@ static const struct {
     {CHECK_ID_expiry_client, "days_client", "", true}, {CHECK_ID_expiry_server, "days_server", "", true},
     {CHECK_ID_expiry_ca, "days_ca", "", true},         {CHECK_ID_expiry_crl, "days_crl", "", true},
     {CHECK_ID_receiver_lag, "lag_bytes", "B", false},  {CHECK_ID_backup_newest, "backup_age", "s", false},
-    {CHECK_ID_repository_room, "room", "B", true},
+    {CHECK_ID_repository_room, "room", "B", true},     {CHECK_ID_client_expiry, "days_client", "", true},
+    {CHECK_ID_client_served, "days_server", "", true}, {CHECK_ID_gateway_expiry, "days_served", "", true},
 };
 
 static void append_text(FILE *line, const char *text)
@@ -111,7 +112,7 @@ static void append_label(FILE *line, const struct check_report *report, const st
 {
     fputc(' ', line);
     if (report->count > 1)
-        fprintf(line, "%s_", page->server);
+        fprintf(line, "%s_", page->server[0] != '\0' ? page->server : "gateway");
     fputs(label, line);
 }
 

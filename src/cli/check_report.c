@@ -31,6 +31,23 @@ struct check_page *check_report_begin(struct check_report *report, const char *s
     return page;
 }
 
+struct check_page *check_report_page(struct check_report *report, const char *server)
+{
+    for (size_t i = 0; i < report->count; i++)
+        if (strcmp(report->pages[i].server, server) == 0)
+            return &report->pages[i];
+    return check_report_begin(report, server, server[0] != '\0' ? server : "gateway");
+}
+
+bool check_page_take(void *page, const struct check_result *result, struct error *err)
+{
+    json_t *check SCOPED(scoped_json) = check_result_to_json(((struct check_page *)page)->server, result);
+
+    (void)err;
+    check_page_add(page, check);
+    return true;
+}
+
 bool check_state_find(const char *word, enum check_state *ret_state)
 {
     for (enum check_state state = CHECK_PASS; word != NULL && state <= CHECK_SKIP; state++)

@@ -20,6 +20,20 @@ bool check_target_is_given(const struct invocation *invocation)
     return false;
 }
 
+bool check_target_is_server(const struct invocation *invocation, enum option_id *ret_option)
+{
+    for (size_t i = 0; i < CONNECTION_OPTION_COUNT; i++) {
+        enum option_id option = connection_options[i];
+        bool is_of_both = option == OPTION_ID_tls_cert_file || option == OPTION_ID_tls_key_file ||
+                          option == OPTION_ID_tls_ca_file || option == OPTION_ID_tls_crl_file;
+        if (is_of_both || !invocation_has(invocation, option))
+            continue;
+        *ret_option = option;
+        return true;
+    }
+    return false;
+}
+
 /* "tls-cert-file" -> "tls_cert_file" */
 static char *NEVER_NULL setting_of(const char *option)
 {

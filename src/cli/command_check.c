@@ -20,6 +20,7 @@ struct check_command {
     const struct invocation *invocation;
     struct request request;
     struct check_report report;
+    struct check_remote remote;
     char *socket_path;
     json_t *status; /* the daemon's answer; NULL: there is none, and `why` says why */
     struct error why;
@@ -30,6 +31,7 @@ static void check_command_done(struct check_command *command)
 {
     request_done(&command->request);
     check_report_done(&command->report);
+    check_remote_done(&command->remote);
     free(command->socket_path);
     json_decref(command->status);
 }
@@ -80,16 +82,6 @@ static bool read_options(const struct check_command *command, struct check_optio
 
 /* ---- here ---- */
 
-static bool take_result(void *context, const struct check_result *result, struct error *err)
-{
-    struct check_page *page = context;
-    json_t *check SCOPED(scoped_json) = check_result_to_json(page->server, result);
-
-    (void)err;
-    check_page_add(page, check);
-    return true;
-}
-
 static bool look_from_outside(const struct check_command *command, struct check_page *page, const char *not_asked,
                               const struct check_options *options, struct error *err)
 {
@@ -99,7 +91,7 @@ static bool look_from_outside(const struct check_command *command, struct check_
                                            .status = command->status,
                                            .why = command->why.message};
 
-    return check_daemon(&view, &page->states, options, take_result, page, err);
+    return check_daemon(&view, &page->states, options, check_page_take, page, err);
 }
 
 struct repository {
@@ -154,7 +146,7 @@ static bool check_here(struct check_command *command, const struct server_config
     if (!check_options_read(&command->request, settings, &request.options, err) || !demand_key(command, settings, err))
         return false;
     struct check_page *page = check_report_begin(&command->report, server->name, title);
-    return check_server(&request, take_result, page, err) &&
+    return check_server(&request, check_page_take, page, err) &&
            look_from_outside(command, page, not_asked, &request.options, err);
 }
 
@@ -171,6 +163,17 @@ static bool explain_missing_configuration(const struct check_command *command, s
                       "Make one to start from, pgcoffer config sample > " CONFIG_DEFAULT_FILE
                       ", or check a server without one: pgcoffer check --host HOST --user ROLE --tls-cert-file FILE "
                       "--tls-key-file FILE --tls-ca-file FILE");
+}
+
+static bool check_gateway_here(struct check_command *command, const struct config *config, struct error *err)
+{
+    struct check_options options;
+
+    if (config->settings.management == 0)
+        return true;
+    return check_options_read(&command->request, &config->settings, &options, err) &&
+           check_gateway(config, &options, command->status != NULL, check_page_take,
+                         check_report_page(&command->report, ""), err);
 }
 
 static bool check_all_here(struct check_command *command, struct error *err)
@@ -190,7 +193,7 @@ static bool check_all_here(struct check_command *command, struct error *err)
         if (!check_here(command, &config->servers[i], config, &repository, NULL, err))
             return false;
     if (config->server_count > 0)
-        return true;
+        return check_gateway_here(command, config, err);
     error_set(err, ERROR_CONFIG, "%s has no server", config->path);
     return error_hint(err, "Add a section such as [primary], or describe a server by --host, --user and the --tls- "
                            "options.");
@@ -237,14 +240,6 @@ static bool take_status_item(void *context, const json_t *message, struct error 
     return true;
 }
 
-static struct check_page *find_page(struct check_report *report, const char *server)
-{
-    for (size_t i = 0; i < report->count; i++)
-        if (strcmp(report->pages[i].server, server) == 0)
-            return &report->pages[i];
-    return check_report_begin(report, server, server);
-}
-
 static bool take_check(void *context, const json_t *message, struct error *err)
 {
     struct asking *asking = context;
@@ -252,8 +247,8 @@ static bool take_check(void *context, const json_t *message, struct error *err)
     const char *server = json_text_or_null(check, "server");
 
     (void)err;
-    if (strcmp(json_text_or_null(message, "event"), "item") == 0 && server != NULL)
-        check_page_add(find_page(&asking->command->report, server), check);
+    if (strcmp(json_text_or_null(message, "event"), "item") == 0) /* without a server: of the daemon's own gateway */
+        check_page_add(check_report_page(&asking->command->report, server != NULL ? server : ""), check);
     return true;
 }
 
@@ -317,7 +312,8 @@ static bool check_through_daemon(struct check_command *command, struct control_s
     {
         if (!json_is_string(name))
             continue;
-        if (!look_from_outside(command, find_page(&command->report, json_string_value(name)), NULL, &options, err))
+        if (!look_from_outside(command, check_report_page(&command->report, json_string_value(name)), NULL, &options,
+                               err))
             return false;
     }
     if (command->report.count > 0)
@@ -327,6 +323,18 @@ static bool check_through_daemon(struct check_command *command, struct control_s
                       json_text_or_null(command->status, "config") != NULL
                           ? json_text_or_null(command->status, "config")
                           : "its configuration");
+}
+
+/* The daemon's own checks stand behind those of the way to it. */
+static bool check_through_gateway(struct check_command *command, struct error *err)
+{
+    struct check_remote *remote = &command->remote;
+    bool is_open = false;
+
+    command->socket_path = gateway_to_text(remote->gateway);
+    return check_remote_walk(remote, command->invocation, &command->request, &command->report, &is_open, err) &&
+           (!is_open || (ask_status(command, remote->stream, command->request.server, err) &&
+                         check_through_daemon(command, remote->stream, err)));
 }
 
 static bool check_configured(struct check_command *command, struct error *err)
@@ -366,7 +374,12 @@ bool command_check(struct invocation *invocation, struct error *err)
         check_report_list(invocation, &options);
         return true;
     }
-    if (check_target_is_given(invocation) ? !check_described(&command, err) : !check_configured(&command, err))
+    if (!check_remote_find(invocation, &command.remote, err))
+        return false;
+    bool is_told = command.remote.gateway != NULL      ? check_through_gateway(&command, err)
+                   : check_target_is_given(invocation) ? check_described(&command, err)
+                                                       : check_configured(&command, err);
+    if (!is_told)
         return false;
     print_report(invocation, &command.report);
     return true;

@@ -78,9 +78,12 @@ static bool take_files(const struct invocation *invocation, struct settings *set
     return true;
 }
 
-/* The words for a gateway without a gateway: somebody believes to be connected safely. */
+/* The words for a gateway without a gateway: somebody believes to be connected safely. With check they describe a
+ * server. */
 static bool check_nothing_meant(const struct invocation *invocation, struct error *err)
 {
+    if (invocation->command == COMMAND_ID_check)
+        return true;
     for (size_t i = 0; i < FILE_OPTION_COUNT; i++) {
         if (!invocation_has(invocation, file_options[i].option))
             continue;

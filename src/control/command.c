@@ -71,10 +71,10 @@ bool command_is_remote(enum command_id command)
     switch (commands[command].how) {
     case COMMAND_AT_ONCE:
     case COMMAND_JOB:
+    case COMMAND_ERRAND:
     case COMMAND_SESSION:
         return true;
     case COMMAND_LOCAL:
-    case COMMAND_ERRAND:
     case COMMAND_WIRE:
         return false;
     }

@@ -25,12 +25,35 @@ static json_t *started_at(const struct supervisor *supervisor)
     return json_string(text);
 }
 
+/* What the caller may ask of which server, for who sees only its own end of the way here; no word of the others. */
+static json_t *rights_of(struct client *client)
+{
+    const struct config *config = client_supervisor(client)->config;
+    json_t *rights = json_array();
+
+    for (size_t i = 0; i < config->server_count; i++) {
+        const char *name = config->servers[i].name;
+        enum right right = right_over(client, name);
+        if (right >= RIGHT_MONITOR)
+            json_array_append_new(rights, json_pack("{s:s, s:s}", "server", name, "right", right_word(right)));
+    }
+    return rights;
+}
+
+static json_t *name_of(struct client *client)
+{
+    const char *name = client_caller(client)->user;
+
+    return name[0] == '\0' ? json_null() : control_text(name);
+}
+
 bool answer_ping(struct client *client, const struct request *request, struct error *err)
 {
     (void)request;
     (void)err;
-    client_send_result(client, json_pack("{s:s, s:i, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
-                                         "started_at", started_at(client_supervisor(client))));
+    client_send_result(client, json_pack("{s:s, s:i, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
+                                         "started_at", started_at(client_supervisor(client)), "caller", name_of(client),
+                                         "rights", rights_of(client)));
     return true;
 }
 

@@ -165,14 +165,17 @@ static bool start_child(struct errand *errand, const struct visibility *visibili
     static const struct child_handlers handlers = {.line = on_line, .ended = on_ended};
     const struct supervisor *supervisor = errand->supervisor;
     const struct request *request = visibility->request;
+    enum right over_daemon = rights_over_daemon(visibility->caller, visibility->config, visibility->own_uid);
 
-    json_t *line SCOPED(scoped_json) = start_line_to_json(&(struct start_line){.config = supervisor->config,
-                                                                               .is_wanted = rights_are_visible,
-                                                                               .context = visibility,
-                                                                               .server = request->server,
-                                                                               .request = request,
-                                                                               .right = right_word(right),
-                                                                               .caller = errand->caller});
+    json_t *line SCOPED(scoped_json) =
+        start_line_to_json(&(struct start_line){.config = supervisor->config,
+                                                .is_wanted = rights_are_visible,
+                                                .context = visibility,
+                                                .server = request->server,
+                                                .request = request,
+                                                .right = right_word(right),
+                                                .right_over_daemon = right_word(over_daemon),
+                                                .caller = errand->caller});
     return child_start(&errand->supervisor->children, role_of(request->command), -1, line, &handlers, errand,
                        &errand->child, err);
 }

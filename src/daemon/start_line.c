@@ -45,6 +45,7 @@ json_t *start_line_to_json(const struct start_line *line)
     if (line->request != NULL)
         json_object_set_new(object, "request", request_to_json(line->request));
     set_text(object, "right", line->right);
+    set_text(object, "daemon_right", line->right_over_daemon);
     set_text(object, "job", line->job);
     set_text(object, "caller", line->caller);
     if (line->is_remote)

@@ -15,6 +15,7 @@ struct start_line {
     const char *server;            /* NULL or "": none */
     const struct request *request; /* NULL: none */
     const char *right;             /* NULL: none */
+    const char *right_over_daemon; /* over no server; NULL: none */
     const char *job;               /* NULL: none */
     const char *caller;            /* NULL: none */
     bool is_remote;                /* the caller came through the gateway: its requests are logged */

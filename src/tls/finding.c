@@ -19,6 +19,8 @@
 #define WORD_SQL       "sql"
 #define WORD_STORE     "store"
 #define WORD_DAEMON    "daemon"
+#define WORD_CLIENT    "client"
+#define WORD_GATEWAY   "gateway"
 
 enum probe_kind { POSITIVE, NEGATIVE };
 
@@ -37,6 +39,11 @@ const struct check_row check_rows[CHECK_COUNT] = {
 #include "pgcoffer/tls/checks.def"
 #undef CHECK
 };
+
+bool check_is_of_walk(enum check_id id)
+{
+    return check_rows[id].level < CHECK_LEVEL_DAEMON;
+}
 
 bool check_find(const char *name, enum check_id *ret_id)
 {

@@ -74,6 +74,9 @@ static bool read_start_line(struct worker_context *context, struct error *err)
     const char *right = json_text_or_null(context->start, "right");
     if (right == NULL || !right_find(right, &context->right))
         context->right = RIGHT_ANYBODY;
+    right = json_text_or_null(context->start, "daemon_right");
+    if (right == NULL || !right_find(right, &context->right_over_daemon))
+        context->right_over_daemon = RIGHT_ANYBODY;
     const json_t *request = json_object_get(context->start, "request");
     if (request == NULL)
         return true;

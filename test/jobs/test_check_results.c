@@ -85,7 +85,7 @@ START_TEST(what_was_not_looked_at_names_the_fault_it_waited_for)
 {
     check_pass(&run, CHECK_ID_server_resolve, "one address");
     fail_at(CHECK_ID_server_connect);
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_protocol_answer), "not looked at: server.connect failed");
     ck_assert_str_eq(settled(CHECK_ID_replication_slot), "not looked at: server.connect failed");
     ck_assert_int_eq(run.results[CHECK_ID_server_resolve].state, CHECK_PASS);
@@ -100,7 +100,7 @@ START_TEST(a_fault_of_a_file_keeps_the_certificate_from_being_shown)
             check_pass(&run, id, "fine");
     fail_at(CHECK_ID_key_mode);
     check_pass(&run, CHECK_ID_identity_requested, "asked for");
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_identity_accepted), "not looked at: key.mode failed");
     ck_assert_str_eq(settled(CHECK_ID_replication_login), "not looked at: key.mode failed");
 }
@@ -113,7 +113,7 @@ START_TEST(a_fault_told_by_another_check_is_the_reason)
     fail_at(CHECK_ID_expiry_server);
     check_block(&run, CHECK_ID_chain_server, CHECK_ID_expiry_server);
     check_block(&run, CHECK_ID_chain_server, CHECK_ID_key_match);
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_chain_server), "not looked at: expiry.server failed");
     ck_assert_str_eq(settled(CHECK_ID_name_match), "not looked at: expiry.server failed");
 }
@@ -121,7 +121,7 @@ END_TEST
 
 START_TEST(without_a_fault_the_reason_is_honest)
 {
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_name_match), "not reached");
     ck_assert_str_eq(settled(CHECK_ID_repository_room), "not reached");
 }
@@ -130,7 +130,7 @@ END_TEST
 START_TEST(negative_probes_are_left_out_when_passive)
 {
     request.options.is_passive = true;
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_hba_plaintext), "left out by --passive");
     ck_assert_str_eq(settled(CHECK_ID_protocol_versions), "left out by --passive");
     ck_assert_str_eq(settled(CHECK_ID_hba_replication), "not reached");
@@ -151,7 +151,7 @@ START_TEST(an_error_goes_to_the_check_it_names)
     ck_assert(!check_is_set(&run, CHECK_ID_replication_login));
     ck_assert_str_eq(run.results[CHECK_ID_key_mode].cause, "The key is open.");
     ck_assert_str_eq(run.results[CHECK_ID_key_mode].seen, "mode 0644");
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     ck_assert_str_eq(settled(CHECK_ID_replication_login), "not looked at: key.mode failed");
 }
 END_TEST
@@ -224,7 +224,7 @@ static bool count_result(void *context, const struct check_result *result, struc
     enum check_id *last = context;
 
     (void)err;
-    ck_assert(check_rows[result->id].level != CHECK_LEVEL_DAEMON);
+    ck_assert(check_is_of_walk(result->id));
     ck_assert(told == 0 || result->id > *last);
     *last = result->id;
     told++;
@@ -246,7 +246,7 @@ START_TEST(what_is_wanted_is_told_in_the_order_of_the_table)
     ck_assert(check_server(&request, count_result, &last, &err));
     unsigned wanted = 0;
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
-        wanted += request.options.is_wanted[id] && check_rows[id].level != CHECK_LEVEL_DAEMON;
+        wanted += request.options.is_wanted[id] && check_is_of_walk(id);
     ck_assert_uint_eq(told, wanted);
 }
 END_TEST

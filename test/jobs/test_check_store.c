@@ -68,7 +68,7 @@ static void take_down(void)
 static void look(void)
 {
     check_level_store(&run);
-    check_run_settle(&run);
+    check_run_settle(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
 }
 
 static void expect(enum check_id id, enum check_state state, const char *part)

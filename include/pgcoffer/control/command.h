@@ -50,7 +50,7 @@ extern const struct option_row option_rows[OPTION_COUNT];
 
 /* `words` is "wal list" or "list". USAGE with the closest command as a hint. Finds WIRE commands too. */
 bool command_find(const char *words, enum command_id *ret_id, struct error *err) NODISCARD;
-/* Does it go to a daemon, and so to one behind a gateway too? `check` stays where it is. */
+/* Does it go to a daemon, and so to one behind a gateway too? */
 bool command_is_remote(enum command_id command);
 /* A global option belongs to every command. */
 bool option_belongs(enum option_id option, enum command_id command);

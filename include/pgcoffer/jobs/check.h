@@ -86,6 +86,32 @@ struct check_daemon_view {
 bool check_daemon(const struct check_daemon_view *view, const struct check_states *before,
                   const struct check_options *options, check_sink *sink, void *context, struct error *err) NODISCARD;
 
+/* The way to a gateway, from the host of its client. */
+struct check_client_request {
+    const struct server_config *gateway; /* is_gateway */
+    const char *server;                  /* whose backups are wanted; "": of any */
+    enum right needed;                   /* over it: RESTORER, or MONITOR for who only looks */
+    struct check_options options;
+    /* The daemon's answer to `ping` over a connection to the gateway; a new reference, NULL with *err. */
+    json_t *(*ask)(void *context, struct error *err);
+    void *context;
+};
+/*
+ * Calls `sink` for each wanted check of level CLIENT, and for one that ends the way also when it is not wanted.
+ * *ret_right is what the daemon allows us over the server, or over that of which it allows most; ANYBODY when it was
+ * not reached. False only when `sink` fails.
+ */
+bool check_client(const struct check_client_request *request, check_sink *sink, void *context, enum right *ret_right,
+                  struct error *err) NODISCARD;
+
+/*
+ * The daemon's own gateway, for whoever may read its files: calls `sink` for each wanted check of level GATEWAY, and
+ * for none when `config` has no management. `is_running`: a daemon answers, so its port must too. False only when
+ * `sink` fails.
+ */
+bool check_gateway(const struct config *config, const struct check_options *options, bool is_running, check_sink *sink,
+                   void *context, struct error *err) NODISCARD;
+
 /*
  * daemon.configuration, as a worker of the daemon tells it: `running` are the settings it works with, `present` what
  * stands in the file now, NULL with `failure` when that cannot be read.

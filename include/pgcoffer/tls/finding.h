@@ -26,7 +26,10 @@ enum check_level {
     CHECK_LEVEL_SHOW,
     CHECK_LEVEL_SQL,
     CHECK_LEVEL_STORE,
-    CHECK_LEVEL_DAEMON
+    CHECK_LEVEL_DAEMON,
+    /* Not of a server: */
+    CHECK_LEVEL_CLIENT,
+    CHECK_LEVEL_GATEWAY
 };
 
 struct check_row {
@@ -41,6 +44,8 @@ struct check_row {
 };
 extern const struct check_row check_rows[CHECK_COUNT]; /* indexed by enum check_id */
 
+/* Is it found out by check_server(): of a server, and not of level DAEMON? */
+bool check_is_of_walk(enum check_id id);
 /* By "expiry.server"; false when there is none. */
 bool check_find(const char *name, enum check_id *ret_id);
 

@@ -12,7 +12,8 @@
  *
  * First line on the channel, from the supervisor:
  *   {"config":"<INI text>","server":"primary","request":{...},"right":"admin","job":"3","caller":"uid 26 (postgres)"}
- * and "remote":true when the caller came through the gateway. Then events both ways, as on the control socket.
+ * and "remote":true when the caller came through the gateway; an errand has "daemon_right" too. Then events both ways,
+ * as on the control socket.
  */
 #define WORKER_CHANNEL_DESCRIPTOR 3
 #define WORKER_CLIENT_DESCRIPTOR  4
@@ -51,6 +52,7 @@ struct worker_context {
     json_t *start;                  /* the first line */
     struct request request;         /* of start["request"]; command COMMAND_COUNT when there is none */
     enum right right;               /* of start["right"]: the caller's over what is asked for; ANYBODY without one */
+    enum right right_over_daemon;   /* of start["daemon_right"], the same */
 };
 /* Blocks SIGTERM and SIGINT into interrupt_fd, ignores SIGHUP and SIGPIPE, reads the first line. */
 bool worker_begin(enum role_id role, struct worker_context *ret_context, struct error *err) NODISCARD;

@@ -12,7 +12,8 @@
  * One walk over one server. The files of this folder follow the levels of checks.def: files.c (with expiry.c, which
  * judges dates for all), network.c, handshake.c, client_certificate.c (what the server makes of ours), startup.c,
  * negative.c, login.c, show.c, sql.c, store.c, daemon.c; hosts.c goes from host to host, run.c
- * walks through the levels and results.c keeps what they found.
+ * walks through the levels and results.c keeps what they found. What is not of a server has walks of its own: client.c
+ * (the way to a gateway) and gateway.c (the daemon's own).
  *
  * A level asks check_may() before it looks, sets at most one result for each of its checks, and leaves unset what it
  * could not get to: at the end results.c skips that with the fault it was waiting for, found through `needs`.
@@ -72,8 +73,11 @@ void check_set_measure(struct check_run *run, enum check_id id, const char *unit
                        int64_t critical);
 /* `id` is left unset because of `fault`; the first call counts. */
 void check_block(struct check_run *run, enum check_id id, enum check_id fault);
-/* Everything still unset becomes SKIP with the fault it waited for. */
-void check_run_settle(struct check_run *run);
+/* Everything of these levels that is still unset becomes SKIP with the fault it waited for. */
+void check_run_settle(struct check_run *run, enum check_level first, enum check_level last);
+/* Every wanted result of these levels, which are settled, in the order of the table. */
+bool check_run_tell(const struct check_run *run, enum check_level first, enum check_level last, check_sink *sink,
+                    void *context, struct error *err) NODISCARD;
 
 /* ---- run.c ---- */
 /* All levels over one host, by `request` alone; then every wanted result is set. False when it was interrupted. */

@@ -106,7 +106,7 @@ static void look_at_ca(struct check_run *run)
 }
 
 /* Of several lists in the file the one that is due first. */
-static void look_at_list_dates(struct check_run *run)
+void check_list_dates(struct check_run *run, enum check_id id)
 {
     const char *path = run->server->settings.tls_crl_file;
     BIO *bio SCOPED(scoped_bio) = BIO_new_file(path, "r");
@@ -129,14 +129,14 @@ static void look_at_list_dates(struct check_run *run)
     }
     ERR_clear_error();
     if (!has_span) {
-        check_pass(run, CHECK_ID_expiry_crl, "the lists in \"%s\" name no date of the next one", path);
+        check_pass(run, id, "the lists in \"%s\" name no date of the next one", path);
         return;
     }
     span.days_left = certificate_days_left(span.not_after);
     snprintf(fix, sizeof fix,
              "Fetch or make the CA's next list and replace the file, for instance: openssl ca -gencrl -out \"%s\".",
              path);
-    check_validity(run, CHECK_ID_expiry_crl, &span, fix);
+    check_validity(run, id, &span, fix);
 }
 
 static void look_at_crl(struct check_run *run)
@@ -153,7 +153,7 @@ static void look_at_crl(struct check_run *run)
         return;
     check_pass(run, CHECK_ID_file_crl, "\"%s\" holds a revocation list", run->server->settings.tls_crl_file);
     (void)has_no_fault(run, CHECK_ID_expiry_crl);
-    look_at_list_dates(run);
+    check_list_dates(run, CHECK_ID_expiry_crl);
 }
 
 static void look_at_key(struct check_run *run)

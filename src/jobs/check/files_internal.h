@@ -12,6 +12,21 @@ void check_authorities(struct check_run *run);
 /* password_file.c: file.password. */
 void check_password_file(struct check_run *run);
 
+/* files.c: passes, warns or fails `id` by the list of tls_crl_file that is due first. */
+void check_list_dates(struct check_run *run, enum check_id id);
+
+/* ---- pair_files.c: the four files of one end of a connection to a gateway ---- */
+struct pair_rows {
+    enum check_id ca, crl, certificate, key, match, expiry;
+    const char *what;       /* "the client certificate" */
+    int usage;              /* NID_client_auth */
+    const char *usage_word; /* "clientAuth" */
+};
+/* Judges every row; run->own and run->trusted are read where their files can be. */
+void check_pair_files(struct check_run *run, const struct pair_rows *rows);
+/* The first of the rows that has failed; NOTHING when they all serve. */
+enum check_id check_pair_obstacle(const struct check_run *run, const struct pair_rows *rows);
+
 /* ---- authorities.c, for the levels behind ---- */
 /* With the certificates the server sent: chain.ca, and expiry.ca by the CA that is used. */
 void check_authorities_served(struct check_run *run);

@@ -186,7 +186,7 @@ static void judge_revocation(struct check_run *run)
 
 /* A root that is sent along is judged in tls_ca_file; one of the others that is over did not matter if the chain was
  * found good without it. */
-static STACK_OF(X509) * choose_dated(const struct check_run *run)
+STACK_OF(X509) * check_choose_dated(const struct check_run *run)
 {
     STACK_OF(X509) *chosen = sk_X509_new_null();
 
@@ -202,7 +202,7 @@ static STACK_OF(X509) * choose_dated(const struct check_run *run)
 
 static void judge_dates(struct check_run *run)
 {
-    STACK_OF(X509) *chosen = choose_dated(run);
+    STACK_OF(X509) *chosen = check_choose_dated(run);
 
     if (check_ends_with_authority(run, sk_X509_value(run->bare.chain, 0)))
         check_pass(run, CHECK_ID_expiry_server, "the server's certificate ends with its CA");

@@ -19,20 +19,9 @@ static bool is_about_host(enum check_id id)
 static bool is_any_about_host(const struct check_options *options)
 {
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
-        if (options->is_wanted[id] && check_rows[id].level != CHECK_LEVEL_FILES &&
-            check_rows[id].level != CHECK_LEVEL_DAEMON)
+        if (options->is_wanted[id] && check_rows[id].level != CHECK_LEVEL_FILES && check_is_of_walk(id))
             return true;
     return false;
-}
-
-static bool tell(const struct check_request *request, const struct check_run *run, check_sink *sink, void *context,
-                 struct error *err)
-{
-    for (enum check_id id = 0; id < CHECK_COUNT; id++)
-        if (request->options.is_wanted[id] && check_rows[id].level != CHECK_LEVEL_DAEMON &&
-            !sink(context, &run->results[id], err))
-            return false;
-    return true;
 }
 
 /* Another cluster under the name of this one; told with the word for that, though the repository has no part in it. */
@@ -99,7 +88,7 @@ bool check_server(const struct check_request *request, check_sink *sink, void *c
         chosen = host_choose(request->server, request->repo, APPLICATION_NAME, request->interrupt_fd);
     config_take_host(request->server, chosen, view);
     used.server = view;
-    if (!check_run_walk(&run, err) || !tell(request, &run, sink, context, err))
+    if (!check_run_walk(&run, err) || !check_run_tell(&run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE, sink, context, err))
         return false;
     if (count == 1 || !is_any_about_host(&request->options))
         return true;

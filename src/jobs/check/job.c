@@ -77,6 +77,20 @@ static bool check_all(struct walk *walk, json_t *names, struct error *err)
     return true;
 }
 
+/* Its faults name files and servers: for who may know of all of them. Of no server, so not of one that is named. */
+static bool check_own_gateway(struct walk *walk, struct error *err)
+{
+    const struct worker_context *worker = walk->job->worker;
+    const struct config *config = walk->present != NULL ? walk->present : walk->job->config;
+    struct check_options options;
+
+    if (worker->right_over_daemon < RIGHT_MONITOR)
+        return true;
+    walk->server = "";
+    return check_options_read(&worker->request, &config->settings, &options, err) &&
+           check_gateway(config, &options, true, send, walk, err);
+}
+
 static bool run(struct walk *walk, struct error *err)
 {
     const struct job *job = walk->job;
@@ -86,7 +100,8 @@ static bool run(struct walk *walk, struct error *err)
         walk->present = NULL;
     if (job->server != NULL)
         json_array_append_new(names, control_text(job->server->name));
-    if (job->server != NULL ? !check_one(walk, job->server->name, err) : !check_all(walk, names, err))
+    if (job->server != NULL ? !check_one(walk, job->server->name, err)
+                            : !check_all(walk, names, err) || !check_own_gateway(walk, err))
         return false;
     return control_send_result(job->worker->channel, json_pack("{s:O}", "servers", names), err);
 }

@@ -1,6 +1,7 @@
 #include <netdb.h>
 #include <string.h>
 
+#include "jobs/check/handshake_internal.h"
 #include "jobs/check/judgement_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/text.h"
@@ -183,7 +184,7 @@ static void try_without_certificate(struct negative *negative)
          sk_X509_num(negative->run->own) > 0 ? "" : "no client certificate is configured; ");
 }
 
-static bool make_stranger(const char *common_name, EVP_PKEY **ret_key, X509 **ret_certificate, struct error *err)
+bool check_make_stranger(const char *common_name, EVP_PKEY **ret_key, X509 **ret_certificate, struct error *err)
 {
     struct issue_wish wish = {.purpose = ISSUE_CLIENT, .common_name = common_name, .days = 1};
 
@@ -211,7 +212,7 @@ static void try_stranger(struct negative *negative)
         check_skip(run, CHECK_ID_identity_foreign, "the server asks for no client certificate");
         return;
     }
-    if (!make_stranger(run->server->settings.user, &key, &certificate, &err)) {
+    if (!check_make_stranger(run->server->settings.user, &key, &certificate, &err)) {
         check_skip(run, CHECK_ID_identity_foreign, "no certificate to try it with: %s", err.message);
         return;
     }

@@ -233,14 +233,14 @@ void check_set_measure(struct check_run *run, enum check_id id, const char *unit
     run->results[id].measure = (struct check_measure){.unit = unit, .value = value, .warn = warn, .critical = critical};
 }
 
-void check_run_settle(struct check_run *run)
+void check_run_settle(struct check_run *run, enum check_level first, enum check_level last)
 {
     /* What was skipped here is no answer to what needs it. */
     struct check_result skipped[CHECK_COUNT];
     bool is_new[CHECK_COUNT] = {false};
 
     for (enum check_id id = 0; id < CHECK_COUNT; id++) {
-        if (run->is_set[id] || check_rows[id].level == CHECK_LEVEL_DAEMON)
+        if (run->is_set[id] || check_rows[id].level < first || check_rows[id].level > last)
             continue;
         enum check_id obstacle = find_obstacle(run, id);
         struct check_result *result = &skipped[id];
@@ -258,6 +258,18 @@ void check_run_settle(struct check_run *run)
             run->results[id] = skipped[id];
             run->is_set[id] = true;
         }
+}
+
+bool check_run_tell(const struct check_run *run, enum check_level first, enum check_level last, check_sink *sink,
+                    void *context, struct error *err)
+{
+    const bool *is_wanted = run->request->options.is_wanted;
+
+    for (enum check_id id = 0; id < CHECK_COUNT; id++)
+        if (is_wanted[id] && check_rows[id].level >= first && check_rows[id].level <= last &&
+            !sink(context, &run->results[id], err))
+            return false;
+    return true;
 }
 
 const char *check_host(const struct check_run *run)

@@ -34,7 +34,7 @@ static void mark_needed(struct check_run *run)
     const bool *is_wanted = run->request->options.is_wanted;
 
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
-        if (is_wanted[id] && check_rows[id].level != CHECK_LEVEL_DAEMON)
+        if (is_wanted[id] && check_is_of_walk(id))
             need(run, id);
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
         if (is_wanted[id])
@@ -77,6 +77,6 @@ bool check_run_walk(struct check_run *run, struct error *err)
     mark_needed(run);
     if (!walk(run, err))
         return false;
-    check_run_settle(run);
+    check_run_settle(run, CHECK_LEVEL_FILES, CHECK_LEVEL_STORE);
     return true;
 }
