@@ -8,7 +8,7 @@ set -euo pipefail
 build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-dev libarchive-dev libevent-dev
     libjansson-dev libsmartcols-dev scdoc"
 demo="postgresql-15 openssl zstd util-linux procps"
-test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git"
+test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2"
 
 case "${1:-}" in
     build) wanted="$build" ;;
