@@ -45,7 +45,8 @@ class Pair:
             for line in copies:
                 self.copy(line.split())
             return ""
-        return self.hosts[host].sh(script, user).stdout
+        done = self.hosts[host].sh(script, user)
+        return done.stdout + done.stderr
 
     def close(self):
         for host in self.hosts.values():
@@ -109,6 +110,7 @@ def test_a_lost_database_host_gets_every_acknowledged_row_back_through_the_port(
 
     restored = printed["6"][0]
     assert "--connect backup.example.com:7432" in restored and "/etc/postgresql/tls/restorer.key" in restored, restored
+    assert "every commit will wait" in restored, restored
     assert " postgres postgres " in printed["6"][1], printed["6"][1]
     assert f"{count + 1}\n" == pair.database.sh("psql -XAtc 'SELECT count(*) FROM orders'", "postgres").stdout
     # Of whom the log of the backup host tells.
