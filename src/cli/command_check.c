@@ -294,6 +294,17 @@ static bool find_daemon(struct check_command *command, struct control_stream **r
     return err->kind == ERROR_DAEMON;
 }
 
+/* Of the daemon's own gateway, and so of no server. */
+static bool look_at_gateway(struct check_command *command, const struct check_options *options, struct error *err)
+{
+    bool has_gateway = json_is_object(json_object_get(command->status, "gateway"));
+
+    if (command->request.server[0] != '\0' || !has_gateway || !options->is_wanted[CHECK_ID_gateway_running])
+        return true;
+    struct check_page *page = check_report_page(&command->report, "");
+    return check_gateway_state(command->status, &page->states, options, check_page_take, page, err);
+}
+
 static bool check_through_daemon(struct check_command *command, struct control_stream *stream, struct error *err)
 {
     struct asking asking = {.command = command};
@@ -316,6 +327,8 @@ static bool check_through_daemon(struct check_command *command, struct control_s
                                err))
             return false;
     }
+    if (!look_at_gateway(command, &options, err))
+        return false;
     if (command->report.count > 0)
         return true;
     error_set(err, ERROR_CONFIG, "the daemon has no server");

@@ -24,8 +24,9 @@ class Scene:
         self.folder, self.pki = make_folder(folder, 0o755), GatewayPki(folder / "pki")
         self.agent = Agent(folder / "agent", programs, pki)
         self.gateway = Gateway(self.agent, self.pki)
-        self.gateway.add_server("one", restorers="cert:db1, postgres", monitors="cert:watcher")
-        self.gateway.add_server("two", restorers="cert:db2")
+        self.agent.daemon_settings["monitors"] = "cert:overseer"
+        self.gateway.add_server("one", restorers="cert:db1, postgres", monitors="cert:watcher, cert:overseer")
+        self.gateway.add_server("two", restorers="cert:db2", monitors="nagios")
         self.gateway.start()
         self.other = Authority(folder / "other", "other CA")
         self.short = Authority(folder / "short", "short CA", days=9)
@@ -256,7 +257,7 @@ WAYS = [
     (foreign, "fail", "client.accepted", "CN=other CA", "tls_ca_file of [pgcoffer] on the backup host"),
     (asks_for_nothing, "fail", "client.anonymous", "without a client certificate", "port of management"),
     (passes_on_in_clear, "fail", "client.plaintext", "without TLS", "socat"),
-    (no_daemon, "fail", "client.answer", "no daemon answers", "journalctl -u pgcofferd"),
+    (no_daemon, "fail", "client.answer", "no daemon answers", " log "),
     (in_no_list, "fail", "client.right", "as cert:nobody", "restorers = ..., cert:nobody"),
     (of_another_server, "fail", "client.right", 'does not let it restore "two"', "section [two] of the daemon's configuration, add it to the line restorers = ..., cert:db1"),
     (only_looks, "fail", "client.right", "as cert:watcher", "restorers = ..., cert:watcher"),
@@ -327,7 +328,10 @@ def test_what_the_daemon_finds_out_stands_behind_the_way(scene):
     states = {(each.get("server"), each["id"]): each["state"] for each in checks}
     assert states["one", "server.connect"] == "fail" and states["one", "daemon.running"] == "pass"
     # The gateway's own files are for who may know of all servers.
-    assert not any(name.startswith("gateway.") for _, name in ids)
+    assert {name for _, name in ids if name.startswith("gateway.")} == {"gateway.running"}
+    way.pair = scene.client("overseer")
+    _, checks = way.checks("--only", "client,gateway")
+    assert {each["id"]: each["state"] for each in checks}["gateway.key"] == "pass", table(checks)
     # A way that ends is told whatever was asked for.
     way.port = free_port()
     code, checks = way.checks("--only", "expiry")
@@ -419,8 +423,9 @@ def test_a_right_gateway_is_proved_by_its_daemon(scene):
     assert all("server" not in each for each in checks)
     # Of a server that is named the gateway is no part; a monitor of the server may not know of it.
     assert own_checks(scene, "one") == (0, [])
+    assert seen["gateway.running"] == f"listening on 127.0.0.1 port {scene.gateway.port}"
     text = scene.agent.ok("check", "--only", "gateway").out
-    assert text.startswith("gateway\n\ngateway\n") and "gateway: 10 passed, 0 warnings, 0 failed, 1 skipped" in text, text
+    assert text.startswith("gateway\n\ngateway\n") and "gateway: 11 passed, 0 warnings, 0 failed, 1 skipped" in text, text
 
 
 @pytest.mark.parametrize("spoil, state, name, cause, fix", OWN, ids=[f"{each[2]}-{at}" for at, each in enumerate(OWN)])
@@ -440,6 +445,7 @@ def test_a_fault_of_the_daemons_own_gateway_is_one_check(scene, spoil, state, na
 
 def test_a_gateway_without_any_client_is_told(scene):
     servers = {name: dict(values) for name, values in scene.agent.servers.items()}
+    overseers = scene.agent.daemon_settings.pop("monitors")
     try:
         for values in scene.agent.servers.values():
             values.update(restorers="postgres", monitors="")
@@ -447,8 +453,33 @@ def test_a_gateway_without_any_client_is_told(scene):
         _, checks = own_checks(scene)
     finally:
         scene.agent.servers = servers
+        scene.agent.daemon_settings["monitors"] = overseers
         scene.agent.write_configuration()
     expect(checks, "warn", "gateway.clients", "gives nobody a right", "restorers = cert:NAME")
+
+
+def test_what_a_running_gateway_does_not_take_up_is_told_without_asking_its_port(scene):
+    """A monitoring system is passive: the gateway's own word has to do."""
+    settings = dict(scene.agent.daemon_settings)
+    spoiled = server_pair(scene, "own-spoiled", usage="clientAuth")
+    try:
+        scene.gateway.put(type(scene.pki.server)(spoiled["tls_cert_file"], spoiled["tls_key_file"]))
+        wait_for(lambda: scene.gateway.status()["warning"], lambda: f"the gateway has seen it; {scene.agent.log_text()[-1500:]}", 20)
+        # What is wrong with the file is told of the file.
+        code, checks = own_checks(scene, "--passive")
+        expect(checks, "fail", "gateway.certificate", "lacks serverAuth", "serverAuth")
+        assert code == 1
+        # The files that will be used next are good, and those of the gateway are not.
+        scene.agent.daemon_settings.update(server_pair(scene, "own-next"))
+        scene.agent.write_configuration()
+        code, checks = own_checks(scene, "--passive")
+        expect(checks, "warn", "gateway.running", "is not for a server", "serverAuth")
+        assert code == 0
+    finally:
+        scene.agent.daemon_settings = settings
+        scene.agent.write_configuration()
+        scene.gateway.put(scene.pki.server)
+    wait_for(lambda: scene.gateway.status()["warning"] is None, "the gateway has taken it up")
 
 
 def test_a_ca_that_ends_soon_is_warned_of_by_the_gateway_itself(scene):
@@ -460,6 +491,7 @@ def test_a_ca_that_ends_soon_is_warned_of_by_the_gateway_itself(scene):
         warning = wait_for(lambda: scene.gateway.status()["warning"], "the gateway warns")
         assert 'the CA "CN=short CA,O=pgcoffer test" in tls_ca_file of [pgcoffer]' in warning["message"], warning
         assert "days left: 8" in warning["message"] and "successor" in warning["hint"], warning
+        expect(own_checks(scene)[1], "warn", "gateway.ca", "ends in 8 days", "successor")
     finally:
         scene.agent.daemon_settings = settings
         scene.agent.write_configuration()

@@ -105,12 +105,16 @@ bool check_client(const struct check_client_request *request, check_sink *sink, 
                   struct error *err) NODISCARD;
 
 /*
- * The daemon's own gateway, for whoever may read its files: calls `sink` for each wanted check of level GATEWAY, and
- * for none when `config` has no management. `is_running`: a daemon answers, so its port must too. False only when
- * `sink` fails.
+ * The daemon's own gateway, for whoever may read its files: calls `sink` for each wanted check of level GATEWAY but
+ * gateway.running, and for none when `config` has no management. `is_running`: a daemon answers, so its port must too.
+ * False only when `sink` fails.
  */
 bool check_gateway(const struct config *config, const struct check_options *options, bool is_running, check_sink *sink,
                    void *context, struct error *err) NODISCARD;
+
+/* gateway.running from the daemon's answer to `status`; nothing is told of a daemon without a gateway. Pure. */
+bool check_gateway_state(const json_t *status, const struct check_states *before, const struct check_options *options,
+                         check_sink *sink, void *context, struct error *err) NODISCARD;
 
 /*
  * daemon.configuration, as a worker of the daemon tells it: `running` are the settings it works with, `present` what

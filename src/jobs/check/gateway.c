@@ -253,6 +253,7 @@ bool check_gateway(const struct config *config, const struct check_options *opti
     snprintf(walk->view.settings.host, sizeof walk->view.settings.host, "%s", listens_on(config));
     walk->view.settings.port = config->settings.management;
     walk->request = (struct check_request){.server = &walk->view, .options = *options, .interrupt_fd = -1};
+    walk->request.options.is_wanted[CHECK_ID_gateway_running] = false;
     walk->run.request = &walk->request;
     walk->run.server = &walk->view;
     walk->run.patience = (int64_t)config->settings.connect_timeout * 1000000;
