@@ -12,7 +12,7 @@ import pytest
 from harness import gateway as proxies
 from harness.agent import Agent
 from harness.certificates import Authority
-from harness.scratch import give_to, make_folder, wait_for
+from harness.scratch import make_folder, wait_for
 from test_gateway import Gateway, GatewayPki, free_port
 from test_remote import Remote
 
@@ -497,3 +497,33 @@ def test_a_ca_that_ends_soon_is_warned_of_by_the_gateway_itself(scene):
         scene.agent.write_configuration()
         scene.agent.ok("reload")
     wait_for(lambda: scene.gateway.status()["warning"] is None, "the warning is over")
+
+
+def test_a_gateway_that_does_not_listen_says_so(scene):
+    settings = dict(scene.agent.daemon_settings)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        try:
+            scene.agent.daemon_settings["management"] = taken.getsockname()[1]
+            scene.agent.write_configuration()
+            scene.agent.ok("reload")
+            scene.gateway.wait_state("waiting")
+            wait_for(lambda: scene.gateway.status()["error"], "the gateway says why")
+            code, checks = own_checks(scene, "--passive")
+            expect(checks, "fail", "gateway.running", "Address already in use", "another one for management")
+            assert code == 1
+        finally:
+            scene.agent.daemon_settings = settings
+            scene.agent.write_configuration()
+            scene.agent.ok("reload")
+    scene.gateway.wait_state("listening")
+
+
+def test_without_a_daemon_the_files_are_looked_at_by_the_caller(scene, folder, programs, pki):
+    agent = Agent(folder / "resting", programs, pki)
+    Gateway(agent, scene.pki, tls_key_file=scene.client().key).add_server("one", restorers="cert:db1")
+    result = agent.cli("check", "--only", "gateway", "--json")
+    expect(result.json["checks"], "fail", "gateway.match", "db1.key", "")
+    agent.daemon_settings["tls_key_file"] = agent.folder / "tls" / "gateway.key"
+    agent.write_configuration()
+    checks = {each["id"]: each for each in agent.json("check", "--only", "gateway")["checks"]}
+    assert checks["gateway.port"]["seen"] == "the daemon does not answer" and "gateway.running" not in checks
