@@ -106,13 +106,25 @@ static const json_t *find_measure(const struct check_page *page, enum check_id i
     return NULL;
 }
 
+/* A gateway beside it makes no server's label another one. */
+static bool has_several_servers(const struct check_report *report)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < report->count; i++)
+        count += report->pages[i].server[0] != '\0';
+    return count > 1;
+}
+
 /* With several servers each label begins with the server's name; names hold nothing that would need quotes. */
 static void append_label(FILE *line, const struct check_report *report, const struct check_page *page,
                          const char *label)
 {
     fputc(' ', line);
-    if (report->count > 1)
-        fprintf(line, "%s_", page->server[0] != '\0' ? page->server : "gateway");
+    if (page->server[0] == '\0' && report->count > 1)
+        fputs("gateway_", line);
+    else if (page->server[0] != '\0' && has_several_servers(report))
+        fprintf(line, "%s_", page->server);
     fputs(label, line);
 }
 

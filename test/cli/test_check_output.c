@@ -77,6 +77,21 @@ START_TEST(the_worst_fault_is_named_first_and_nothing_breaks_the_line)
 }
 END_TEST
 
+START_TEST(a_gateway_beside_a_server_has_labels_of_its_own)
+{
+    struct check_report report SCOPED(check_report_done) = {.pages = NULL};
+
+    add(check_report_begin(&report, "", "gateway at backup port 7432"), CHECK_ID_client_expiry, CHECK_PASS, "", 85);
+    add(check_report_page(&report, "one"), CHECK_ID_expiry_client, CHECK_PASS, "", 40);
+    ck_assert_str_eq(check_report_page(&report, "")->title, "gateway at backup port 7432");
+    expect_nagios(
+        &report, 0,
+        "PGCOFFER OK - gateway at backup port 7432: 1 checks passed; one: 1 checks passed | "
+        "gateway_days_client=85;21:;3: gateway_passed=1 gateway_warnings=0 gateway_failed=0 gateway_skipped=0 "
+        "days_client=40;21:;3: passed=1 warnings=0 failed=0 skipped=0");
+}
+END_TEST
+
 START_TEST(of_several_servers_the_worst_stands_first_and_every_number_has_its_server)
 {
     struct check_report report SCOPED(check_report_done) = {.pages = NULL};
@@ -262,6 +277,7 @@ int main(void)
 
     tcase_add_test(tests, a_healthy_server_is_one_line_with_its_numbers);
     tcase_add_test(tests, the_worst_fault_is_named_first_and_nothing_breaks_the_line);
+    tcase_add_test(tests, a_gateway_beside_a_server_has_labels_of_its_own);
     tcase_add_test(tests, of_several_servers_the_worst_stands_first_and_every_number_has_its_server);
     tcase_add_test(tests, what_could_not_be_tested_is_unknown);
     tcase_add_test(tests, the_object_has_every_result_in_the_tables_order_and_the_counts);
