@@ -13,7 +13,7 @@ from harness import gateway as proxies
 from harness.agent import Agent
 from harness.certificates import Authority
 from harness.scratch import make_folder, wait_for
-from test_gateway import Gateway, GatewayPki, free_port
+from test_gateway import Gateway, GatewayPki, free_port, revoke
 from test_remote import Remote
 
 
@@ -188,6 +188,14 @@ def foreign(way):
     way.pair = way.scene.other.issue("foreign", "db1", "clientAuth")
 
 
+def revoked(way):
+    way.pair = way.scene.client("db1-revoked")
+    made = way.scene.proxy()
+    made.context.load_verify_locations(revoke(way.scene.pki.client_ca, way.pair.certificate, make_folder(way.scene.folder / "list", 0o755)))
+    made.context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    way.port = made.port
+
+
 def asks_for_nothing(way):
     way.port = way.scene.proxy(verify=ssl.CERT_NONE).port
 
@@ -255,6 +263,7 @@ WAYS = [
     (served_over, "fail", "client.served", "expired on 2021-01-01", ""),
     (served_soon, "warn", "client.served", "ends in 8 days", "on the backup host"),
     (foreign, "fail", "client.accepted", "CN=other CA", "tls_ca_file of [pgcoffer] on the backup host"),
+    (revoked, "fail", "client.accepted", "it was revoked", ""),
     (asks_for_nothing, "fail", "client.anonymous", "without a client certificate", "port of management"),
     (passes_on_in_clear, "fail", "client.plaintext", "without TLS", "socat"),
     (no_daemon, "fail", "client.answer", "no daemon answers", " log "),
