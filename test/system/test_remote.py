@@ -557,3 +557,27 @@ def test_a_gateway_killed_in_mid_restore_is_found_again(through, folder, gateway
         running.kill()
         running.wait()
     assert tree(here) == tree(there)
+
+
+def test_a_standby_comes_out_of_the_gateway_and_streams_on_over_tls(through, folder, gateway_store, pki):
+    """[client] leads to the gateway, [primary] beside it to the server that is to be followed."""
+    cluster, agent, _ = gateway_store
+    remote, here = through(), folder / "standby"
+    path = configuration(remote, "", "[primary]", *[f"{key} = {value}" for key, value in agent.servers["primary"].items()])
+    remote.ok("-c", path, "restore", "primary", "--standby", "--target-directory", here, connection=[])
+    assert "--connect" in restore_command(here) and (here / "standby.signal").exists()
+    assert "sslmode=''verify-full''" in (here / "postgresql.auto.conf").read_text()
+    standby = start_restored(folder / "restored", pki, here, promoted=False)
+    try:
+        def followers():
+            return cluster.rows("SELECT application_name, ssl, client_dn FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) "
+                                "WHERE application_name <> 'pgcoffer'")
+
+        wait_for(followers, lambda: f"it follows\n{standby.log_text()[-3000:]}")
+        assert followers() == [("pgcoffer standby", True, "/CN=repl")]
+        cluster.sql("CREATE TABLE later AS SELECT 7 AS n")
+        end = cluster.sql("SELECT pg_current_wal_lsn()::text")
+        wait_for(lambda: standby.sql("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end), lambda: standby.log_text()[-3000:])
+        assert standby.sql("SELECT n FROM later") == 7
+    finally:
+        standby.close()
