@@ -38,6 +38,15 @@ struct check_page *check_report_begin(struct check_report *report, const char *s
 struct check_page *check_report_page(struct check_report *report, const char *server);
 /* A check_sink over a page. */
 bool check_page_take(void *page, const struct check_result *result, struct error *err);
+/* The page of a gateway, which has no name: begun with the first result, as with --only there may be none. */
+#define CHECK_GATEWAY_TITLE "gateway"
+struct check_gateway_page {
+    struct check_report *report;
+    const char *title;
+    struct check_page *page; /* NULL until then */
+};
+/* A check_sink over that. */
+bool check_gateway_page_take(void *gateway_page, const struct check_result *result, struct error *err);
 /* One result, as it came over the wire; what is no result is left out. */
 void check_page_add(struct check_page *page, const json_t *check);
 /* "db2 port 5432: " before what is told of another host than the one in use, else "". */

@@ -47,22 +47,6 @@ static json_t *ask(void *context, struct error *err)
     return control_send(remote->stream, message, err) ? control_await_result(remote->stream, NULL, NULL, err) : NULL;
 }
 
-/* With --only there may be nothing to tell of the way. */
-struct telling {
-    struct check_report *report;
-    struct check_page *page;
-    const char *title;
-};
-
-static bool tell(void *context, const struct check_result *result, struct error *err)
-{
-    struct telling *telling = context;
-
-    if (telling->page == NULL)
-        telling->page = check_report_begin(telling->report, "", telling->title);
-    return check_page_take(telling->page, result, err);
-}
-
 bool check_remote_walk(struct check_remote *remote, const struct invocation *invocation, const struct request *request,
                        struct check_report *report, bool *ret_is_open, struct error *err)
 {
@@ -75,12 +59,12 @@ bool check_remote_walk(struct check_remote *remote, const struct invocation *inv
                                           .needed = is_watching ? RIGHT_MONITOR : RIGHT_RESTORER,
                                           .ask = ask,
                                           .context = remote};
-    struct telling telling = {.report = report, .title = title};
+    struct check_gateway_page page = {.report = report, .title = title};
     enum right right;
 
     if (!check_options_read(request, &gateway->settings, &client.options, err))
         return false;
-    if (!check_client(&client, tell, &telling, &right, err))
+    if (!check_client(&client, check_gateway_page_take, &page, &right, err))
         return false;
     *ret_is_open = right >= RIGHT_MONITOR;
     return true;

@@ -36,7 +36,7 @@ struct check_page *check_report_page(struct check_report *report, const char *se
     for (size_t i = 0; i < report->count; i++)
         if (strcmp(report->pages[i].server, server) == 0)
             return &report->pages[i];
-    return check_report_begin(report, server, server[0] != '\0' ? server : "gateway");
+    return check_report_begin(report, server, server[0] != '\0' ? server : CHECK_GATEWAY_TITLE);
 }
 
 bool check_page_take(void *page, const struct check_result *result, struct error *err)
@@ -46,6 +46,15 @@ bool check_page_take(void *page, const struct check_result *result, struct error
     (void)err;
     check_page_add(page, check);
     return true;
+}
+
+bool check_gateway_page_take(void *context, const struct check_result *result, struct error *err)
+{
+    struct check_gateway_page *page = context;
+
+    if (page->page == NULL)
+        page->page = check_report_begin(page->report, "", page->title);
+    return check_page_take(page->page, result, err);
 }
 
 bool check_state_find(const char *word, enum check_state *ret_state)

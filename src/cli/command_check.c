@@ -167,13 +167,11 @@ static bool explain_missing_configuration(const struct check_command *command, s
 
 static bool check_gateway_here(struct check_command *command, const struct config *config, struct error *err)
 {
+    struct check_gateway_page page = {.report = &command->report, .title = CHECK_GATEWAY_TITLE};
     struct check_options options;
 
-    if (config->settings.management == 0)
-        return true;
     return check_options_read(&command->request, &config->settings, &options, err) &&
-           check_gateway(config, &options, command->status != NULL, check_page_take,
-                         check_report_page(&command->report, ""), err);
+           check_gateway(config, &options, command->status != NULL, check_gateway_page_take, &page, err);
 }
 
 static bool check_all_here(struct check_command *command, struct error *err)

@@ -229,6 +229,11 @@ def no_daemon(way):
     way.port = way.scene.proxy(path=way.scene.folder / "nobody.sock").port
 
 
+def answers_nobody(way):
+    """Neither does it ask for a certificate: but whom it lets in is not known before somebody is answered."""
+    way.port = way.scene.proxy(path=way.scene.folder / "nobody.sock", verify=ssl.CERT_NONE).port
+
+
 def in_no_list(way):
     way.pair = way.scene.client("nobody")
 
@@ -267,6 +272,7 @@ WAYS = [
     (asks_for_nothing, "fail", "client.anonymous", "without a client certificate", "port of management"),
     (passes_on_in_clear, "fail", "client.plaintext", "without TLS", "socat"),
     (no_daemon, "fail", "client.answer", "no daemon answers", " log "),
+    (answers_nobody, "fail", "client.answer", "no daemon answers", " log "),
     (in_no_list, "fail", "client.right", "as cert:nobody", "restorers = ..., cert:nobody"),
     (of_another_server, "fail", "client.right", 'does not let it restore "two"', "section [two] of the daemon's configuration, add it to the line restorers = ..., cert:db1"),
     (only_looks, "fail", "client.right", "as cert:watcher", "restorers = ..., cert:watcher"),
@@ -412,7 +418,7 @@ OWN = [
     (lambda scene: {"tls_key_file": scene.client().key}, "fail", "gateway.match", "db1.key", ""),
     (lambda scene: server_pair(scene, "own-over", not_after="20210101000000Z"), "fail", "gateway.expiry", "expired on 2021-01-01", "Renew"),
     (mixed_chain, "warn", "gateway.chain", '"CN=db1", number 2', "anew"),
-    (own(host="127.0.0.3"), "warn", "gateway.name", "127.0.0.3", "IP:127.0.0.3"),
+    (own(host="elsewhere.example.com"), "warn", "gateway.name", "elsewhere.example.com", "DNS:elsewhere.example.com"),
     (lambda scene: server_pair(scene, "own-other"), "fail", "gateway.port", "serves another certificate", "pgcoffer status"),
     (lambda scene: {"management": free_port()}, "fail", "gateway.port", "Connection refused", "pgcoffer reload"),
 ]
@@ -450,6 +456,34 @@ def test_a_fault_of_the_daemons_own_gateway_is_one_check(scene, spoil, state, na
         scene.agent.write_configuration()
     expect(checks, state, name, cause, fix)
     assert code == (1 if state == "fail" else 0)
+
+
+def test_an_address_to_listen_on_is_no_name_that_clients_ask_for(scene):
+    """Clients come by a name of the certificate, whatever address of the machine that leads to."""
+    settings = dict(scene.agent.daemon_settings)
+    try:
+        for host in ("127.0.0.3", "0.0.0.0"):
+            scene.agent.daemon_settings["host"] = host
+            scene.agent.write_configuration()
+            code, checks = own_checks(scene, "--passive")
+            seen = {each["id"]: (each["state"], each["seen"]) for each in checks}
+            assert code == 0 and seen["gateway.name"][0] == "pass" and "DNS:localhost" in seen["gateway.name"][1], table(checks)
+    finally:
+        scene.agent.daemon_settings = settings
+        scene.agent.write_configuration()
+
+
+def test_whose_certificate_could_not_be_read_is_not_said_to_be_of_another_ca(scene):
+    servers = {name: dict(values) for name, values in scene.agent.servers.items()}
+    try:
+        scene.agent.servers["two"]["tls_cert_file"] = "/nowhere/two.crt"
+        scene.agent.write_configuration()
+        _, checks = own_checks(scene, "--passive")
+    finally:
+        scene.agent.servers = servers
+        scene.agent.write_configuration()
+    seen = {each["id"]: (each["state"], each["seen"]) for each in checks}
+    assert seen["gateway.own_ca"] == ("skip", 'tls_cert_file "/nowhere/two.crt" of [two] cannot be read'), table(checks)
 
 
 def test_a_gateway_without_any_client_is_told(scene):
@@ -520,6 +554,12 @@ def test_a_gateway_that_does_not_listen_says_so(scene):
             code, checks = own_checks(scene, "--passive")
             expect(checks, "fail", "gateway.running", "Address already in use", "another one for management")
             assert code == 1
+            # A warning about a file does not speak for it.
+            scene.agent.daemon_settings["tls_ca_file"] = scene.short.certificate
+            scene.agent.write_configuration()
+            code, checks = own_checks(scene, "--passive")
+            states = {each["id"]: each["state"] for each in checks}
+            assert code == 1 and (states["gateway.ca"], states["gateway.running"]) == ("warn", "fail"), table(checks)
         finally:
             scene.agent.daemon_settings = settings
             scene.agent.write_configuration()
@@ -536,3 +576,5 @@ def test_without_a_daemon_the_files_are_looked_at_by_the_caller(scene, folder, p
     agent.write_configuration()
     checks = {each["id"]: each for each in agent.json("check", "--only", "gateway")["checks"]}
     assert checks["gateway.port"]["seen"] == "the daemon does not answer" and "gateway.running" not in checks
+    # What was not asked for has no heading either.
+    assert "gateway" not in agent.cli("check", "--only", "file").out

@@ -1,5 +1,6 @@
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "jobs/check/files_internal.h"
 #include "jobs/check/handshake_internal.h"
@@ -61,12 +62,7 @@ static void look_at_chain(struct check_run *run)
     check_warn(run, &finding);
 }
 
-/* On every address it listens under many names. */
-static bool is_every_address(const char *host)
-{
-    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-}
-
+/* An address is where it listens, and says nothing of the name by which clients come: DNS and forwarded ports do. */
 static void look_at_name(struct gateway_walk *walk)
 {
     struct check_run *run = &walk->run;
@@ -77,7 +73,7 @@ static void look_at_name(struct gateway_walk *walk)
 
     certificate_describe(leaf, &text);
     const char *names = text.names[0] != '\0' ? text.names : "no alternative name";
-    if (text.names[0] != '\0' && (is_every_address(host) || tls_name_matches(leaf, host))) {
+    if (text.names[0] != '\0' && (tls_host_is_address(host) || tls_name_matches(leaf, host))) {
         check_pass(run, CHECK_ID_gateway_name, "clients may ask for %s", names);
         return;
     }
@@ -88,13 +84,23 @@ static void look_at_name(struct gateway_walk *walk)
                   host, text.names[0] != '\0' ? text.names : text.subject);
     finding_fix(&finding,
                 "Let clients connect to a name of the certificate, or issue it anew with subjectAltName = "
-                "%s:%s and replace \"%s\".",
-                tls_host_is_address(host) ? "IP" : "DNS", is_every_address(host) ? "NAME" : host,
-                run->server->settings.tls_cert_file);
+                "DNS:%s and replace \"%s\".",
+                tls_host_is_address(host) ? "NAME" : host, run->server->settings.tls_cert_file);
     check_warn(run, &finding);
 }
 
 /* ---- for whom ---- */
+
+/* The first server whose certificate could not be compared; NULL when each could. */
+static const struct server_config *find_unread(const struct config *config)
+{
+    for (size_t i = 0; i < config->server_count; i++) {
+        const char *path = config->servers[i].settings.tls_cert_file;
+        if (!text_is_empty(path) && access(path, R_OK) != 0)
+            return &config->servers[i];
+    }
+    return NULL;
+}
 
 static void look_at_kinship(struct gateway_walk *walk)
 {
@@ -105,7 +111,12 @@ static void look_at_kinship(struct gateway_walk *walk)
     if (!check_may(run, CHECK_ID_gateway_own_ca))
         return;
     if (!kinship_find(walk->config, &warning)) {
-        check_pass(run, CHECK_ID_gateway_own_ca, "no certificate of PostgreSQL's is of that CA");
+        const struct server_config *unread = find_unread(walk->config);
+        if (unread != NULL)
+            check_skip(run, CHECK_ID_gateway_own_ca, "tls_cert_file \"%s\" of [%s] cannot be read",
+                       unread->settings.tls_cert_file, unread->name);
+        else
+            check_pass(run, CHECK_ID_gateway_own_ca, "no certificate of PostgreSQL's is of that CA");
         return;
     }
     finding_seen(&finding, "tls_ca_file \"%s\"", run->server->settings.tls_ca_file);

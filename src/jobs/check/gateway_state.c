@@ -6,12 +6,13 @@
 
 /* What the gateway says of itself: also what nobody can see at its files, or may not try at its port. */
 
-/* The check of the files that tells it already; NOTHING when none does. */
-static enum check_id find_told(const struct check_states *before)
+/* The check of the files that tells it already, and as loud: a gateway that does not listen is more than a warning
+ * about a file. NOTHING when none does. */
+static enum check_id find_told(const struct check_states *before, enum check_state state)
 {
     for (enum check_id id = 0; id < CHECK_COUNT; id++)
         if (check_rows[id].level == CHECK_LEVEL_GATEWAY && before->is_told[id] &&
-            (before->state[id] == CHECK_FAIL || before->state[id] == CHECK_WARN))
+            (before->state[id] == CHECK_FAIL || before->state[id] == state))
             return id;
     return CHECK_ID_NOTHING;
 }
@@ -20,7 +21,7 @@ static void tell(const json_t *words, enum check_state state, const char *what, 
                  struct check_result *result)
 {
     const char *message = json_text_or_null(words, "message"), *hint = json_text_or_null(words, "hint");
-    enum check_id told = find_told(before);
+    enum check_id told = find_told(before, state);
 
     if (message == NULL)
         message = "it does not say why";
