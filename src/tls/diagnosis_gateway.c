@@ -99,6 +99,7 @@ static const struct {
     {", then SELECT pg_reload_conf();", "; it is read anew for each connection."},
     {" then SELECT pg_reload_conf();", " it is read anew for each connection."},
     {" and SELECT pg_reload_conf()", ""},
+    {", and hostaddr to the address if the name does not lead there.", ", and see that it leads to the backup host."},
     {"ssl_min_protocol_version = 'TLSv1.2' and ssl_max_protocol_version = '' in postgresql.conf on the server",
      "tls_min_version = TLSv1.2 in [pgcoffer] on the backup host"},
     {"on the server into ssl_cert_file", "on the backup host into tls_cert_file of [pgcoffer]"},

@@ -105,7 +105,7 @@ def expect(checks, state, name, cause, fix):
     assert [(each["id"], each["state"]) for each in spoken] == [(name, state)], table(checks)
     assert cause in spoken[0]["cause"], table(checks)
     assert fix in spoken[0]["fix"], table(checks)
-    assert not any(word in spoken[0]["cause"] + spoken[0]["fix"] for word in ("ssl_", "pg_reload_conf")), table(checks)
+    assert not any(word in spoken[0]["cause"] + spoken[0]["fix"] for word in ("ssl_", "pg_reload_conf", "hostaddr")), table(checks)
     for each in checks:
         assert each["seen"] or each["state"] != "skip", f"{each['id']} is left out without a reason"
         assert each["seen"] != "not reached", table(checks)
@@ -264,7 +264,7 @@ WAYS = [
     (no_host, "fail", "client.connect", "nowhere.invalid", ""),
     (no_tls, "fail", "client.handshake", "does not speak TLS", "management"),
     (other_ca, "fail", "client.chain", "gateway server CA", ""),
-    (other_name, "fail", "client.name", "DNS:elsewhere.example.com", ""),
+    (other_name, "fail", "client.name", "DNS:elsewhere.example.com", "to one of its names, and see that it leads to the backup host."),
     (served_over, "fail", "client.served", "expired on 2021-01-01", ""),
     (served_soon, "warn", "client.served", "ends in 8 days", "on the backup host"),
     (foreign, "fail", "client.accepted", "CN=other CA", "tls_ca_file of [pgcoffer] on the backup host"),
@@ -288,6 +288,10 @@ def test_a_right_way_is_proved_to_its_end(scene):
     assert seen["client.right"] == "cert:db1: restorer of [one]"
     assert seen["client.crl"] == "tls_crl_file is not configured"
     assert "gateway server CA" in seen["client.chain"] and "DNS:localhost" in seen["client.name"]
+    way.words = ["two"]
+    seen = {each["id"]: each["seen"] for each in way.checks("--only", "client", "--passive")[1]}
+    assert seen["client.right"] == "cert:db1: no right over [two]"
+    way.words = []
     # What must be refused stands in the gateway's log, and with --passive does not.
     scene.gateway.wait_log("it has no certificate")
     scene.gateway.wait_log("it does not speak TLS")
@@ -433,7 +437,7 @@ def test_a_right_gateway_is_proved_by_its_daemon(scene):
     code, checks = own_checks(scene)
     assert code == 0 and {each["state"] for each in checks if each["id"] != "gateway.crl"} == {"pass"}, table(checks)
     seen = {each["id"]: each["seen"] for each in checks}
-    assert "cert:db1" in seen["gateway.clients"] and "cert:watcher" in seen["gateway.clients"]
+    assert seen["gateway.clients"] == "cert:overseer, cert:db1, cert:watcher, cert:db2"
     assert str(scene.gateway.port) in seen["gateway.port"]
     assert all("server" not in each for each in checks)
     # Of a server that is named the gateway is no part; a monitor of the server may not know of it.

@@ -62,7 +62,12 @@ static void fail_right(struct check_run *run, const struct check_client_request 
     const char *what = request->needed >= RIGHT_RESTORER ? "restore" : "ask for the state of";
     const char *section = request->server[0] != '\0' ? request->server : "SERVER";
 
-    finding_seen(&finding, "%s: %s", caller, allowed->words[0] != '\0' ? allowed->words : "no right over any server");
+    if (allowed->words[0] != '\0')
+        finding_seen(&finding, "%s: %s", caller, allowed->words);
+    else if (request->server[0] != '\0')
+        finding_seen(&finding, "%s: no right over [%s]", caller, request->server);
+    else
+        finding_seen(&finding, "%s: no right over any server", caller);
     if (request->server[0] != '\0')
         finding_cause(&finding, CHECK_ID_client_right,
                       "The daemon knows this host's certificate as %s, and does not let it %s \"%s\": %s of that "

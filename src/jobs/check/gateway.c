@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 #include <unistd.h>
@@ -121,10 +122,12 @@ static void look_at_kinship(struct gateway_walk *walk)
     }
     finding_seen(&finding, "tls_ca_file \"%s\"", run->server->settings.tls_ca_file);
     finding_cause(&finding, CHECK_ID_gateway_own_ca, "%s.", warning.message);
+    finding.cause[0] = (char)toupper((unsigned char)finding.cause[0]);
     finding_fix(&finding, "%s", warning.hint);
     check_warn(run, &finding);
 }
 
+/* Each once, in however many lists it stands. */
 static void add_certificates(const char *list, char names[NAMES_SIZE])
 {
     char *copy SCOPED(scoped_free) = memory_copy_text(list);
@@ -132,7 +135,8 @@ static void add_certificates(const char *list, char names[NAMES_SIZE])
 
     for (char *name; (name = strsep(&rest, ", \t")) != NULL;) {
         size_t used = strlen(names);
-        if (text_starts_with(name, "cert:") || text_starts_with(name, "san:"))
+        bool is_certificate = text_starts_with(name, "cert:") || text_starts_with(name, "san:");
+        if (is_certificate && !config_list_has(names, name, NULL, 0))
             snprintf(names + used, NAMES_SIZE - used, "%s%s", used == 0 ? "" : ", ", name);
     }
 }
