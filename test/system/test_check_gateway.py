@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -196,6 +197,23 @@ def revoked(way):
     way.port = made.port
 
 
+def refused_late(way):
+    """Later than a handshake waits for the verdict, as of a gateway with much to do."""
+    way.pair, way.words = way.scene.other.issue("late", "db1", "clientAuth"), ["--passive"]
+    port = way.port
+
+    def serve(connection):
+        onward = socket.create_connection(("127.0.0.1", port))
+        threading.Thread(target=copy, args=(connection, onward), daemon=True).start()
+        connection.sendall(onward.recv(65536))
+        verdict = onward.recv(65536)
+        time.sleep(3)
+        connection.sendall(verdict)
+        connection.close()
+
+    way.port = way.scene.listen(serve)
+
+
 def asks_for_nothing(way):
     way.port = way.scene.proxy(verify=ssl.CERT_NONE).port
 
@@ -268,6 +286,7 @@ WAYS = [
     (served_over, "fail", "client.served", "expired on 2021-01-01", ""),
     (served_soon, "warn", "client.served", "ends in 8 days", "on the backup host"),
     (foreign, "fail", "client.accepted", "CN=other CA", "tls_ca_file of [pgcoffer] on the backup host"),
+    (refused_late, "fail", "client.accepted", "CN=other CA", "tls_ca_file of [pgcoffer] on the backup host"),
     (revoked, "fail", "client.accepted", "it was revoked", ""),
     (asks_for_nothing, "fail", "client.anonymous", "without a client certificate", "port of management"),
     (passes_on_in_clear, "fail", "client.plaintext", "without TLS", "socat"),

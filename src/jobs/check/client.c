@@ -89,16 +89,20 @@ static void pass_what_was_reached(struct check_run *run)
         check_pass(run, CHECK_ID_client_accepted, "with %s", probe->version);
 }
 
+void check_client_fail(struct check_run *run, struct finding *finding)
+{
+    finding->check = row_of(finding->check);
+    check_fail(run, finding);
+    if (finding->check == CHECK_ID_client_served)
+        check_block(run, CHECK_ID_client_chain, CHECK_ID_client_served);
+}
+
 static void tell_fault(struct check_run *run)
 {
     struct finding finding = {0};
 
-    if (!tls_explain(run->server, &run->bare, "", &finding))
-        return;
-    finding.check = row_of(finding.check);
-    check_fail(run, &finding);
-    if (finding.check == CHECK_ID_client_served)
-        check_block(run, CHECK_ID_client_chain, CHECK_ID_client_served);
+    if (tls_explain(run->server, &run->bare, "", &finding))
+        check_client_fail(run, &finding);
 }
 
 static void shake_hands(struct check_run *run)

@@ -5,6 +5,8 @@
 
 /* The parts of the level CLIENT behind the handshake. */
 
+/* client.c: fails that of our checks which says what one of a connection to PostgreSQL, finding->check, would have. */
+void check_client_fail(struct check_run *run, struct finding *finding);
 /* client_negative.c: client.anonymous, client.foreign, client.plaintext. */
 void check_client_negative(struct check_run *run);
 /* client_right.c: client.answer and client.right; *ret_right is what the daemon allows. */

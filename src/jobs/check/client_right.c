@@ -89,6 +89,11 @@ static void fail_answer(struct check_run *run, const struct error *failure)
 {
     struct finding finding = {.check = CHECK_ID_client_answer};
 
+    /* The verdict on our certificate came later than the handshake before had waited for it. */
+    if (failure->kind == ERROR_TLS && finding_from_error(failure, &finding)) {
+        check_client_fail(run, &finding);
+        return;
+    }
     finding_seen(&finding, "%s", failure->message);
     finding_cause(&finding, CHECK_ID_client_answer,
                   "The gateway takes the certificate, but no daemon answers behind it: %s.", failure->message);
