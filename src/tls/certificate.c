@@ -121,6 +121,22 @@ void certificate_describe(X509 *certificate, struct certificate_text *ret_text)
     ret_text->days_left = certificate_days_left(ret_text->not_after);
 }
 
+void certificate_clock_format(X509 *certificate, char ret_words[CERTIFICATE_CLOCK_SIZE])
+{
+    struct timestamp now = clock_now();
+    char text[TIMESTAMP_TEXT_SIZE], span[TEXT_DURATION_SIZE];
+    int64_t early = certificate_time(X509_get0_notBefore(certificate)).microseconds - now.microseconds;
+    int64_t late = now.microseconds - certificate_time(X509_get0_notAfter(certificate)).microseconds;
+
+    ret_words[0] = '\0';
+    if (early <= 0 && late <= 0)
+        return;
+    timestamp_format(now, text);
+    text_format_duration((double)(early > 0 ? early : late) / 1e6, span);
+    snprintf(ret_words, CERTIFICATE_CLOCK_SIZE, "it %s %s%s by this machine's clock, which says %s",
+             early > 0 ? "begins in" : "ended", span, early > 0 ? "" : " ago", text);
+}
+
 void certificate_phrase(X509 *certificate, char ret_phrase[CERTIFICATE_PHRASE_SIZE])
 {
     struct certificate_text text;

@@ -22,12 +22,13 @@ struct chain_fault {
 
 static void tell_early(struct chain_fault *fault, enum check_id check)
 {
-    char not_before[TIMESTAMP_TEXT_SIZE];
+    char not_before[TIMESTAMP_TEXT_SIZE], clock[CERTIFICATE_CLOCK_SIZE];
 
     timestamp_format(fault->text.not_before, not_before);
+    certificate_clock_format(fault->culprit, clock);
     finding_cause(fault->diagnosis->finding, check,
-                  "%s is valid only from %s on: this machine's clock is behind, or that of the CA was ahead.",
-                  fault->who, not_before);
+                  "%s is valid only from %s on: %s. This machine's clock is behind, or that of the CA was ahead.",
+                  fault->who, not_before, clock);
     finding_fix(fault->diagnosis->finding,
                 "Compare the clocks of this machine and of the one that signed it (date -u), "
                 "or wait until then.");

@@ -121,23 +121,25 @@ static void tell_dates(const struct configured_file *file, X509 *certificate, en
 {
     const char *what = check == CHECK_ID_expiry_client ? "client certificate" : "CA certificate";
     struct certificate_text text;
-    char phrase[CERTIFICATE_PHRASE_SIZE], not_before[TIMESTAMP_TEXT_SIZE];
+    char phrase[CERTIFICATE_PHRASE_SIZE], not_before[TIMESTAMP_TEXT_SIZE], clock[CERTIFICATE_CLOCK_SIZE];
 
     certificate_describe(certificate, &text);
+    certificate_clock_format(certificate, clock);
     certificate_phrase(certificate, phrase);
     timestamp_format(text.not_before, not_before);
     *ret_finding = (struct finding){0};
     finding_seen(ret_finding, "%s", phrase);
     if (text.days_left < 0) {
-        finding_cause(ret_finding, check, "The %s in %s \"%s\" (subject \"%s\") expired on %s.", what, file->setting,
-                      file->path, text.subject, text.not_after_text);
+        finding_cause(ret_finding, check, "The %s in %s \"%s\" (subject \"%s\") expired on %s: %s.", what,
+                      file->setting, file->path, text.subject, text.not_after_text, clock);
         finding_fix(ret_finding, "Renew the %s and put the new one into \"%s\"; no restart is needed.", what,
                     file->path);
     } else {
-        finding_cause(ret_finding, check,
-                      "The %s in %s \"%s\" (subject \"%s\") is not valid before %s: this machine's clock is behind, or "
-                      "the one of the CA was ahead.",
-                      what, file->setting, file->path, text.subject, not_before);
+        finding_cause(
+            ret_finding, check,
+            "The %s in %s \"%s\" (subject \"%s\") is not valid before %s: %s. This machine's clock is behind, or "
+            "the one of the CA was ahead.",
+            what, file->setting, file->path, text.subject, not_before, clock);
         finding_fix(ret_finding, "Compare this machine's clock (date -u) with the one that signed it, or wait until "
                                  "then.");
     }

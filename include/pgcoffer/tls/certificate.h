@@ -24,6 +24,10 @@ void certificate_name_format(const X509_NAME *name, char *ret_text, size_t size)
 /* `subject "CN=repl", issuer "CN=Lab CA", valid from ... until ... (12 days left)`: one phrase for messages. */
 #define CERTIFICATE_PHRASE_SIZE 768
 void certificate_phrase(X509 *certificate, char ret_phrase[CERTIFICATE_PHRASE_SIZE]);
+/* Of one outside its dates, which clock that is by, and by how much: "it begins in 48h00m by this machine's clock,
+ * which says ..."; "" of a current one. */
+#define CERTIFICATE_CLOCK_SIZE 128
+void certificate_clock_format(X509 *certificate, char ret_words[CERTIFICATE_CLOCK_SIZE]);
 bool certificate_is_current(X509 *certificate);           /* now is within its dates */
 struct timestamp certificate_time(const ASN1_TIME *time); /* 0 for NULL and what is no time */
 /* Whole days; expired an hour ago is -1. */
