@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -44,6 +45,14 @@ static uint64_t filesystem_rights(int version)
     if (version >= 3)
         rights |= ACCESS_FS_TRUNCATE;
     return rights;
+}
+
+/* By one of the two at least. */
+static bool is_confined;
+
+bool worker_is_confined(void)
+{
+    return is_confined;
 }
 
 /* A path that is not there needs no rule. */
@@ -96,6 +105,7 @@ static bool restrict_with_landlock(const char *const *always_paths, const char *
         return false;
     if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker with Landlock");
+    is_confined = true;
     return true;
 }
 
@@ -122,8 +132,14 @@ static bool restrict_with_seccomp(struct error *err)
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 4), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIRST_ARGUMENT),        \
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, process, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),              \
         BPF_STMT(BPF_RET | BPF_K, DENIED)
-#define FIRST_ARGUMENT (offsetof(struct seccomp_data, args) + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0))
-#define DENIED         (SECCOMP_RET_ERRNO | EPERM)
+/* With that second argument: who gets the signals of a descriptor. */
+#define DENY_WITH(name, number)                                                                                        \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 4), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SECOND_ARGUMENT),       \
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED),                          \
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
+#define SECOND_ARGUMENT (FIRST_ARGUMENT + sizeof(uint64_t))
+#define FIRST_ARGUMENT  (offsetof(struct seccomp_data, args) + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0))
+#define DENIED          (SECCOMP_RET_ERRNO | EPERM)
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCHITECTURE, 1, 0),
@@ -170,6 +186,10 @@ static bool restrict_with_seccomp(struct error *err)
         DENY(rt_sigqueueinfo),
         DENY(rt_tgsigqueueinfo),
         DENY(pidfd_send_signal),
+        DENY_WITH(fcntl, F_SETOWN),
+        DENY_WITH(fcntl, F_SETOWN_EX),
+        DENY_WITH(ioctl, FIOSETOWN),
+        DENY_WITH(ioctl, SIOCSPGRP),
         /* Of its own process it has its limits to ask, and abort() to call. */
         DENY_FOR_OTHERS(prlimit64, 0),
         DENY_FOR_OTHERS(tgkill, (uint32_t)getpid()),
@@ -177,10 +197,14 @@ static bool restrict_with_seccomp(struct error *err)
     };
     const struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
 
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 && errno != EINVAL && errno != ENOSYS)
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
+        is_confined = true;
+    else if (errno != EINVAL && errno != ENOSYS)
         return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker's system calls");
 #undef DENY
 #undef DENY_FOR_OTHERS
+#undef DENY_WITH
+#undef SECOND_ARGUMENT
 #undef FIRST_ARGUMENT
 #undef DENIED
 #else

@@ -124,18 +124,25 @@ static int reach(void)
     return reach_from(0);
 }
 
-/* Shakes hands and waits for words, which it copies into `ret_words`, or for the end. */
-static void be_client(char *ret_words, size_t size)
+static SSL *shake_hands(void)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    int got;
 
     SSL_CTX_use_certificate(context, scene_client.certificate);
     SSL_CTX_use_PrivateKey(context, scene_client.key);
     SSL *tls = SSL_new(context);
     SSL_set_fd(tls, reach());
+    return SSL_connect(tls) == 1 ? tls : NULL;
+}
+
+/* Shakes hands and waits for words, which it copies into `ret_words`, or for the end. */
+static void be_client(char *ret_words, size_t size)
+{
+    SSL *tls = shake_hands();
+    int got;
+
     ret_words[0] = '\0';
-    if (SSL_connect(tls) != 1)
+    if (tls == NULL)
         return;
     while ((got = SSL_read(tls, ret_words, (int)size - 1)) > 0)
         ret_words[got] = '\0';
@@ -225,6 +232,59 @@ START_TEST(one_that_is_quiet_is_dropped)
     run_until(is_one_in);
     run_until(is_nobody_in);
     expect_end(pid);
+}
+END_TEST
+
+/* A client that ends its half of TLS; then it leaves, or stays to read. */
+static pid_t start_one_that_parts(bool leaves)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        alarm(30);
+        close(gateway.sockets[0]);
+        SSL *tls = shake_hands();
+        if (tls == NULL)
+            _exit(1);
+        SSL_shutdown(tls);
+        if (!leaves)
+            pause();
+        _exit(0);
+    }
+    return pid;
+}
+
+START_TEST(one_that_said_goodbye_and_left_is_dropped_though_the_daemon_is_silent)
+{
+    limits.parting_seconds = 1;
+    pid_t pid = start_one_that_parts(true);
+    run_until(is_one_in);
+    run_until(is_nobody_in); /* no limit but this one is over so soon */
+    expect_end(pid);
+}
+END_TEST
+
+START_TEST(one_that_only_speaks_no_more_is_kept)
+{
+    limits.parting_seconds = 1;
+    pid_t pid = start_one_that_parts(false);
+    run_until(is_one_in);
+    event_base_loopexit(events, &(struct timeval){.tv_sec = 3});
+    event_base_dispatch(events);
+    ck_assert_uint_eq(gateway.connection_count, 1);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    run_until(is_nobody_in);
+}
+END_TEST
+
+START_TEST(a_kernel_that_takes_nothing_from_it_is_warned_of)
+{
+    gateway_warn_unconfined(&gateway);
+    json_t *report SCOPED(scoped_json) = gateway_report(&gateway);
+    const char *words = json_text_or_null(json_object_get(report, "warning"), "message");
+    ck_assert_ptr_nonnull(words);
+    ck_assert_ptr_nonnull(strstr(words, "neither Landlock nor seccomp"));
 }
 END_TEST
 
@@ -353,6 +413,9 @@ int main(void)
     tcase_add_checked_fixture(tests, begin, end);
     tcase_add_test(tests, the_daemon_hears_first_who_it_is);
     tcase_add_test(tests, one_that_is_quiet_is_dropped);
+    tcase_add_test(tests, one_that_said_goodbye_and_left_is_dropped_though_the_daemon_is_silent);
+    tcase_add_test(tests, one_that_only_speaks_no_more_is_kept);
+    tcase_add_test(tests, a_kernel_that_takes_nothing_from_it_is_warned_of);
     tcase_add_test(tests, one_that_takes_nothing_is_dropped_long_before_it_would_be_idle);
     tcase_add_test(tests, a_handshake_that_is_not_done_in_time_is_given_up);
     tcase_add_test(tests, the_newest_handshake_displaces_the_oldest);

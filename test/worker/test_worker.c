@@ -3,11 +3,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -80,6 +85,17 @@ static bool can_bind(void)
     return false;
 }
 
+/* The signals of a descriptor go to whom it is told. */
+static bool can_be_owned_by(pid_t pid)
+{
+    struct f_owner_ex owner = {F_OWNER_PID, pid};
+    int number = pid;
+    int fd SCOPED(scoped_close) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    return fd < 0 || fcntl(fd, F_SETOWN, pid) == 0 || fcntl(fd, F_SETOWN_EX, &owner) == 0 ||
+           ioctl(fd, FIOSETOWN, &number) == 0 || ioctl(fd, SIOCSPGRP, &number) == 0 || fcntl(fd, F_GETFL) < 0;
+}
+
 /* The ways to end or disturb another process of the same user. */
 static bool can_signal(pid_t pid)
 {
@@ -104,6 +120,25 @@ static bool is_filtered(void)
            raise(0) == 0; /* and of itself it may ask */
 }
 
+/* As a kernel answers that has neither Landlock nor seccomp. */
+static void forget_what_confines(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_landlock_create_ruleset, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SECCOMP, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
 static json_t *confine(struct worker_context *context)
 {
     const char *reading[] = {json_text_or_null(context->start, "readable"), NULL};
@@ -111,9 +146,12 @@ static json_t *confine(struct worker_context *context)
     char path[512];
     struct error err;
 
+    if (json_is_true(json_object_get(context->start, "on_old_kernel")))
+        forget_what_confines();
     if (!worker_confine(context, reading, writing, &err))
         return json_pack("{s:s}", "failure", err.message);
-    json_t *seen = json_pack("{s:i}", "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
+    json_t *seen =
+        json_pack("{s:i, s:b}", "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), "is_confined", worker_is_confined());
     snprintf(path, sizeof path, "%s/file", reading[0]);
     json_object_set_new(seen, "reads", json_boolean(can_open(path, O_RDONLY)));
     json_object_set_new(seen, "writes_readable", json_boolean(can_open(path, O_WRONLY)));
@@ -125,6 +163,7 @@ static json_t *confine(struct worker_context *context)
     if (roles[context->role].is_bound_to_port) {
         json_object_set_new(seen, "starts", json_boolean(can_start()));
         json_object_set_new(seen, "signals", json_boolean(can_signal(getppid())));
+        json_object_set_new(seen, "owned", json_boolean(can_be_owned_by(getppid())));
         json_object_set_new(seen, "filtered", json_boolean(is_filtered()));
         json_object_set_new(seen, "binds", json_boolean(can_bind()));
     }
@@ -353,7 +392,7 @@ START_TEST(a_worker_dies_with_its_supervisor)
 }
 END_TEST
 
-static json_t *confined(enum role_id role)
+static json_t *confined_on(enum role_id role, bool on_old_kernel)
 {
     struct error err;
 
@@ -365,13 +404,19 @@ static json_t *confined(enum role_id role)
     }
     struct worker worker = start(role, -1);
     struct control_stream *channel SCOPED(scoped_control_stream) =
-        begin(&worker, json_pack("{s:s, s:s, s:s, s:s}", "do", "confine", "readable", scratch_path("readable"),
-                                 "writable", scratch_path("writable"), "other", scratch_path("other")));
+        begin(&worker,
+              json_pack("{s:s, s:s, s:s, s:s, s:b}", "do", "confine", "readable", scratch_path("readable"), "writable",
+                        scratch_path("writable"), "other", scratch_path("other"), "on_old_kernel", on_old_kernel));
     json_t *seen = control_await_result(channel, NULL, NULL, &err);
     ck_assert_msg(seen != NULL, "%s", err.message);
     ck_assert_msg(json_text_or_null(seen, "failure") == NULL, "%s", json_text_or_null(seen, "failure"));
     ck_assert_int_eq(end_status(&worker), 0);
     return seen;
+}
+
+static json_t *confined(enum role_id role)
+{
+    return confined_on(role, false);
 }
 
 static long landlock_version(void)
@@ -413,11 +458,22 @@ START_TEST(a_worker_bound_to_its_port_opens_nothing_and_starts_nothing)
 
     ck_assert(!json_is_set(seen, "starts")); /* as another process it would be an administrator */
     ck_assert(!json_is_set(seen, "signals"));
+    ck_assert(!json_is_set(seen, "owned"));
+    ck_assert(json_is_set(seen, "is_confined"));
     ck_assert(json_is_set(seen, "filtered"));
     ck_assert(!json_is_set(seen, "reads_other"));
     ck_assert(!json_is_set(seen, "reads_users"));
     if (landlock_version() >= 4)
         ck_assert(!json_is_set(seen, "binds"));
+}
+END_TEST
+
+START_TEST(a_worker_knows_that_its_kernel_took_nothing_from_it)
+{
+    json_t *seen SCOPED(scoped_json) = confined_on(ROLE_gateway, true);
+
+    ck_assert(!json_is_set(seen, "is_confined"));
+    ck_assert(json_is_set(seen, "reads_other"));
 }
 END_TEST
 
@@ -467,6 +523,7 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_confined_worker_keeps_what_it_needs_and_loses_the_rest);
     tcase_add_test(tests, a_worker_on_the_network_reads_its_keys_wherever_they_are);
     tcase_add_test(tests, a_worker_bound_to_its_port_opens_nothing_and_starts_nothing);
+    tcase_add_test(tests, a_worker_knows_that_its_kernel_took_nothing_from_it);
     tcase_add_test(tests, a_role_started_by_hand_is_refused);
     tcase_add_test(tests, a_supervisor_that_ends_before_the_start_line_ends_the_worker);
     return suite_run("worker", tests);

@@ -71,5 +71,8 @@ bool worker_is_interrupted(const struct worker_context *context);
  */
 bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
                     struct error *err) NODISCARD;
+/* Behind worker_confine(): has the kernel taken anything from this process? One without Landlock and seccomp has not.
+ */
+bool worker_is_confined(void);
 
 #endif

@@ -155,8 +155,11 @@ static unsigned wants_of(const struct pump *pump)
 static void go_on(struct connection *connection)
 {
     struct pump *pump = connection->pump;
+    bool was_speaking = !pump->in.is_source_over;
     enum pump_state state = pump_turn(pump);
 
+    if (was_speaking && pump->in.is_source_over)
+        set_deadline(connection, connection->gateway->limits->parting_seconds);
     if (pump->moves != connection->moves) {
         connection->moves = pump->moves;
         connection->moved_at = clock_monotonic();
@@ -361,11 +364,26 @@ static void on_network(evutil_socket_t fd, short what, void *context)
     }
 }
 
+static void watch_pump(struct connection *connection)
+{
+    const struct gateway_limits *limits = connection->gateway->limits;
+    char reason[sizeof connection->identity + 128];
+    int seconds;
+
+    const char *fault = connection_reason_to_drop(
+        connection, (int)((clock_monotonic() - connection->moved_at) / INT64_C(1000000)), &seconds);
+    if (fault == NULL) {
+        set_deadline(connection, connection->pump->in.is_source_over ? limits->parting_seconds : limits->stall_seconds);
+        return;
+    }
+    snprintf(reason, sizeof reason, "dropped: %s %s for %d s", connection->identity, fault, seconds);
+    connection_drop(connection, reason);
+}
+
 static void on_deadline(evutil_socket_t fd, short what, void *context)
 {
     struct connection *connection = context;
     const struct gateway_limits *limits = connection->gateway->limits;
-    int64_t quiet = clock_monotonic() - connection->moved_at;
     char reason[128];
 
     (void)fd;
@@ -380,14 +398,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
         connection_drop(connection, reason);
         return;
     }
-    bool is_stalled = connection->pump->wants_network_write && quiet >= limits->stall_seconds * INT64_C(1000000);
-    if (!is_stalled && quiet < limits->idle_seconds * INT64_C(1000000)) {
-        set_deadline(connection, limits->stall_seconds);
-        return;
-    }
-    snprintf(reason, sizeof reason, "dropped: %s %s for %d s", connection->identity,
-             is_stalled ? "took nothing" : "was quiet", is_stalled ? limits->stall_seconds : limits->idle_seconds);
-    connection_drop(connection, reason);
+    watch_pump(connection);
 }
 
 /* ---- the beginning ---- */
@@ -398,14 +409,16 @@ static int on_verified(int is_good, X509_STORE_CTX *store)
     SSL *tls = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct connection *connection = SSL_get_app_data(tls);
     X509 *certificate = X509_STORE_CTX_get_current_cert(store);
-    char subject[256] = "";
+    char subject[256] = "", clock[CERTIFICATE_CLOCK_SIZE] = "";
 
     if (is_good == 1 || connection->verify_fault[0] != '\0')
         return is_good;
-    if (certificate != NULL)
+    if (certificate != NULL) {
         certificate_name_format(X509_get_subject_name(certificate), subject, sizeof subject);
-    snprintf(connection->verify_fault, sizeof connection->verify_fault, "certificate \"%s\": %s", subject,
-             X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)));
+        certificate_clock_format(certificate, clock);
+    }
+    snprintf(connection->verify_fault, sizeof connection->verify_fault, "certificate \"%s\": %s%s%s", subject,
+             X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)), clock[0] != '\0' ? ": " : "", clock);
     return is_good;
 }
 

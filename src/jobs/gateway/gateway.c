@@ -26,6 +26,7 @@ const struct gateway_limits gateway_usual_limits = {
     .handshake_seconds = 10,
     .idle_seconds = 4000, /* a session itself ends after an hour without a request */
     .stall_seconds = 120,
+    .parting_seconds = 10,
 };
 
 /* ---- who comes ---- */
@@ -204,6 +205,20 @@ static void warn_of_end(struct gateway *gateway)
     set_error(&gateway->warning, message);
 }
 
+void gateway_warn_unconfined(struct gateway *gateway)
+{
+    struct error warning;
+
+    error_set(
+        &warning, ERROR_FAILED,
+        "this kernel has neither Landlock nor seccomp: whoever breaks into the gateway's process has the files of "
+        "the daemon's user");
+    error_hint(&warning, "Use a kernel with one of the two, or restrict the port to the database hosts (firewall).");
+    log_failure(LOG_LEVEL_WARNING, &warning);
+    json_t *message SCOPED(scoped_json) = control_error_to_json(&warning);
+    set_error(&gateway->unconfined, message);
+}
+
 static void on_day(evutil_socket_t fd, short what, void *context)
 {
     struct gateway *gateway = context;
@@ -266,7 +281,9 @@ void gateway_take_files(struct gateway *gateway, const json_t *message)
 
 json_t *gateway_report(const struct gateway *gateway)
 {
-    const json_t *warning = gateway->fault != NULL ? gateway->fault : gateway->warning;
+    const json_t *warning = gateway->fault != NULL     ? gateway->fault
+                            : gateway->warning != NULL ? gateway->warning
+                                                       : gateway->unconfined;
     json_t *certificate = json_null();
 
     if (gateway->tls != NULL)
@@ -328,4 +345,5 @@ void gateway_end(struct gateway *gateway)
     SSL_CTX_free(gateway->tls);
     json_decref(gateway->fault);
     json_decref(gateway->warning);
+    json_decref(gateway->unconfined);
 }

@@ -24,8 +24,9 @@ struct gateway_limits {
     size_t connections_of_address;
     size_t connections_of_identity;
     int handshake_seconds;
-    int idle_seconds;  /* nothing moves */
-    int stall_seconds; /* something waits for the client, which takes nothing */
+    int idle_seconds;    /* nothing moves */
+    int stall_seconds;   /* something waits for the client, which takes nothing */
+    int parting_seconds; /* nothing moves, and the client has closed its end */
 };
 extern const struct gateway_limits gateway_usual_limits;
 
@@ -54,8 +55,9 @@ struct gateway {
 
     SSL_CTX *tls; /* NULL until the files were good once */
     struct certificate_text certificate;
-    json_t *fault;   /* ERROR: the files as they lie there cannot be used; NULL */
-    json_t *warning; /* ERROR, or NULL */
+    json_t *fault;      /* ERROR: the files as they lie there cannot be used; NULL */
+    json_t *warning;    /* ERROR, or NULL */
+    json_t *unconfined; /* ERROR: the kernel takes nothing from this process; or NULL */
 
     struct connection *first; /* newest first */
     size_t handshake_count, connection_count;
@@ -70,6 +72,8 @@ void gateway_end(struct gateway *gateway);
 /* Of the reader: "files" or "error". New files are for new connections, and end those that they would not
  * let in; bad ones leave the old as they are. */
 void gateway_take_files(struct gateway *gateway, const json_t *message);
+/* The kernel has neither Landlock nor seccomp: logged, and shown while there is nothing else to warn of. */
+void gateway_warn_unconfined(struct gateway *gateway);
 /* No more newcomers; the loop ends with the last connection. */
 void gateway_end_softly(struct gateway *gateway);
 json_t *gateway_report(const struct gateway *gateway);
@@ -116,5 +120,9 @@ void connection_drop(struct connection *connection, const char *reason);
 /* Drops one that has shown a certificate, when the gateway's files of now would not let that in. */
 void connection_verify_again(struct connection *connection);
 void connection_free(struct connection *connection);
+
+/* ---- quiet.c ---- */
+/* Why one that pumps, and moved nothing for so long, is dropped, and the limit it came to; NULL: it stays. */
+const char *connection_reason_to_drop(const struct connection *connection, int quiet_seconds, int *ret_seconds);
 
 #endif

@@ -154,7 +154,7 @@ static bool prepare(struct gateway_job *own, struct error *err)
 }
 
 /* Whatever a library opens at its first use is opened before nothing can be opened any more. */
-static bool confine(const struct gateway_job *own, struct error *err)
+static bool confine(struct gateway_job *own, struct error *err)
 {
     static const char *const nothing[] = {NULL};
     unsigned char byte;
@@ -163,7 +163,11 @@ static bool confine(const struct gateway_job *own, struct error *err)
     SSL_CTX_free(warmed_up);
     if (warmed_up == NULL || RAND_bytes(&byte, 1) != 1)
         return error_set(err, ERROR_FAILED, "could not start OpenSSL");
-    return worker_confine(own->job->worker, nothing, nothing, err);
+    if (!worker_confine(own->job->worker, nothing, nothing, err))
+        return false;
+    if (!worker_is_confined())
+        gateway_warn_unconfined(&own->gateway);
+    return true;
 }
 
 int job_gateway_main(struct job *job)
