@@ -202,6 +202,33 @@ void listener_end_followers(struct listener *listener, const struct job_entry *e
     }
 }
 
+static bool may_follow(struct client *client, const struct job_entry *entry, struct error *err)
+{
+    const struct supervisor *supervisor = client_supervisor(client);
+    const struct caller *caller = client_caller(client);
+    enum right right = rights_over_name(caller, supervisor->config, supervisor->own_uid, entry->server);
+
+    return right >= commands[COMMAND_ID_follow].right ||
+           rights_deny(caller, supervisor->config, COMMAND_ID_follow, entry->server, err);
+}
+
+void listener_end_forbidden(struct listener *listener)
+{
+    if (listener == NULL)
+        return;
+    for (size_t i = 0; i < listener->client_count; i++)
+        for (const struct job_entry *entry = listener->supervisor->jobs.running; entry != NULL; entry = entry->next) {
+            struct client *client = listener->clients[i];
+            struct error failure;
+            if (client_state(client) != CLIENT_FOLLOWS || !client_waits_for_job(client, entry->id) ||
+                may_follow(client, entry, &failure))
+                continue;
+            log_info("%s follows no more: who may do what has changed", client_caller(client)->text);
+            client_send_error(client, &failure);
+            client_finish(client);
+        }
+}
+
 void listener_retry_deferred(struct listener *listener, const char *server)
 {
     if (listener == NULL)

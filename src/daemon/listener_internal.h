@@ -26,6 +26,8 @@ void listener_sweep_later(struct listener *listener);
 void listener_tell_followers(struct listener *listener, const struct job_entry *entry, const json_t *message);
 /* The job's last word to those who follow it, the outcome to those who cancelled it. */
 void listener_end_followers(struct listener *listener, const struct job_entry *entry);
+/* After new settings: who follows a job and may not any more is told so, and closed. */
+void listener_end_forbidden(struct listener *listener);
 /* Backups and drops of slots asked for while the server's leftovers were looked through are asked for again. */
 void listener_retry_deferred(struct listener *listener, const char *server);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/gateway_internal.h"
+#include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
 #include "daemon/sessions_internal.h"
 #include "pgcoffer/base/log.h"
@@ -98,8 +99,10 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     if (log_level_from_word(config->settings.log_level, &level))
         log_set_level(level);
     supervisor->config = config;
-    if (has_other_rights(config, old_config))
+    if (has_other_rights(config, old_config)) {
         sessions_end_remote(supervisor);
+        listener_end_forbidden(supervisor->listener);
+    }
     config_free(old_config);
     receivers_follow_configuration(supervisor, is_level_changed);
     receivers_look(supervisor);
