@@ -27,6 +27,17 @@ static json_t *range_to_json(const struct read_range *range)
     return message;
 }
 
+/* What the plan named was there when it was made, and no session has held it since: a connection had broken. */
+static bool fail_to_read(const struct read_range *range, const json_t *answer, struct error *err)
+{
+    control_error_from_json(answer, err);
+    if (err->kind != ERROR_USAGE)
+        return false;
+    err->kind = ERROR_INTEGRITY;
+    error_wrap(err, "backup %s was deleted or changed while it was restored", range->backup);
+    return error_hint(err, "Restore another one: \"pgcoffer list %s\" has those that are there.", range->server);
+}
+
 bool session_read_begin(struct control_stream *stream, const struct read_range *range, struct error *err)
 {
     json_t *request SCOPED(scoped_json) = range_to_json(range);
@@ -38,7 +49,7 @@ bool session_read_begin(struct control_stream *stream, const struct read_range *
         return error_set(err, ERROR_DAEMON, "the session ended before it answered");
     const char *event = json_text_or_null(answer, "event");
     if (event != NULL && strcmp(event, "error") == 0)
-        return control_error_from_json(answer, err);
+        return fail_to_read(range, answer, err);
     if (event == NULL || strcmp(event, "bytes") != 0 || json_number_or(answer, "length", -1) != (int64_t)range->length)
         return error_set(err, ERROR_DAEMON, "the session did not send the %" PRIu64 " bytes of \"%s\" it was asked for",
                          range->length, range->file);
