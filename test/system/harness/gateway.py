@@ -105,13 +105,14 @@ class Gateway(threading.Thread):
 class Cutter(threading.Thread):
     """TCP in front of a real gateway; each connection ends after so many bytes towards the client, in mid-record."""
 
-    def __init__(self, target, cut_between=None, seed=5):
+    def __init__(self, target, cut_between=None, seed=5, port=0):
         super().__init__(daemon=True)
         self.target, self.cut_between = target, cut_between
         self.random = random.Random(seed)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         self.cuts = 0
+        self.is_closed = False
         self.start()
 
     def run(self):
@@ -123,8 +124,10 @@ class Cutter(threading.Thread):
             threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
     def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        if not self.is_closed:
+            self.is_closed = True
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
 
     def serve(self, client):
         left = self.random.randint(*self.cut_between) if self.cut_between else None
