@@ -28,6 +28,7 @@ PARSERS = {
     "ini": ["src/config/ini.c", "src/config/setting_shapes.c", "src/config/config_rules.c"],
     "manifest": ["src/pg/manifest.c"],
     "negotiate": ["src/pg/startup_message.c"],
+    "on_behalf": ["src/daemon/caller_remote.c"],
     "startup_answer": ["src/tls/answer.c"],
     "sync_names": ["src/pg/sync_names.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
