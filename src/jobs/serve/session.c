@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "jobs/serve/stock_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -166,12 +167,5 @@ bool session_open_wal(const struct session *session, const char *server, const s
         current = catalogue.current;
         system = &current;
     }
-    if (system->text[0] == '\0') {
-        error_set(err, ERROR_INTEGRITY, "nothing was ever stored of \"%s\"", server);
-        return error_hint(err, "\"pgcoffer status %s\" tells whether its WAL receiver has met the server.", server);
-    }
-    if (!wal_archive_open(session->repo, server, system, (struct wal_segment_size){0}, ret_archive, err))
-        return false;
-    return ret_archive->segment_size.bytes != 0 ||
-           error_set(err, ERROR_INTEGRITY, "no WAL was ever stored of \"%s\", system %s", server, system->text);
+    return stock_open_wal(session->repo, server, system, ret_archive, err);
 }
