@@ -22,6 +22,15 @@ struct restore_options {
     unsigned jobs; /* 0: one per core; RESTORE_MOST_JOBS at most */
     bool is_dry_run;
     bool keep_archive_mode;
+    /*
+     * A copy that is started with a configuration of its own and removed by the caller: tablespaces without a mapping
+     * go beside the target directory (<target_directory>.OID), nothing of the old postgresql.auto.conf is kept, and
+     * neither advice nor a failure speaks of a folder that stays.
+     */
+    bool is_scratch;
+    /* Called with the plan ({"backup","segment_size","start","reachable",...}) before anything is written; may refuse.
+     * May be NULL. */
+    bool (*accept)(void *context, const json_t *plan, struct error *err);
     const char *restore_command_prefix; /* "/usr/bin/pgcoffer -c /etc/... --direct": up to, without, "wal-get" */
     /* --standby: the server's settings for primary_conninfo; NULL without a configuration (then it is an error) */
     const struct server_config *server;

@@ -194,7 +194,7 @@ static bool write_settings(struct restore *restore, struct error *err)
     bool exists;
 
     if (!read_file(restore, "postgresql.conf", &main_conf, &restore->has_postgresql_conf, err) ||
-        !read_file(restore, "postgresql.auto.conf", &old, &exists, err))
+        (!restore->options->is_scratch && !read_file(restore, "postgresql.auto.conf", &old, &exists, err)))
         return false;
     struct conf_setting *settings = recovery_settings_make(restore, (const char *)main_conf.bytes, main_conf.used);
     char *comment SCOPED(scoped_free) =
@@ -203,7 +203,8 @@ static bool write_settings(struct restore *restore, struct error *err)
     recovery_settings_free(settings);
     if (!is_made || !put_file(restore, "postgresql.auto.conf", changed.bytes, changed.used, err))
         return false;
-    restore_advise(restore, &main_conf, &changed);
+    if (!restore->options->is_scratch)
+        restore_advise(restore, &main_conf, &changed);
     return true;
 }
 

@@ -126,7 +126,7 @@ bool restore_fail_incomplete(const struct restore *restore, struct error *err)
 {
     char names[MOST_NAMES];
 
-    if (!restore->places[0].is_begun) /* it is the first */
+    if (!restore->places[0].is_begun || restore->options->is_scratch) /* it is the first */
         return false;
     tell_incomplete(restore, err);
     unsigned left_out = list_begun(restore, 0, " ", restore_quote_for_shell, names);

@@ -116,11 +116,18 @@ static bool check_index(const struct restore *restore, struct error *err)
     return true;
 }
 
+static bool is_accepted(const struct restore *restore, struct error *err)
+{
+    const struct restore_options *options = restore->options;
+
+    return options->accept == NULL || options->accept(options->context, restore->plan.json, err);
+}
+
 static bool prepare(struct restore *restore, struct error *err)
 {
     return recovery_settings_check(restore->options, err) && check_user(err) && restore_plan_ask(restore, err) &&
-           restore_choose_places(restore, err) && fetch_index(restore, err) && check_index(restore, err) &&
-           restore_check_room(restore, err) && restore_may_go_on(restore, err);
+           is_accepted(restore, err) && restore_choose_places(restore, err) && fetch_index(restore, err) &&
+           check_index(restore, err) && restore_check_room(restore, err) && restore_may_go_on(restore, err);
 }
 
 /* What a dry run can say without having written anything. */
