@@ -21,6 +21,7 @@ static const struct {
     enum role_id role;
 } errand_roles[] = {
     {COMMAND_ID_check, ROLE_check},
+    {COMMAND_ID_drill_result, ROLE_note},
 };
 
 struct errand {
@@ -33,6 +34,14 @@ struct errand {
     json_t *last_word; /* result or error event; NULL while there is none */
     struct errand *next;
 };
+
+bool errands_know(enum command_id command)
+{
+    for (size_t i = 0; i < sizeof errand_roles / sizeof errand_roles[0]; i++)
+        if (errand_roles[i].command == command)
+            return true;
+    return false;
+}
 
 static enum role_id role_of(enum command_id command)
 {
@@ -123,7 +132,7 @@ static void on_ended(void *owner, const struct child_end *end)
 
 /* ---- start and end ---- */
 
-/* One of all servers counts for each; of all that the caller may see, none of the others. */
+/* Those of the same sort. One of all servers counts for each; of all that the caller may see, none of the others. */
 static bool is_in_the_way(const struct errand *errand, const struct visibility *visibility)
 {
     const char *server = visibility->request->server;
@@ -138,10 +147,13 @@ static bool is_in_the_way(const struct errand *errand, const struct visibility *
 
 static bool demand_room(const struct supervisor *supervisor, const struct visibility *visibility, struct error *err)
 {
+    const char *words = commands[visibility->request->command].words;
     size_t count = 0, of_server = 0;
     const struct errand *other = NULL;
 
     for (const struct errand *errand = supervisor->errands; errand != NULL; errand = errand->next) {
+        if (errand->command != visibility->request->command)
+            continue;
         count++;
         if (!is_in_the_way(errand, visibility))
             continue;
@@ -153,9 +165,9 @@ static bool demand_room(const struct supervisor *supervisor, const struct visibi
     if (of_server >= MOST_OF_SERVER) {
         char what[DESCRIPTION_SIZE];
         describe(other, what);
-        error_set(err, ERROR_BUSY, "%zu checks are running already: %s", of_server, what);
+        error_set(err, ERROR_BUSY, "%zu %ss are running already: %s", of_server, words, what);
     } else {
-        error_set(err, ERROR_BUSY, "%zu checks are running already", count);
+        error_set(err, ERROR_BUSY, "%zu %ss are running already", count, words);
     }
     return error_hint(err, "Try again in a moment.");
 }

@@ -16,6 +16,7 @@ static const struct {
     enum role_id role;
 } job_roles[] = {
     {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},    {COMMAND_ID_delete, ROLE_delete},
+    {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},       {COMMAND_ID_annotate, ROLE_note},
     {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
 };
 
@@ -39,7 +40,7 @@ static void describe(const struct job_entry *entry, char ret_text[160])
 static void describe_result(const struct job_entry *entry, char ret_text[192])
 {
     const json_t *data = json_object_get(entry->last_word, "data");
-    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_delete ? "backup" : "id");
+    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_backup ? "id" : "backup");
     static const char *const figures[][2] = {
         {"size_bytes", ""}, {"stored_bytes", " stored"}, {"freed_bytes", " freed"}};
     size_t used = 0;

@@ -1,25 +1,12 @@
 #include <string.h>
 
-#include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/jobs/jobs.h"
+#include "pgcoffer/jobs/job.h"
 #include "pgcoffer/repo/catalogue.h"
 
 static bool is_complete(const struct catalogue_entry *entry)
 {
     return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE;
-}
-
-/* Damaged metadata must not make a backup undeletable, so an id counts before its metadata does. */
-static bool find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
-                 struct error *err)
-{
-    for (size_t i = 0; i < catalogue->count; i++)
-        if (strcmp(catalogue->entries[i].id.text, name) == 0) {
-            *ret_entry = &catalogue->entries[i];
-            return true;
-        }
-    return catalogue_find(catalogue, name, ret_entry, err);
 }
 
 static bool check_not_required(const struct catalogue *catalogue, const struct catalogue_entry *entry,
@@ -87,7 +74,7 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
     const struct catalogue_entry *entry;
     uint64_t freed = 0;
 
-    if (!catalogue_read(&job->repo, server, &catalogue, err) || !find(&catalogue, request->backup, &entry, err) ||
+    if (!catalogue_read(&job->repo, server, &catalogue, err) || !catalogue_find_any(&catalogue, request->backup, &entry, err) ||
         !check_not_required(&catalogue, entry, err))
         return false;
     if (!is_forced && (!check_readable(entry, server, err) || !check_not_last(&catalogue, entry, server, err)))
@@ -101,17 +88,5 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
 
 int job_delete_main(struct job *job)
 {
-    json_t *result SCOPED(scoped_json) = NULL;
-    struct error failure;
-    struct error ignored;
-
-    if (!run(job, &result, &failure)) {
-        if (!control_send_error(job->worker->channel, &failure, &ignored))
-            log_failure(LOG_LEVEL_ERROR, &failure);
-        return error_exit_status(&failure);
-    }
-    if (control_send_result(job->worker->channel, TAKE(result), &failure))
-        return EXIT_SUCCESS;
-    log_failure(LOG_LEVEL_ERROR, &failure);
-    return error_exit_status(&failure);
+    return job_answer(job, run);
 }

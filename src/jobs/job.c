@@ -91,6 +91,23 @@ void job_done(struct job *job)
     *job = (struct job){.worker = NULL};
 }
 
+int job_answer(const struct job *job, job_step *run)
+{
+    json_t *result SCOPED(scoped_json) = NULL;
+    struct error failure;
+    struct error ignored;
+
+    if (!run(job, &result, &failure)) {
+        if (!control_send_error(job->worker->channel, &failure, &ignored))
+            log_failure(LOG_LEVEL_ERROR, &failure);
+        return error_exit_status(&failure);
+    }
+    if (control_send_result(job->worker->channel, TAKE(result), &failure))
+        return EXIT_SUCCESS;
+    log_failure(LOG_LEVEL_ERROR, &failure);
+    return error_exit_status(&failure);
+}
+
 bool job_last_backup(const struct repo *repo, const char *server, json_t **ret_backup, struct error *err)
 {
     struct catalogue catalogue;

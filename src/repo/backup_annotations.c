@@ -45,12 +45,22 @@ static size_t find(const struct backup_annotations *annotations, const char *key
     return at;
 }
 
+/* As JSON, where quotes and backslashes take two bytes: `list` sends them in one line with the backup. */
+static size_t size_of(const char *key, const char *value)
+{
+    size_t bytes = strlen(key) + strlen(value);
+
+    for (; *value != '\0'; value++)
+        bytes += *value == '"' || *value == '\\';
+    return bytes;
+}
+
 static size_t count_bytes(const struct backup_annotations *annotations)
 {
     size_t bytes = 0;
 
     for (size_t i = 0; i < annotations->count; i++)
-        bytes += strlen(annotations->entries[i].key) + strlen(annotations->entries[i].value);
+        bytes += size_of(annotations->entries[i].key, annotations->entries[i].value);
     return bytes;
 }
 
@@ -81,11 +91,10 @@ bool backup_annotations_set(struct backup_annotations *annotations, const char *
     if (!check(key, value, err))
         return false;
     size_t at = find(annotations, key, &is_there);
-    size_t former = is_there ? strlen(key) + strlen(annotations->entries[at].value) : 0;
+    size_t former = is_there ? size_of(key, annotations->entries[at].value) : 0;
     if (value[0] != '\0' && !is_there && annotations->count == BACKUP_ANNOTATIONS_MOST)
         return error_set(err, ERROR_USAGE, "a backup has at most %d annotations", BACKUP_ANNOTATIONS_MOST);
-    if (value[0] != '\0' &&
-        count_bytes(annotations) - former + strlen(key) + strlen(value) > BACKUP_ANNOTATIONS_MOST_BYTES)
+    if (value[0] != '\0' && count_bytes(annotations) - former + size_of(key, value) > BACKUP_ANNOTATIONS_MOST_BYTES)
         return error_set(err, ERROR_USAGE, "the annotations of a backup have at most %d bytes",
                          BACKUP_ANNOTATIONS_MOST_BYTES);
     if (is_there)

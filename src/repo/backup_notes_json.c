@@ -28,9 +28,8 @@ static void set_words(json_t *document, const struct backup_proof *proof)
     json_object_set_new(document, "words", repo_json_text(words));
 }
 
-static void set_proof(json_t *document, const struct backup_proof *proof)
+static void set_verdict(json_t *document, const struct backup_proof *proof)
 {
-    repo_set_time(document, "at", proof->at);
     json_object_set_new(document, "good", json_boolean(proof->is_good));
     repo_set_number(document, "milliseconds", proof->milliseconds);
     set_words(document, proof);
@@ -62,25 +61,45 @@ json_t *backup_proof_to_json(const struct backup_proof *proof)
 {
     json_t *document = begin();
 
-    set_proof(document, proof);
+    repo_set_time(document, "at", proof->at);
+    set_verdict(document, proof);
     repo_set_checksum(document);
     return document;
 }
 
-json_t *backup_drill_to_json(const struct backup_drill *drill)
+static void set_result(json_t *document, const struct backup_drill *drill)
 {
-    json_t *document = begin(), *phases = json_object();
+    json_t *phases = json_object();
+    char target[BACKUP_NOTE_TEXT_SIZE];
 
-    json_object_set_new(document, "backup", json_string(drill->backup.text));
-    json_object_set_new(document, "system_identifier", json_string(drill->system.text));
-    set_proof(document, &drill->proof);
+    set_verdict(document, &drill->proof);
     for (enum drill_phase phase = 0; phase < DRILL_PHASE_COUNT; phase++)
         if (drill->was_run[phase])
             repo_set_number(phases, drill_phase_word(phase), drill->phase_milliseconds[phase]);
     json_object_set_new(document, "phases", phases);
-    json_object_set_new(document, "target", repo_json_text(drill->target));
+    snprintf(target, sizeof target, "%s", drill->target);
+    text_make_printable(target);
+    json_object_set_new(document, "target", repo_json_text(target));
     repo_set_number(document, "rows", drill->rows);
     repo_set_number(document, "server_version", (uint64_t)drill->server_version);
+}
+
+char *backup_drill_result_text(const struct backup_drill *drill)
+{
+    json_t *document SCOPED(scoped_json) = json_object();
+
+    set_result(document, drill);
+    return json_to_line(document);
+}
+
+json_t *backup_drill_to_json(const struct backup_drill *drill)
+{
+    json_t *document = begin();
+
+    json_object_set_new(document, "backup", json_string(drill->backup.text));
+    json_object_set_new(document, "system_identifier", json_string(drill->system.text));
+    repo_set_time(document, "at", drill->proof.at);
+    set_result(document, drill);
     repo_set_checksum(document);
     return document;
 }

@@ -6,6 +6,8 @@
 #include "repo/backup_notes_internal.h"
 #include "repo/repo_internal.h"
 
+#define MOST_VERSION 9999999 /* 150018: major and minor */
+
 json_t *backup_note_parse(const char *text, size_t size, struct error *err)
 {
     const struct buffer bytes = {.bytes = (uint8_t *)text, .used = size};
@@ -87,13 +89,18 @@ bool backup_annotations_from_json(const json_t *document, struct backup_annotati
     return true;
 }
 
+static bool get_verdict(const json_t *document, struct backup_proof *proof, struct error *err)
+{
+    return json_get_boolean(document, "good", &proof->is_good, err) &&
+           get_count(document, "milliseconds", &proof->milliseconds, err) &&
+           get_plain_text(document, "words", proof->words, sizeof proof->words, err);
+}
+
 bool backup_proof_from_json(const json_t *document, struct backup_proof *ret_proof, struct error *err)
 {
     struct backup_proof proof = {.is_good = false};
 
-    if (!get_moment(document, "at", &proof.at, err) || !json_get_boolean(document, "good", &proof.is_good, err) ||
-        !get_count(document, "milliseconds", &proof.milliseconds, err) ||
-        !get_plain_text(document, "words", proof.words, sizeof proof.words, err))
+    if (!get_moment(document, "at", &proof.at, err) || !get_verdict(document, &proof, err))
         return false;
     *ret_proof = proof;
     return true;
@@ -114,11 +121,37 @@ static bool get_phases(const json_t *document, struct backup_drill *drill, struc
     return true;
 }
 
+static bool get_result(const json_t *document, struct backup_drill *drill, struct error *err)
+{
+    int64_t version = 0;
+
+    if (!get_verdict(document, &drill->proof, err) || !get_phases(document, drill, err) ||
+        !get_plain_text(document, "target", drill->target, sizeof drill->target, err) ||
+        !get_count(document, "rows", &drill->rows, err) ||
+        !json_get_number(document, "server_version", 0, MOST_VERSION, &version, err))
+        return false;
+    drill->server_version = (int)version;
+    return true;
+}
+
+bool backup_drill_parse_result(const char *text, size_t size, struct backup_drill *drill, struct error *err)
+{
+    json_t *document SCOPED(scoped_json) = NULL;
+    struct backup_drill parsed = *drill;
+
+    if (size > BACKUP_NOTE_MOST_BYTES)
+        return error_set(err, ERROR_INTEGRITY, "it is larger than %d bytes", BACKUP_NOTE_MOST_BYTES);
+    document = json_parse_object(text, size, err);
+    if (document == NULL || !get_result(document, &parsed, err))
+        return false;
+    *drill = parsed;
+    return true;
+}
+
 bool backup_drill_from_json(const json_t *document, struct backup_drill *ret_drill, struct error *err)
 {
     struct backup_drill drill = {.rows = 0};
     const char *id = NULL, *system = NULL;
-    uint64_t version = 0;
 
     if (!json_get_text(document, "backup", &id, err) || !json_get_text(document, "system_identifier", &system, err))
         return false;
@@ -128,13 +161,8 @@ bool backup_drill_from_json(const json_t *document, struct backup_drill *ret_dri
         err->kind = ERROR_INTEGRITY;
         return false;
     }
-    if (!backup_proof_from_json(document, &drill.proof, err) || !get_phases(document, &drill, err) ||
-        !get_plain_text(document, "target", drill.target, sizeof drill.target, err) ||
-        !get_count(document, "rows", &drill.rows, err) || !get_count(document, "server_version", &version, err))
+    if (!get_moment(document, "at", &drill.proof.at, err) || !get_result(document, &drill, err))
         return false;
-    if (version > 9999999)
-        return error_set(err, ERROR_INTEGRITY, "\"server_version\" is too high");
-    drill.server_version = (int)version;
     *ret_drill = drill;
     return true;
 }

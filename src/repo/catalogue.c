@@ -199,3 +199,14 @@ bool catalogue_find(const struct catalogue *catalogue, const char *name, const s
     *ret_entry = entry;
     return true;
 }
+
+bool catalogue_find_any(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
+                        struct error *err)
+{
+    for (size_t i = 0; i < catalogue->count; i++)
+        if (strcmp(catalogue->entries[i].id.text, name) == 0) {
+            *ret_entry = &catalogue->entries[i];
+            return true;
+        }
+    return catalogue_find(catalogue, name, ret_entry, err);
+}

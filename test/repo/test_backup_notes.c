@@ -184,7 +184,7 @@ START_TEST(too_many_annotations_are_refused_and_the_most_fit_into_the_file)
     char key[8], value[BACKUP_ANNOTATION_VALUE_MOST + 1] = "";
 
     /* The worst for the file: each byte of the values is escaped. */
-    memset(value, '"', 250);
+    memset(value, '"', 125);
     for (int i = 0; i < BACKUP_ANNOTATIONS_MOST; i++) {
         snprintf(key, sizeof key, "%03d", i);
         MUST(backup_annotations_set(&annotations, key, value, &err));
@@ -248,6 +248,49 @@ START_TEST(the_last_drill_of_the_server_outlives_its_backup)
 }
 END_TEST
 
+START_TEST(a_drill_told_over_the_wire_says_only_what_it_found)
+{
+    struct backup_drill told = {.server_version = 150018, .rows = 3}, drill = {.rows = 0};
+
+    told.proof = (struct backup_proof){.at = now, .milliseconds = 7, .words = "frame 3 of \"base\" is\ndamaged"};
+    told.was_run[DRILL_START] = true;
+    snprintf(told.backup.text, sizeof told.backup.text, "20200101T000000Z");
+    drill.backup = id;
+    char *text SCOPED(scoped_free) = backup_drill_result_text(&told);
+    MUST(backup_drill_parse_result(text, strlen(text), &drill, &err));
+    ck_assert_str_eq(drill.backup.text, id.text);
+    ck_assert_int_eq(drill.proof.at.microseconds, 0);
+    ck_assert_str_eq(drill.proof.words, "frame 3 of \"base\" is?damaged");
+    ck_assert(drill.was_run[DRILL_START] && !drill.was_run[DRILL_RESTORE] && !drill.proof.is_good);
+}
+END_TEST
+
+static const struct {
+    const char *text, *message;
+} refused[] = {
+    {"{}", "\"good\" is missing"},
+    {"[]", "not an object"},
+    {"{\"good\":1}", "\"good\" is neither"},
+    {"{\"good\":true,\"milliseconds\":-1}", "\"milliseconds\" is -1"},
+    {"{\"good\":true,\"milliseconds\":1,\"words\":\"\\u001b[2J\"}", "\"words\" is too long or has control"},
+    {"{\"good\":true,\"milliseconds\":1,\"words\":\"\",\"phases\":[]}", "\"phases\" is no object"},
+    {"{\"good\":true,\"milliseconds\":1,\"words\":\"\",\"phases\":{\"start\":\"1\"}}", "\"start\" is not a whole"},
+    {"{\"good\":true,\"milliseconds\":1,\"words\":\"\",\"phases\":{},\"target\":7}", "\"target\" is not a text"},
+    {"{\"good\":true,\"milliseconds\":1,\"words\":\"\",\"phases\":{},\"target\":\"\",\"rows\":0,"
+     "\"server_version\":10000000}",
+     "\"server_version\" is 10000000"},
+};
+
+START_TEST(a_drill_that_tells_nonsense_is_refused)
+{
+    struct backup_drill drill = {.rows = 5};
+
+    ck_assert(!backup_drill_parse_result(refused[_i].text, strlen(refused[_i].text), &drill, &err));
+    ck_assert_msg(strstr(err.message, refused[_i].message) != NULL, "%s", err.message);
+    ck_assert_uint_eq(drill.rows, 5);
+}
+END_TEST
+
 int main(void)
 {
     TCase *group = tcase_create("notes");
@@ -263,5 +306,7 @@ int main(void)
     tcase_add_test(group, too_many_annotations_are_refused_and_the_most_fit_into_the_file);
     tcase_add_test(group, a_verification_is_remembered_with_its_words);
     tcase_add_test(group, the_last_drill_of_the_server_outlives_its_backup);
+    tcase_add_test(group, a_drill_told_over_the_wire_says_only_what_it_found);
+    tcase_add_loop_test(group, a_drill_that_tells_nonsense_is_refused, 0, (int)(sizeof refused / sizeof refused[0]));
     return suite_run("backup notes", group);
 }

@@ -9,6 +9,12 @@
  */
 bool job_prepare(struct worker_context *worker, struct job *ret_job, struct error *err) NODISCARD;
 void job_done(struct job *job);
+/*
+ * A job that is one step: `run` gives its result or an error, which goes to the channel. Returns the exit status of the
+ * process.
+ */
+typedef bool job_step(const struct job *job, json_t **ret_result, struct error *err);
+int job_answer(const struct job *job, job_step *run);
 
 /*
  * After a job that may have changed what is stored: {"event":"last_backup","data":{...}|null} to the supervisor, which

@@ -35,7 +35,7 @@ bool backup_pin_remove(const struct repo *repo, const char *server, const struct
 #define BACKUP_ANNOTATIONS_MOST       64
 #define BACKUP_ANNOTATION_KEY_MOST    63
 #define BACKUP_ANNOTATION_VALUE_MOST  1024
-#define BACKUP_ANNOTATIONS_MOST_BYTES 16384 /* all keys and values together */
+#define BACKUP_ANNOTATIONS_MOST_BYTES 16384 /* all keys and values together, quotes and backslashes twice */
 
 struct backup_annotation {
     char *key;   /* [A-Za-z0-9_.-]{1,63} */
@@ -92,6 +92,13 @@ struct backup_drill {
 };
 
 const char *drill_phase_word(enum drill_phase phase); /* "restore", "start", "replay", "amcheck", "query" */
+/*
+ * What somebody tells who drilled, as one JSON object: the keys of drill.json but for format, checksum, backup,
+ * system_identifier and at. INTEGRITY names what is wrong with it; backup, system and proof.at are left alone.
+ */
+bool backup_drill_parse_result(const char *text, size_t size, struct backup_drill *drill, struct error *err) NODISCARD;
+/* That text: for the wire. malloc'd. */
+char *backup_drill_result_text(const struct backup_drill *drill) NEVER_NULL;
 /* Of this backup. */
 bool backup_drill_read(const struct repo *repo, const char *server, const struct system_id *system,
                        const struct backup_id *id, struct backup_drill *ret_drill, struct error *err) NODISCARD;

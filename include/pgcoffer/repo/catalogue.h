@@ -28,6 +28,10 @@ void catalogue_done(struct catalogue *catalogue);
 bool catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
                     struct error *err) NODISCARD;
 
+/* The same, but an id names its backup even when that is unreadable: damaged metadata must not make it undeletable. */
+bool catalogue_find_any(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
+                        struct error *err) NODISCARD;
+
 /* Keeps a backup from being deleted while it is read. */
 bool catalogue_lock_for_reading(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
                                 struct file_lock *ret_lock, struct error *err) NODISCARD;
