@@ -46,7 +46,7 @@ static json_t *stretch_to_json(struct held_wal *wal, const struct stretch *stret
     struct timestamp commit = held_wal_last_commit(wal, stretch->history, &stretch->reach);
 
     return json_pack("{s:s, s:I, s:o, s:o, s:o}", "backup", stretch->oldest->id.text, "timeline",
-                     (json_int_t)stretch->reach.timeline.value, "from", events_time(plan_stop_time(stretch->oldest)),
+                     (json_int_t)stretch->reach.timeline.value, "from", events_time(reach_stop_time(stretch->oldest)),
                      "until", events_time(until), "last_commit_at", events_time(commit));
 }
 

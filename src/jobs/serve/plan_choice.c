@@ -4,11 +4,6 @@
 
 #include "jobs/serve/plan_internal.h"
 
-struct timestamp plan_stop_time(const struct backup_meta *meta)
-{
-    return meta->server_stopped_at.microseconds != 0 ? meta->server_stopped_at : meta->stopped_at;
-}
-
 static const struct plan_timeline *find_timeline(const struct plan_stock *stock, struct timeline timeline)
 {
     for (size_t i = 0; i < stock->timeline_count; i++)
@@ -29,7 +24,7 @@ static bool ends_before_target(const struct backup_meta *meta, const struct plan
 {
     switch (wish->target) {
     case PLAN_TIME:
-        return plan_stop_time(meta).microseconds <= wish->time.microseconds;
+        return reach_stop_time(meta).microseconds <= wish->time.microseconds;
     case PLAN_LSN:
         return meta->end_position.value <= wish->position.value;
     case PLAN_END:
@@ -63,14 +58,10 @@ bool plan_is_candidate(const struct plan_stock *stock, const struct plan_wish *w
 static const struct catalogue_entry *newest(const struct plan_stock *stock, const struct plan_wish *wish,
                                             const struct history *history)
 {
-    const struct catalogue_entry *found = NULL;
-
-    for (size_t i = 0; i < stock->catalogue->count; i++) {
-        const struct catalogue_entry *entry = &stock->catalogue->entries[i];
-        if (plan_is_candidate(stock, wish, history, entry))
-            found = entry;
-    }
-    return found;
+    for (size_t i = stock->catalogue->count; i-- > 0;)
+        if (plan_is_candidate(stock, wish, history, &stock->catalogue->entries[i]))
+            return &stock->catalogue->entries[i];
+    return NULL;
 }
 
 static void describe_end(const struct backup_meta *meta, const struct plan_wish *wish, char *ret_text, size_t size)
@@ -83,7 +74,7 @@ static void describe_end(const struct backup_meta *meta, const struct plan_wish 
         snprintf(ret_text, size, "%s", position);
         return;
     }
-    timestamp_format(plan_stop_time(meta), time);
+    timestamp_format(reach_stop_time(meta), time);
     snprintf(ret_text, size, "%s", time);
 }
 

@@ -111,8 +111,12 @@ struct plan {
  */
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan,
                  struct error *err) NODISCARD;
-/* When the backup ended, by the server's clock where it is known: recovery targets are times of that clock. */
-struct timestamp plan_stop_time(const struct backup_meta *meta);
+/* Without all of its own WAL a backup never becomes consistent. False: the first position that is missing. */
+bool plan_has_own_wal(const struct plan_stock *stock, const struct history *history, const struct backup_meta *meta,
+                      struct timeline *ret_missing_timeline, struct wal_position *ret_missing);
+/* reach_complete_at() with what the stock knows of the timeline that `history` leads to. */
+struct timestamp plan_noted_at(const struct plan_stock *stock, const struct history *history,
+                               const struct reach *reach);
 /* Appends a warning; more than there is room for are dropped. */
 void plan_warn(struct plan *plan, const char *format, ...) PRINTF_LIKE(2, 3);
 
