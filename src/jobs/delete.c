@@ -4,11 +4,6 @@
 #include "pgcoffer/jobs/job.h"
 #include "pgcoffer/repo/catalogue.h"
 
-static bool is_complete(const struct catalogue_entry *entry)
-{
-    return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE;
-}
-
 static bool check_not_required(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct error *err)
 {
@@ -34,14 +29,14 @@ static bool check_not_required(const struct catalogue *catalogue, const struct c
 static bool check_not_last(const struct catalogue *catalogue, const struct catalogue_entry *entry, const char *server,
                            struct error *err)
 {
-    if (!is_complete(entry))
+    if (!catalogue_is_usable(entry))
         return true;
     for (size_t i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *other = &catalogue->entries[i];
-        if (other != entry && is_complete(other) && strcmp(other->system.text, entry->system.text) == 0)
+        if (other != entry && catalogue_is_usable(other) && strcmp(other->system.text, entry->system.text) == 0)
             return true;
     }
-    error_set(err, ERROR_FAILED, "backup %s is the last complete one of \"%s\"", entry->id.text, server);
+    error_set(err, ERROR_FAILED, "backup %s is the last usable one of \"%s\"", entry->id.text, server);
     return error_hint(err, "\"pgcoffer delete --force %s %s\" deletes it all the same.", server, entry->id.text);
 }
 
@@ -74,12 +69,12 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
     const struct catalogue_entry *entry;
     uint64_t freed = 0;
 
-    if (!catalogue_read(&job->repo, server, &catalogue, err) || !catalogue_find_any(&catalogue, request->backup, &entry, err) ||
-        !check_not_required(&catalogue, entry, err))
+    if (!catalogue_read(&job->repo, server, &catalogue, err) ||
+        !catalogue_find_any(&catalogue, request->backup, &entry, err) || !check_not_required(&catalogue, entry, err))
         return false;
     if (!is_forced && (!check_readable(entry, server, err) || !check_not_last(&catalogue, entry, server, err)))
         return false;
-    if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, &freed, err))
+    if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, is_forced, &freed, err))
         return false;
     *ret_result =
         json_pack("{s:s, s:s, s:I}", "server", server, "backup", entry->id.text, "freed_bytes", (json_int_t)freed);

@@ -9,6 +9,7 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/backup_notes.h"
 #include "pgcoffer/repo/catalogue.h"
 
 #include "repo/repo_internal.h"
@@ -86,8 +87,30 @@ static bool remove_backup(const char *folder, struct error *err)
     return file_remove_tree(doomed, err) && file_rename_durably(folder, doomed, err) && file_remove_tree(doomed, err);
 }
 
+/* A pin that cannot be read holds, too. */
+static bool check_not_pinned(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                             struct error *err)
+{
+    struct backup_pin pin;
+    struct error failure;
+    char until[TIMESTAMP_TEXT_SIZE];
+
+    bool is_read = backup_pin_read(repo, server, &entry->system, &entry->id, &pin, &failure);
+    if (!backup_pin_holds(&pin, clock_now()))
+        return true;
+    timestamp_format(pin.until, until);
+    if (!is_read)
+        error_set(err, ERROR_FAILED, "backup %s is pinned: %.1500s", entry->id.text, failure.message);
+    else
+        error_set(err, ERROR_FAILED, "backup %s is pinned%s%s%s%s", entry->id.text,
+                  pin.until.microseconds != 0 ? " until " : "", pin.until.microseconds != 0 ? until : "",
+                  pin.reason[0] != '\0' ? ": " : "", pin.reason);
+    return error_hint(err, "\"pgcoffer unpin %s %s\" takes the pin away; \"pgcoffer delete --force\" does not mind it.",
+                      server, entry->id.text);
+}
+
 bool catalogue_delete(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
-                      uint64_t *ret_freed_bytes, struct error *err)
+                      bool even_pinned, uint64_t *ret_freed_bytes, struct error *err)
 {
     char *folder SCOPED(scoped_free) = repo_backup_path(repo, server, &entry->system, &entry->id, "");
     char *path SCOPED(scoped_free) = repo_backup_path(repo, server, &entry->system, &entry->id, "lock");
@@ -98,6 +121,8 @@ bool catalogue_delete(const struct repo *repo, const char *server, const struct 
     snprintf(holder, sizeof holder, "pid %d, deleting it", (int)getpid());
     if (!file_lock_exclusive(path, holder, &lock, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);
+    if (!even_pinned && !check_not_pinned(repo, server, entry, err))
+        return false;
     if (!measure_folder(folder, &bytes, err) || !remove_backup(folder, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);
     *ret_freed_bytes = bytes;

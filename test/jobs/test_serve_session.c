@@ -205,10 +205,10 @@ START_TEST(a_backup_that_is_read_cannot_be_deleted_until_the_session_ends)
     serving_start(RIGHT_RESTORER);
     ask("'command':'restore','server':'primary'");
     ck_assert(catalogue_read(&repo, "primary", &catalogue, &err));
-    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     ck_assert_int_eq(err.kind, ERROR_BUSY);
     serving_stop();
-    ck_assert_msg(catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err), "%s", err.message);
+    ck_assert_msg(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err), "%s", err.message);
     catalogue_done(&catalogue);
 }
 END_TEST

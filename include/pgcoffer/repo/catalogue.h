@@ -10,6 +10,7 @@ struct catalogue_entry {
     struct backup_id id;
     struct system_id system;
     struct error error; /* why it is unreadable: listed, never silently left out */
+    bool is_suspect;    /* its last verification found it damaged */
 };
 
 struct catalogue {
@@ -23,7 +24,9 @@ struct catalogue {
 bool catalogue_read(const struct repo *repo, const char *server, struct catalogue *ret_catalogue,
                     struct error *err) NODISCARD;
 void catalogue_done(struct catalogue *catalogue);
-/* An id, "latest", "oldest" (both: complete ones of the current system identifier only) or a label (the newest
+/* Complete, and not known to be damaged since: what may be counted on. */
+bool catalogue_is_usable(const struct catalogue_entry *entry);
+/* An id, "latest", "oldest" (both: usable ones of the current system identifier only) or a label (the newest
  * with it). Unknown: USAGE, naming what there is. Unreadable: INTEGRITY. Borrowed. */
 bool catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
                     struct error *err) NODISCARD;
@@ -35,9 +38,12 @@ bool catalogue_find_any(const struct catalogue *catalogue, const char *name, con
 /* Keeps a backup from being deleted while it is read. */
 bool catalogue_lock_for_reading(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
                                 struct file_lock *ret_lock, struct error *err) NODISCARD;
-/* Renames the backup away, then removes it; BUSY when somebody reads it. */
+/*
+ * Renames the backup away, then removes it; BUSY when somebody reads it, FAILED when a pin holds it (looked at under
+ * the lock, so that none is set meanwhile), unless `even_pinned`.
+ */
 bool catalogue_delete(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
-                      uint64_t *ret_freed_bytes, struct error *err) NODISCARD;
+                      bool even_pinned, uint64_t *ret_freed_bytes, struct error *err) NODISCARD;
 /* At start, with backup.lock held: removes folders that have neither backup.json nor copied.json, half deleted ones and
  * temporary files below them. Backups that only wait for WAL are left; *ret_removed counts what went. */
 bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_removed, struct error *err) NODISCARD;

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
+#include "jobs/notes_internal.h"
 #include "jobs/serve/held_wal_internal.h"
 #include "pgcoffer/base/memory.h"
 
@@ -32,6 +33,7 @@ static bool send_entry(struct session *session, const char *server, const struct
         item = json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", entry->id.text, "state", "unreadable", "server", server,
                          "system_identifier", entry->system.text, "error", failure);
     }
+    notes_add(item, session->repo, server, entry);
     return control_send_item(session->client, item, err);
 }
 
@@ -101,5 +103,6 @@ bool answer_show(struct session *session, const struct request *request, struct 
     json_t *result = events_backup(entry->meta);
     json_object_set_new(result, "path", control_text(path));
     json_object_set_new(result, "reach", reach_of(&wal, session, request->server, entry));
+    notes_add(result, session->repo, request->server, entry);
     return control_send_result(session->client, result, err);
 }

@@ -16,8 +16,7 @@ struct stretch {
 
 static bool is_usable(const struct held_wal *wal, const struct catalogue_entry *entry)
 {
-    return wal->is_open && entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE &&
-           strcmp(entry->system.text, wal->system.text) == 0;
+    return wal->is_open && catalogue_is_usable(entry) && strcmp(entry->system.text, wal->system.text) == 0;
 }
 
 /* Needs its own WAL up to its end. */
