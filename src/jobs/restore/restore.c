@@ -116,6 +116,11 @@ static bool check_index(const struct restore *restore, struct error *err)
     return true;
 }
 
+bool restore_read_index(struct restore *restore, struct error *err)
+{
+    return fetch_index(restore, err) && check_index(restore, err);
+}
+
 static bool is_accepted(const struct restore *restore, struct error *err)
 {
     const struct restore_options *options = restore->options;
@@ -126,8 +131,8 @@ static bool is_accepted(const struct restore *restore, struct error *err)
 static bool prepare(struct restore *restore, struct error *err)
 {
     return recovery_settings_check(restore->options, err) && check_user(err) && restore_plan_ask(restore, err) &&
-           is_accepted(restore, err) && restore_choose_places(restore, err) && fetch_index(restore, err) &&
-           check_index(restore, err) && restore_check_room(restore, err) && restore_may_go_on(restore, err);
+           is_accepted(restore, err) && restore_choose_places(restore, err) && restore_read_index(restore, err) &&
+           restore_check_room(restore, err) && restore_may_go_on(restore, err);
 }
 
 /* What a dry run can say without having written anything. */
@@ -141,9 +146,19 @@ static void count_bytes(struct restore *restore)
 
 /* ---- from the first byte on ---- */
 
+static bool copy_to_places(struct restore *restore, struct error *err)
+{
+    struct writer *writer = writer_new(restore);
+    const struct frame_sink sink = {writer_take, writer_finish, writer};
+    bool is_copied = restore_copy(restore, &sink, err);
+
+    writer_free(writer);
+    return is_copied;
+}
+
 static bool write_everything(struct restore *restore, struct error *err)
 {
-    return restore_make_places(restore, err) && restore_write_manifest(restore, err) && restore_copy(restore, err) &&
+    return restore_make_places(restore, err) && restore_write_manifest(restore, err) && copy_to_places(restore, err) &&
            restore_write_recovery_files(restore, err) && restore_fetch_wal(restore, err) &&
            restore_sync(restore, err) && restore_release(restore, err);
 }
