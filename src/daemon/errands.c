@@ -4,6 +4,7 @@
 
 #include "daemon/rights_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
@@ -124,6 +125,8 @@ static void on_ended(void *owner, const struct child_end *end)
         log_debug("%s was ended: the client has gone", what);
     else
         log_debug("%s has ended", what);
+    if (roles[role_of(errand->command)].may_write_repository)
+        surveys_want(errand->supervisor, errand->server);
     relay(errand, errand->last_word);
     if (client != NULL)
         client_read_on(client);

@@ -5,6 +5,7 @@
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -19,6 +20,15 @@ static const struct {
     {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},       {COMMAND_ID_annotate, ROLE_note},
     {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
 };
+
+static enum role_id role_of(enum command_id command)
+{
+    size_t i = 0;
+
+    while (job_roles[i].command != command)
+        i++;
+    return job_roles[i].role;
+}
 
 /* A running job and the supervisor it belongs to: what the child's handlers get. */
 struct job_run {
@@ -130,10 +140,6 @@ static void on_line(void *owner, const json_t *message)
         take_last_word(run, message);
         return;
     }
-    if (strcmp(event, "last_backup") == 0) {
-        receivers_set_last_backup(run->supervisor, entry->server, json_object_get(message, "data"));
-        return;
-    }
     bool is_progress = strcmp(event, "progress") == 0;
     if ((!is_progress && strcmp(event, "log") != 0 && strcmp(event, "item") != 0) || !fits_a_line(message))
         return; /* not for clients */
@@ -180,6 +186,8 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
         receivers_resume(supervisor, entry->server);
     else if (entry->command == COMMAND_ID_verify)
         receivers_tell_verified(supervisor, entry->server);
+    if (roles[role_of(entry->command)].may_write_repository && !is_resume_without_work(entry))
+        surveys_want(supervisor, entry->server);
 }
 
 static void end_entry(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)
@@ -238,15 +246,6 @@ void jobs_tell_backup(struct supervisor *supervisor, const char *server, const j
 }
 
 /* ---- start and end ---- */
-
-static enum role_id role_of(enum command_id command)
-{
-    size_t i = 0;
-
-    while (job_roles[i].command != command)
-        i++;
-    return job_roles[i].role;
-}
 
 static bool start_child(struct supervisor *supervisor, struct job_entry *entry, const struct request *request,
                         enum right right, struct error *err)

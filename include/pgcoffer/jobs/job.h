@@ -16,12 +16,4 @@ void job_done(struct job *job);
 typedef bool job_step(const struct job *job, json_t **ret_result, struct error *err);
 int job_answer(const struct job *job, job_step *run);
 
-/*
- * After a job that may have changed what is stored: {"event":"last_backup","data":{...}|null} to the supervisor, which
- * shows it in `status`. A repository that cannot be read says nothing; who asks for a list is told why.
- */
-void job_report_last_backup(const struct job *job);
-/* {"id","state","stopped_at","label"} of the newest complete or damaged backup; NULL: none. */
-bool job_last_backup(const struct repo *repo, const char *server, json_t **ret_backup, struct error *err) NODISCARD;
-
 #endif
