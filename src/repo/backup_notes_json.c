@@ -63,6 +63,8 @@ json_t *backup_proof_to_json(const struct backup_proof *proof)
 
     repo_set_time(document, "at", proof->at);
     set_verdict(document, proof);
+    if (proof->unfinished_milliseconds > 0)
+        repo_set_number(document, "unfinished_milliseconds", proof->unfinished_milliseconds);
     repo_set_checksum(document);
     return document;
 }

@@ -100,7 +100,9 @@ bool backup_proof_from_json(const json_t *document, struct backup_proof *ret_pro
 {
     struct backup_proof proof = {.is_good = false};
 
-    if (!get_moment(document, "at", &proof.at, err) || !get_verdict(document, &proof, err))
+    if (!repo_get_time(document, "at", &proof.at, err) || !get_verdict(document, &proof, err) ||
+        (json_object_get(document, "unfinished_milliseconds") != NULL &&
+         !get_count(document, "unfinished_milliseconds", &proof.unfinished_milliseconds, err)))
         return false;
     *ret_proof = proof;
     return true;

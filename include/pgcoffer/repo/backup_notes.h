@@ -67,11 +67,12 @@ bool backup_annotations_write(const struct repo *repo, const char *server, const
 struct backup_proof {
     struct timestamp at; /* when it ended; 0: never */
     bool is_good;
-    uint64_t milliseconds;          /* of a verification: how long it took; of a drill: the measured recovery time */
-    char words[BACKUP_PROOF_WORDS]; /* what was wrong; "" when it is good */
+    uint64_t milliseconds;            /* of a verification: how long it took; of a drill: the measured recovery time */
+    char words[BACKUP_PROOF_WORDS];   /* what was wrong; "" when it is good */
+    uint64_t unfinished_milliseconds; /* of a later verification that was ended by --max-duration; 0: none */
 };
 
-/* verified.json. Its error stands only in what is read: `words` is made printable and cut. */
+/* verified.json. `words` may be anything: it is made printable. */
 bool backup_verified_read(const struct repo *repo, const char *server, const struct system_id *system,
                           const struct backup_id *id, struct backup_proof *ret_proof, struct error *err) NODISCARD;
 bool backup_verified_write(const struct repo *repo, const char *server, const struct system_id *system,

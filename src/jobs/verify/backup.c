@@ -129,10 +129,20 @@ static bool check_files(struct verify *verify, const struct catalogue_entry *ent
     return true;
 }
 
+static bool check_backup(struct verify *verify, const struct catalogue_entry *entry, struct error *err)
+{
+    struct backup_meta *meta SCOPED(scoped_backup_meta) = NULL;
+    struct error failure;
+
+    if (!backup_meta_read(verify->repo, verify->server, &entry->system, &entry->id, &meta, &failure))
+        return verify_read_failure(verify, entry->id.text, METADATA_NAME, VERIFY_NO_FRAME, NULL, &failure, err);
+    return check_files(verify, entry, meta, err);
+}
+
 bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, struct error *err)
 {
     struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
-    struct backup_meta *meta SCOPED(scoped_backup_meta) = NULL;
+    int64_t began = clock_monotonic();
     struct error failure;
 
     if (!catalogue_lock_for_reading(verify->repo, verify->server, entry, &lock, &failure)) {
@@ -141,7 +151,10 @@ bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, s
                               failure.message);
         return verify_read_failure(verify, entry->id.text, "lock", VERIFY_NO_FRAME, NULL, &failure, err);
     }
-    if (!backup_meta_read(verify->repo, verify->server, &entry->system, &entry->id, &meta, &failure))
-        return verify_read_failure(verify, entry->id.text, METADATA_NAME, VERIFY_NO_FRAME, NULL, &failure, err);
-    return check_files(verify, entry, meta, err);
+    verify->mark = verify->problem_count;
+    bool is_done = check_backup(verify, entry, err);
+    uint64_t milliseconds = (uint64_t)(clock_monotonic() - began) / 1000;
+    if (!is_done && err->errnum == ETIME && !verify_record_unfinished(verify, entry, milliseconds, &failure))
+        *err = failure;
+    return is_done && verify_record_backup(verify, entry, milliseconds, err) && verify_notes(verify, entry, err);
 }
