@@ -3,6 +3,7 @@
 
 #include "cli/cli_internal.h"
 #include "cli/notes_internal.h"
+#include "cli/restorable_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -41,7 +42,7 @@ static json_t *moments_of(const json_t *backups)
     return moments;
 }
 
-/* {"servers":[{"server":NAME,"backups":[...],"moments":[...]}]} from the items and the names. */
+/* {"servers":[{"server":NAME,"backups":[...],"moments":[...],"restorable":{...}}]} from the items and the names. */
 static void group_by_server(const struct invocation *invocation, const json_t *items, json_t *result)
 {
     json_t *servers = json_array();
@@ -54,14 +55,19 @@ static void group_by_server(const struct invocation *invocation, const json_t *i
     json_array_foreach(json_object_get(result, "servers"), i, name)
     {
         json_t *backups = json_array();
+        const json_t *restorable = NULL;
         json_array_foreach(items, j, item)
         {
             const char *server = json_text_or_null(item, "server");
-            if (server != NULL && json_is_string(name) && strcmp(server, json_string_value(name)) == 0)
+            if (server == NULL || !json_is_string(name) || strcmp(server, json_string_value(name)) != 0)
+                continue;
+            if (json_object_get(item, "id") != NULL)
                 json_array_append(backups, (json_t *)item);
+            else
+                restorable = json_object_get(item, "restorable");
         }
-        json_array_append_new(
-            servers, json_pack("{s:O, s:o, s:o}", "server", name, "backups", backups, "moments", moments_of(backups)));
+        json_array_append_new(servers, json_pack("{s:O, s:o, s:o, s:O?}", "server", name, "backups", backups, "moments",
+                                                 moments_of(backups), "restorable", restorable));
     }
     json_object_clear(result);
     json_object_set_new(result, "servers", servers);
@@ -160,7 +166,7 @@ static void print_backups(const struct invocation *invocation, const json_t *res
         {
             notes_warn(invocation, backup);
         }
-        output_moments(invocation, json_text_or_null(server, "server"), json_object_get(server, "moments"));
+        restorable_print(invocation, json_text_or_null(server, "server"), json_object_get(server, "restorable"));
     }
 }
 

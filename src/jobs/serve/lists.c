@@ -3,6 +3,7 @@
 #include "jobs/events_internal.h"
 #include "jobs/notes_internal.h"
 #include "jobs/serve/held_wal_internal.h"
+#include "jobs/serve/restorable_internal.h"
 #include "pgcoffer/base/memory.h"
 
 /* WAL that cannot be read keeps nobody from listing: where it reaches is null then. */
@@ -39,16 +40,19 @@ static bool send_entry(struct session *session, const char *server, const struct
 
 static bool list_server(struct session *session, const char *server, json_t *names, struct error *err)
 {
-    struct catalogue catalogue SCOPED(scoped_catalogue) = {0};
+    struct stock stock SCOPED(stock_done) = {.timeline_count = 0};
     struct held_wal wal SCOPED(held_wal_done) = {.is_open = false};
 
-    if (!catalogue_read(session->repo, server, &catalogue, err))
+    if (!catalogue_read(session->repo, server, &stock.catalogue, err))
         return false;
     json_array_append_new(names, control_text(server));
-    for (size_t i = 0; i < catalogue.count; i++)
-        if (!send_entry(session, server, &catalogue.entries[i], &wal, err))
+    for (size_t i = 0; i < stock.catalogue.count; i++)
+        if (!send_entry(session, server, &stock.catalogue.entries[i], &wal, err))
             return false;
-    return true;
+    return control_send_item(session->client,
+                             json_pack("{s:o, s:o}", "server", control_text(server), "restorable",
+                                       restorable_to_json(&stock, session->repo, server)),
+                             err);
 }
 
 /* Without a server's name: those the supervisor says the caller may see; an admin sees all. */
