@@ -20,6 +20,7 @@ import tempfile
 # What a target is there for: the files that turn its bytes into values.
 PARSERS = {
     "backup_meta": ["src/repo/backup_meta_parse.c"],
+    "backup_notes": ["src/repo/backup_notes_parse.c", "src/repo/backup_annotations.c"],
     "certificate": ["src/tls/certificate.c"],
     "control": ["src/control/request.c", "src/control/progress.c"],
     "error_response": ["src/pg/error_response.c"],
