@@ -5,9 +5,6 @@
 
 #include "pgcoffer/base/memory.h"
 
-/* A note that is at most so much older than the newest file says as much as the records do. */
-#define NOTE_IS_NEW (INT64_C(60) * 1000000)
-
 /* From one backup's end to the next one's the same backup and timeline are taken. */
 struct stretch {
     struct timestamp from;   /* first: it is sorted by */
@@ -78,7 +75,8 @@ static struct timestamp find_until(const struct plan_stock *stock, const struct 
     struct timestamp noted = plan_noted_at(stock, stretch->history, &stretch->reach);
     struct timestamp commit = {0};
 
-    if (noted.microseconds + NOTE_IS_NEW < stretch->reach.written_at.microseconds)
+    /* A note that is newer than the newest file says more than the records do, and they need not be looked for. */
+    if (noted.microseconds < stretch->reach.written_at.microseconds)
         commit = lookup->last_commit(lookup->context, stretch->history, &stretch->reach);
     return reach_until(stretch->entry->meta, noted, commit);
 }
