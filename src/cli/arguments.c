@@ -224,6 +224,13 @@ bool invocation_has(const struct invocation *invocation, enum option_id option)
     return false;
 }
 
+void invocation_add_flag(struct invocation *invocation, enum option_id option)
+{
+    /* There is room: the program's own name is no option. */
+    if (!invocation_has(invocation, option))
+        invocation->occurrences[invocation->occurrence_count++] = (struct occurrence){option, NULL};
+}
+
 const char *invocation_text(const struct invocation *invocation, enum option_id option)
 {
     for (size_t i = invocation->occurrence_count; i > 0; i--)

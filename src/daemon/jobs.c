@@ -18,6 +18,7 @@ static const struct {
 } job_roles[] = {
     {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},    {COMMAND_ID_delete, ROLE_delete},
     {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},       {COMMAND_ID_annotate, ROLE_note},
+    {COMMAND_ID_expire, ROLE_expire},
     {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
 };
 

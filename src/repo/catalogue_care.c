@@ -220,6 +220,46 @@ bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_
     return true;
 }
 
+/* Its own lock is held by whoever is deleting it; without the file nobody is, for it goes with the folder. */
+static bool sweep_half_deleted(const char *folder, uint64_t *bytes, struct error *err)
+{
+    char *path SCOPED(scoped_free) = memory_text("%s/lock", folder);
+    struct file_lock lock SCOPED(scoped_file_lock) = FILE_LOCK_NONE;
+    uint64_t measured = 0;
+    struct error failure;
+
+    if (access(path, F_OK) == 0 && !file_lock_exclusive(path, NULL, &lock, &failure)) {
+        *err = failure;
+        return failure.kind == ERROR_BUSY;
+    }
+    if (!measure_folder(folder, &measured, err) || !file_remove_tree(folder, err))
+        return false;
+    *bytes += measured;
+    return true;
+}
+
+bool catalogue_sweep_deleted(const struct repo *repo, const char *server, uint64_t *ret_bytes, struct error *err)
+{
+    struct system_id *systems SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    *ret_bytes = 0;
+    if (!repo_read_systems(repo, server, &systems, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        char *backups SCOPED(scoped_free) = repo_system_path(repo, server, &systems[i], "backup");
+        struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
+        if (!name_list_read(backups, &names, err))
+            return false;
+        for (size_t j = 0; j < names.count; j++) {
+            char *folder SCOPED(scoped_free) = memory_text("%s/%s", backups, names.names[j]);
+            if (is_half_deleted(names.names[j]) && !sweep_half_deleted(folder, ret_bytes, err))
+                return error_wrap(err, "could not clean up the backups of \"%s\"", server);
+        }
+    }
+    return true;
+}
+
 bool catalogue_sweep_server(const struct repo *repo, const char *server, unsigned *ret_removed, struct error *err)
 {
     char *folder SCOPED(scoped_free) = repo_server_path(repo, server, "");

@@ -25,6 +25,7 @@ int job_verify_main(struct job *job);
 int job_delete_main(struct job *job);
 int job_note_main(struct job *job);
 int job_survey_main(struct job *job);
+int job_expire_main(struct job *job);
 int job_slot_main(struct job *job);
 int job_check_main(struct job *job);
 int job_gateway_main(struct job *job);

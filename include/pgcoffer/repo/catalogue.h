@@ -50,5 +50,8 @@ bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_
 /* The same for temporary files in BASE/SERVER itself. The receiver writes there, so wal.lock must be held. */
 bool catalogue_sweep_server(const struct repo *repo, const char *server, unsigned *ret_removed,
                             struct error *err) NODISCARD;
+/* Removes what is half deleted, when nobody is deleting it now; at any time. *ret_bytes counts what was freed. */
+bool catalogue_sweep_deleted(const struct repo *repo, const char *server, uint64_t *ret_bytes,
+                             struct error *err) NODISCARD;
 
 #endif

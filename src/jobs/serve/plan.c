@@ -86,6 +86,18 @@ static const struct catalogue_entry *oldest_behind(const struct plan_stock *stoc
     return NULL;
 }
 
+/* Older backups keep only the WAL that makes them consistent. */
+static bool fail_expired(const struct plan_stock *stock, const char *place, const char *what, struct error *err)
+{
+    error_set(err, ERROR_USAGE, "%s was removed by retention: %s", place, what);
+    return error_hint(
+        err,
+        "--target-immediate restores the backup as it was at its end; later moments are reached from a "
+        "newer one. \"pgcoffer wal status %s\" shows which moments can be reached, and wal_retention says "
+        "for how long.",
+        stock->server);
+}
+
 bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
                        const char *what, struct error *err)
 {
@@ -94,6 +106,9 @@ bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline,
     char place[REACH_PLACE_SIZE], text[GAP_TOLD_SIZE];
 
     reach_format_place(timeline, position, stock->segment_size, place);
+    if (stock->expired != NULL &&
+        wal_expired_has(stock->expired, timeline, position, (struct wal_position){position.value + 1}))
+        return fail_expired(stock, place, what, err);
     error_set(err, ERROR_INTEGRITY, "%s is missing from the archive: %s", place, what);
     if (gap != NULL) {
         gap_describe(gap, text);
@@ -258,7 +273,7 @@ static bool check_end(const struct plan_stock *stock, const struct plan *plan, s
     if (!plan->reach.has_gap)
         return true;
     plan_fail_behind(stock, plan, "the end of what is held lies behind it, and a recovery cannot pass it", err);
-    if (stock->lookup.find_last_record == NULL ||
+    if (err->kind == ERROR_USAGE || stock->lookup.find_last_record == NULL ||
         !stock->lookup.find_last_record(stock->lookup.context, plan->reach.timeline, plan->reach.end, &last, &ignored))
         return false;
     wal_position_format(last, position);

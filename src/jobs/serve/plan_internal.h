@@ -3,6 +3,7 @@
 
 #include "jobs/reach_internal.h"
 #include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/repo/wal_expire.h"
 #include "pgcoffer/repo/wal_gaps.h"
 #include "pgcoffer/wal/contents.h"
 
@@ -81,8 +82,9 @@ struct plan_stock {
     const struct system_id *system;        /* only its backups count, and all that follows is its WAL */
     const struct plan_timeline *timelines; /* ascending */
     size_t timeline_count;
-    const struct wal_ranges *ranges; /* without what is damaged */
-    const struct wal_gaps *gaps;     /* may be NULL */
+    const struct wal_ranges *ranges;  /* without what is damaged */
+    const struct wal_gaps *gaps;      /* may be NULL */
+    const struct wal_ranges *expired; /* removed by retention; may be NULL */
     struct wal_segment_size segment_size;
     struct plan_lookup lookup;
 };

@@ -13,6 +13,7 @@ void stock_done(struct stock *stock)
     free(stock->timelines);
     wal_ranges_done(&stock->ranges);
     wal_gaps_done(&stock->gaps);
+    wal_ranges_done(&stock->expired);
     catalogue_done(&stock->catalogue);
     *stock = (struct stock){.timeline_count = 0};
 }
@@ -68,6 +69,7 @@ static bool read_held(struct stock *stock, struct error *err)
 {
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
 
+    wal_expired_read(&stock->archive, &stock->expired);
     return wal_gaps_read(&stock->archive, &record, err) &&
            wal_gaps_look(&stock->archive, &record, &stock->ranges, &stock->gaps, err);
 }
@@ -89,6 +91,7 @@ struct plan_stock stock_for_plan(const struct stock *stock, const char *server)
         .timeline_count = stock->timeline_count,
         .ranges = &stock->ranges,
         .gaps = &stock->gaps,
+        .expired = &stock->expired,
         .segment_size = stock->archive.segment_size,
     };
 }

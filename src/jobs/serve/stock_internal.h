@@ -9,6 +9,7 @@ struct stock {
     struct wal_archive archive;
     struct wal_ranges ranges; /* without what is recorded as damaged */
     struct wal_gaps gaps;
+    struct wal_ranges expired; /* removed by retention */
     struct plan_timeline *timelines;
     size_t timeline_count;
 };
