@@ -115,11 +115,11 @@ static void plan_wal(struct partial *partial, size_t number, size_t which)
     for (size_t i = 0; i < wal->files.count; i++) {
         const struct wal_file *file = &wal->files.files[i];
         struct timestamp at = wal_verified_file_at(wal->verified, file, partial->verify->began);
-        bool is_wanted = !verify_is_before(file->segment, verify_first_segment(wal, from)) &&
-                         !verify_is_recent_segment(partial->verify, wal->verified, file);
         bool fits = unit.stretch.end == i && unit.at.microseconds == at.microseconds &&
                     unit.stretch.end - unit.stretch.begin < SEGMENTS_IN_UNIT;
-        if (!is_wanted) {
+        if (verify_is_before(file->segment, verify_first_segment(wal, from)))
+            continue;
+        if (verify_is_recent_segment(partial->verify, wal->verified, file)) {
             server->outcome.recent++;
             continue;
         }
