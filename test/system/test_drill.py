@@ -262,7 +262,7 @@ def test_two_drills_at_once_do_not_disturb_each_other(stage):
     stage.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("version", [13, 18])
+@pytest.mark.parametrize("version", [pytest.param(13, marks=pytest.mark.long), 18])
 def test_other_versions_are_drilled_by_their_own_binaries(version, scratch, pki, programs):
     if binaries(version) is None:
         pytest.skip(f"PostgreSQL {version} is not on this machine")

@@ -57,7 +57,7 @@ static bool read_file(const struct restore *restore, const char *path, struct bu
 
 /* ---- the beginning ---- */
 
-static bool is_empty_folder(int fd)
+bool restore_is_empty_folder(int fd)
 {
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* with a position of its own */
     DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
@@ -78,7 +78,7 @@ static bool check_still_ours(const struct restore_place *place, struct error *er
 {
     struct stat status;
 
-    if (fstat(place->fd, &status) == 0 && status.st_uid == geteuid() && is_empty_folder(place->fd))
+    if (fstat(place->fd, &status) == 0 && status.st_uid == geteuid() && restore_is_empty_folder(place->fd))
         return true;
     error_set(err, ERROR_STORAGE, "\"%s\" was replaced or filled by somebody else just now", place->path);
     return error_hint(err, "Restore into a folder whose parent only you can write.");

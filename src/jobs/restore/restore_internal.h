@@ -280,6 +280,7 @@ char *quote_for_conninfo(const char *text) NEVER_NULL; /* a value of a connectio
 char *quote_percent(const char *text) NEVER_NULL;      /* for restore_command */
 
 /* finish.c */
+bool restore_is_empty_folder(int fd);
 /* The folders, empty but for the marker. */
 bool restore_make_places(struct restore *restore, struct error *err) NODISCARD;
 /* Early: the plan's session may have been idle for too long when a large copy is done. */

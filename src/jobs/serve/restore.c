@@ -99,7 +99,10 @@ static bool check_other_options(const struct request *request, const struct plan
 
 static bool parse_wish(const struct request *request, struct plan_wish *ret_wish, struct error *err)
 {
-    *ret_wish = (struct plan_wish){.value = "", .is_exclusive = request_has(request, OPTION_ID_target_exclusive)};
+    /* An export is the backup and what makes it consistent, and nothing behind that. */
+    *ret_wish = (struct plan_wish){.target = request->command == COMMAND_ID_export ? PLAN_IMMEDIATE : PLAN_END,
+                                   .value = "",
+                                   .is_exclusive = request_has(request, OPTION_ID_target_exclusive)};
     return parse_target(request, ret_wish, err) && parse_timeline(request, ret_wish, err) &&
            check_other_options(request, ret_wish, err);
 }

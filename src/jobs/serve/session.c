@@ -32,6 +32,7 @@ static session_answer *answer_of(enum command_id command)
         [COMMAND_ID_restore] = answer_restore,   [COMMAND_ID_wal_get] = answer_wal_get,
         [COMMAND_ID_wal_list] = answer_wal_list, [COMMAND_ID_wal_status] = answer_wal_status,
         [COMMAND_ID_read] = answer_read,         [COMMAND_ID_drill] = answer_restore,
+        [COMMAND_ID_export] = answer_restore,
     };
 
     return answers[command];
