@@ -1,7 +1,11 @@
 """What is noted about a backup after it was taken: pins, annotations, verifications, drills."""
 
+import contextlib
 import datetime
 import json
+import os
+import signal
+import time
 
 import pytest
 
@@ -186,6 +190,8 @@ def test_what_verify_found_is_remembered_and_a_damaged_backup_is_not_the_latest(
     assert agent.json("show", "primary", "latest")["id"] == older
     plan = agent.json("restore", "primary", "--dry-run", "--target-directory", "/tmp/nowhere")
     assert plan["backup"] == older and any(newer in words for words in plan["warnings"]), plan
+    named = agent.json("restore", "primary", newer, "--dry-run", "--target-directory", "/tmp/nowhere")
+    assert named["backup"] == newer and any("found damaged" in words for words in named["warnings"]), named
     refused = agent.cli("delete", "primary", older)  # the last that can be relied on
     assert refused.code == 1 and "last usable" in refused.err, refused
     stored.flip(newer)
@@ -220,7 +226,23 @@ def test_a_run_of_limited_time_begins_with_the_oldest(stored):
     (server,) = agent.json("verify", "--oldest-first", "--max-duration", "1h")["servers"]
     assert [row["id"] for row in server["backups"]] == [stored.newer, stored.older]
     assert server["wal"]["left"] == 0 and server["wal"]["segments"] >= 4
-    too_long = stored.file(stored.newer, "verified.json")
-    known = json.loads(too_long.read_text())
-    assert known["good"]
+    assert stored.row(stored.newer)["verified"]["good"]
     assert agent.cli("verify", "primary", "--max-duration", "forever").code == 2
+
+
+def test_a_verification_killed_at_any_moment_leaves_what_was_noted_whole(stored):
+    agent = stored.agent
+    for path in agent.base.rglob("verified.json"):
+        path.unlink()
+    for pause in (0, 0.05, 0.1):
+        agent.ok("verify", "primary", "--no-wait")
+        pids = wait_for(lambda: agent.worker_pids("verify"), "a verify worker", pause=0.01)
+        time.sleep(pause)  # not waiting for anything: another moment each time
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not agent.worker_pids("verify"), "it is gone")
+        for path in agent.base.rglob("verified.json"):
+            assert json.loads(path.read_text())["format"] == 1
+        agent.ok("verify", "primary", "--since", "1h")
+    assert [row["state"] for row in agent.json("verify", "primary", "--since", "1h")["servers"][0]["backups"]] == ["recent"] * 2
