@@ -23,6 +23,7 @@ PARSERS = {
     "backup_notes": ["src/repo/backup_notes_parse.c", "src/repo/backup_annotations.c"],
     "certificate": ["src/tls/certificate.c"],
     "control": ["src/control/request.c", "src/control/progress.c"],
+    "drill": ["src/jobs/drill/control_file.c", "src/jobs/drill/recovery_log.c"],
     "error_response": ["src/pg/error_response.c"],
     "history": ["src/wal/history.c"],
     "index": ["src/repo/index_parse.c", "src/repo/index_reader.c"],

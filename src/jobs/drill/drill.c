@@ -213,7 +213,7 @@ static void remove_everything(struct drill *drill)
 {
     struct error failure;
 
-    if (!scratch_remove(&drill->scratch, &failure))
+    if (!drill_scratch_remove(&drill->scratch, &failure))
         pass_warning(drill, failure.message);
 }
 
@@ -244,7 +244,7 @@ bool drill_run(const struct drill_options *options, const struct connector *conn
                                              .answer = BUFFER_WITH_LIMIT(MOST_ANSWER)};
 
     *ret_result = (struct drill_result){0};
-    if (!scratch_make(options->scratch, &drill.scratch, err))
+    if (!drill_scratch_make(options->scratch, &drill.scratch, err))
         return false;
     drill.data = memory_text("%s/data", drill.scratch.path);
     drill.restore.target_directory = drill.data;

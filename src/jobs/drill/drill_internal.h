@@ -48,14 +48,14 @@ void binaries_done(struct binaries *binaries);
 int binaries_read_version(const char *words, char *ret_version, size_t size);
 
 /* ---- scratch.c: a folder of its own, which nobody else touches while anything of the drill lives ---- */
-struct scratch {
+struct drill_scratch {
     char *path; /* NULL: none */
     int lock;   /* an flock(2) on the folder; PostgreSQL inherits it */
 };
 /* Sweeps what drills of this user that were killed have left there, then makes a folder. */
-bool scratch_make(const char *parent, struct scratch *ret_scratch, struct error *err) NODISCARD;
+bool drill_scratch_make(const char *parent, struct drill_scratch *ret_scratch, struct error *err) NODISCARD;
 /* Fine without one. */
-bool scratch_remove(struct scratch *scratch, struct error *err) NODISCARD;
+bool drill_scratch_remove(struct drill_scratch *scratch, struct error *err) NODISCARD;
 
 /* ---- control_file.c: pg_control ---- */
 struct control_limits {
@@ -95,7 +95,7 @@ struct drill {
     const struct connector *connector;
     struct drill_result *result;
     struct restore_options restore;
-    struct scratch scratch;
+    struct drill_scratch scratch;
     char *data; /* the copy's data directory */
     json_t *plan;
     json_t *restored; /* what restore_run() told */

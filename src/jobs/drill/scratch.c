@@ -65,7 +65,7 @@ static bool check_length(const char *parent, struct error *err)
 }
 
 /* Between its making and its lock somebody else's sweep may have taken it away. */
-static bool make_locked(const char *parent, struct scratch *scratch, bool *ret_is_ours, struct error *err)
+static bool make_locked(const char *parent, struct drill_scratch *scratch, bool *ret_is_ours, struct error *err)
 {
     char *path SCOPED(scoped_free) = memory_text("%s/" NAME, parent);
     struct stat status;
@@ -85,7 +85,7 @@ static bool make_locked(const char *parent, struct scratch *scratch, bool *ret_i
     return true;
 }
 
-bool scratch_make(const char *parent, struct scratch *ret_scratch, struct error *err)
+bool drill_scratch_make(const char *parent, struct drill_scratch *ret_scratch, struct error *err)
 {
     bool is_ours = false;
 
@@ -98,7 +98,7 @@ bool scratch_make(const char *parent, struct scratch *ret_scratch, struct error 
     return is_ours || error_set(err, ERROR_BUSY, "every folder made in \"%s\" was taken away at once", parent);
 }
 
-bool scratch_remove(struct scratch *scratch, struct error *err)
+bool drill_scratch_remove(struct drill_scratch *scratch, struct error *err)
 {
     bool is_removed = false;
 
