@@ -142,27 +142,46 @@ static bool is_on_way(const struct history *history, const struct retention_back
 
 static bool is_older(const struct retention_backup *one, const struct retention_backup *other)
 {
-    return other == NULL || one->stopped_at.microseconds < other->stopped_at.microseconds;
+    return one->stopped_at.microseconds < other->stopped_at.microseconds;
 }
 
-/* With a window the newest base before it opens, or else the oldest; without one the oldest that the policy keeps. */
+static bool begins_before(const struct retention_backup *one, const struct retention_backup *other)
+{
+    return other == NULL || one->start.value < other->start.value;
+}
+
+/* Of the bases on the way the newest that ended before the window opens; NULL: there is none, or no window. */
+static const struct retention_backup *find_before_window(const struct wal_decision *decision,
+                                                         const struct history *history)
+{
+    int64_t opens_at = decision->stock->now.microseconds - decision->policy->wal_seconds * 1000000;
+    const struct retention_backup *newest = NULL;
+
+    for (size_t i = 0; decision->policy->wal_seconds > 0 && i < decision->stock->count; i++) {
+        const struct retention_backup *backup = &decision->stock->backups[i];
+        if (is_base(decision, backup) && is_on_way(history, backup) && backup->stopped_at.microseconds <= opens_at &&
+            (newest == NULL || !is_older(backup, newest)))
+            newest = backup;
+    }
+    return newest;
+}
+
+/*
+ * Where the moments of a way begin. Times tell which backups are to be reached, and positions which of them comes
+ * first: a clock that was set back once must not cost a moment.
+ */
 static const struct retention_backup *find_base(const struct wal_decision *decision, const struct history *history)
 {
-    const struct retention_backup *oldest = NULL, *before = NULL;
-    int64_t opens_at = decision->stock->now.microseconds - decision->policy->wal_seconds * 1000000;
+    const struct retention_backup *before = find_before_window(decision, history), *first = before;
     bool has_window = decision->policy->wal_seconds > 0;
 
     for (size_t i = 0; i < decision->stock->count; i++) {
         const struct retention_backup *backup = &decision->stock->backups[i];
-        if (!is_base(decision, backup) || !is_on_way(history, backup) ||
-            (!has_window && !decision->verdicts[i].is_counted))
-            continue;
-        if (is_older(backup, oldest))
-            oldest = backup;
-        if (has_window && backup->stopped_at.microseconds <= opens_at && (before == NULL || !is_older(backup, before)))
-            before = backup;
+        bool is_wanted = has_window ? before == NULL || !is_older(backup, before) : decision->verdicts[i].is_counted;
+        if (is_wanted && is_base(decision, backup) && is_on_way(history, backup) && begins_before(backup, first))
+            first = backup;
     }
-    return before != NULL ? before : oldest;
+    return first;
 }
 
 static const struct retention_backup *find_newest(const struct wal_decision *decision)

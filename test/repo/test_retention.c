@@ -466,6 +466,224 @@ START_TEST(thousands_of_histories_are_decided_as_the_oracle_does)
 }
 END_TEST
 
+/* ---- WAL: thousands of archives with branches, holes and doubts ---- */
+
+#define SEGMENT        (1 << 20)
+#define MOST_TIMELINES 4
+#define MOST_FILES     256
+
+static struct wal_file wal_files[MOST_FILES];
+static struct wal_files archive_files = {wal_files, 0};
+static struct history histories[MOST_TIMELINES];
+static struct history_entry entries[MOST_TIMELINES][MOST_TIMELINES];
+static struct retention_lease lease;
+static struct retention_wal wal;
+static struct retention_wal_verdict wal_verdicts[MOST_FILES];
+static uint64_t first_segment[MOST_TIMELINES], last_segment[MOST_TIMELINES];
+
+static void add_timeline(uint32_t index)
+{
+    uint32_t parent = index > 0 ? draw(index) : 0;
+    uint64_t from =
+        index == 0 ? 1 : first_segment[parent] + draw((uint32_t)(last_segment[parent] - first_segment[parent] + 1));
+
+    histories[index] = (struct history){.timeline = {index + 1}, .entries = entries[index]};
+    if (index > 0) {
+        histories[index].entry_count = histories[parent].entry_count + 1;
+        memcpy(entries[index], entries[parent], sizeof entries[index]);
+        entries[index][histories[index].entry_count - 1] =
+            (struct history_entry){{parent + 1}, {from * SEGMENT + 1000}};
+    }
+    first_segment[index] = from;
+    last_segment[index] = from + 1 + draw(30);
+    bool is_old = draw(2) == 0;
+    for (uint64_t number = from; number <= last_segment[index]; number++) {
+        bool is_last = number == last_segment[index];
+        if (draw(40) == 0)
+            continue; /* a hole */
+        int64_t age = (is_old ? 200 * DAY : 0) + (int64_t)(last_segment[index] - number) * DAY;
+        wal_files[archive_files.count++] = (struct wal_file){.segment = {{index + 1}, number},
+                                                             .state = is_last         ? WAL_FILE_PARTIAL
+                                                                      : draw(30) == 0 ? WAL_FILE_RAW
+                                                                                      : WAL_FILE_COMPRESSED,
+                                                             .stored_bytes = 1000,
+                                                             .held_bytes = is_last ? 5000 : SEGMENT,
+                                                             .written_at = {stock.now.microseconds - age}};
+    }
+}
+
+/* Each backup lies somewhere on a timeline; now and then its end is on a child. */
+static void place_backup(struct retention_backup *backup, uint32_t timelines)
+{
+    uint32_t index = draw(timelines);
+    uint64_t room = (last_segment[index] - first_segment[index]) * SEGMENT;
+
+    backup->start_timeline.value = backup->end_timeline.value = index + 1;
+    backup->start.value = first_segment[index] * SEGMENT + 1000 + (uint64_t)draw(1 << 20) * room / (1 << 20);
+    backup->end.value = backup->start.value + 100 + draw(2 * SEGMENT);
+}
+
+static void make_archive(void)
+{
+    uint32_t timelines = 1 + draw(MOST_TIMELINES);
+
+    archive_files.count = 0;
+    for (uint32_t i = 0; i < timelines; i++)
+        add_timeline(i);
+    for (size_t i = 0; i < backup_count; i++)
+        place_backup(&backups[i], timelines);
+    wal = (struct retention_wal){.system = {"7"},
+                                 .is_current = true,
+                                 .segment_size = {SEGMENT},
+                                 .files = &archive_files,
+                                 .histories = histories,
+                                 .history_count = timelines,
+                                 .leases = &lease,
+                                 .lease_count = draw(3) == 0};
+    uint32_t leased = draw(timelines);
+    lease = (struct retention_lease){{leased + 1}, {leased + 1}, {(first_segment[leased] + draw(20)) * SEGMENT + 5}};
+}
+
+static void assert_held_is_kept(uint32_t timeline, uint64_t position, uint32_t round, const char *whose)
+{
+    for (size_t i = 0; i < archive_files.count; i++)
+        if (wal_files[i].segment.number == position / SEGMENT && wal_files[i].segment.timeline.value == timeline &&
+            !wal_verdicts[i].is_kept)
+            ck_abort_msg("archive %u: %s lacks segment %u/%llu", round, whose, timeline,
+                         (unsigned long long)(position / SEGMENT));
+}
+
+/* Byte for byte, by steps of half a segment, with the timeline that wrote each. */
+static void assert_way_is_kept(const struct history *history, uint64_t from, uint64_t to, uint32_t round,
+                               const char *whose)
+{
+    for (uint64_t position = from; position < to; position += SEGMENT / 2)
+        assert_held_is_kept(history_timeline_at(history, (struct wal_position){position}).value, position, round,
+                            whose);
+    assert_held_is_kept(history_timeline_at(history, (struct wal_position){to - 1}).value, to - 1, round, whose);
+}
+
+static bool is_base(size_t i)
+{
+    return oracle_counts(i) && verdicts[i].is_kept && strcmp(backups[i].system.text, "7") == 0;
+}
+
+/* Every moment since a backup that the policy keeps, or within the window, on every branch that is alive. */
+static void assert_moments(uint32_t round)
+{
+    uint32_t highest = wal_files[archive_files.count - 1].segment.timeline.value;
+    int64_t opens_at = stock.now.microseconds - policy.wal_seconds * 1000000;
+
+    for (size_t i = 0; i < backup_count; i++)
+        for (size_t t = 0; t < wal.history_count; t++) {
+            bool is_on_way = history_passes(&histories[t], backups[i].start_timeline, backups[i].start) &&
+                             history_passes(&histories[t], backups[i].end_timeline, backups[i].end);
+            bool is_wanted = policy.wal_seconds == 0
+                                 ? verdicts[i].is_counted
+                                 : backups[i].stopped_at.microseconds >= opens_at && t + 1 == highest;
+            if (is_base(i) && is_on_way && is_wanted)
+                assert_way_is_kept(&histories[t], backups[i].start.value, last_segment[t] * SEGMENT + 1, round,
+                                   "a moment");
+        }
+}
+
+static void assert_expired(uint32_t round)
+{
+    struct wal_ranges expired;
+
+    retention_expired(&wal, wal_verdicts, &expired);
+    for (size_t i = 0; i < archive_files.count; i++) {
+        uint64_t start = wal_files[i].segment.number * SEGMENT;
+        bool is_in = false;
+        for (size_t j = 0; j < expired.count; j++)
+            is_in = is_in || (expired.ranges[j].timeline.value == wal_files[i].segment.timeline.value &&
+                              start < expired.ranges[j].end.value && expired.ranges[j].start.value < start + 5000);
+        if (is_in == wal_verdicts[i].is_kept)
+            ck_abort_msg("archive %u, file %zu", round, i);
+    }
+    wal_ranges_done(&expired);
+}
+
+/* Nothing is kept for ever: with one timeline and no doubts, what lies before every need goes. */
+static size_t count_removed(uint32_t round)
+{
+    uint64_t first_need = wal.lease_count > 0 ? lease.start.value : UINT64_MAX;
+    bool is_in_doubt = true;
+    size_t removed = 0;
+
+    for (size_t i = 0; i < backup_count; i++) {
+        if (!verdicts[i].is_kept || strcmp(backups[i].system.text, "7") != 0)
+            continue;
+        is_in_doubt = is_in_doubt && !is_base(i);
+        if (backups[i].state == RETENTION_UNREADABLE)
+            first_need = 0;
+        if (backups[i].start.value < first_need)
+            first_need = backups[i].start.value;
+    }
+    for (size_t i = 0; i < archive_files.count; i++) {
+        removed += !wal_verdicts[i].is_kept;
+        if (wal.history_count == 1 && !is_in_doubt && wal_files[i].state == WAL_FILE_COMPRESSED &&
+            (wal_files[i].segment.number + 1) * SEGMENT <= first_need && wal_verdicts[i].is_kept)
+            ck_abort_msg("archive %u: nobody needs file %zu", round, i);
+    }
+    return removed;
+}
+
+START_TEST(no_backup_and_no_moment_that_is_kept_lacks_its_wal)
+{
+    size_t removed = 0;
+
+    for (uint32_t round = 1; round <= 2000; round++) {
+        seed = round;
+        make_history();
+        make_archive();
+        decide();
+        if (archive_files.count == 0)
+            continue;
+        retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+        for (size_t i = 0; i < backup_count; i++) {
+            if (!verdicts[i].is_kept || strcmp(backups[i].system.text, "7") != 0)
+                continue;
+            if (backups[i].state == RETENTION_COMPLETE || backups[i].state == RETENTION_UNSOUND)
+                assert_way_is_kept(&histories[backups[i].end_timeline.value - 1], backups[i].start.value,
+                                   backups[i].end.value, round, backups[i].id.text);
+            if (backups[i].state == RETENTION_WAITING)
+                assert_held_is_kept(backups[i].start_timeline.value, backups[i].start.value + SEGMENT, round,
+                                    "waiting");
+        }
+        for (uint64_t at = lease.start.value; wal.lease_count > 0 && at < lease.start.value + 40 * SEGMENT;
+             at += SEGMENT)
+            assert_held_is_kept(lease.timeline.value, at, round, "a lease");
+        for (size_t i = 0; i < archive_files.count; i++)
+            if (wal_files[i].state != WAL_FILE_COMPRESSED && !wal_verdicts[i].is_kept)
+                ck_abort_msg("archive %u: file %zu is unfinished", round, i);
+        assert_moments(round);
+        assert_expired(round);
+        removed += count_removed(round);
+    }
+    ck_assert_uint_gt(removed, 1000);
+}
+END_TEST
+
+START_TEST(of_a_former_cluster_without_backups_the_wal_goes_and_of_the_present_one_it_stays)
+{
+    begin("2026-11-22T12:00:00Z");
+    seed = 7;
+    make_archive();
+    decide();
+    wal.lease_count = 0;
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    for (size_t i = 0; i < archive_files.count; i++)
+        ck_assert_int_eq(wal_verdicts[i].rule, RETENTION_WAL_NO_BASE);
+    wal.is_current = false;
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    for (size_t i = 0; i < archive_files.count; i++) {
+        ck_assert(!wal_verdicts[i].is_kept);
+        ck_assert_int_eq(wal_verdicts[i].rule, RETENTION_WAL_ABANDONED);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("retention");
@@ -479,5 +697,7 @@ int main(void)
     tcase_add_test(tests, a_former_cluster_and_the_new_one_do_not_count_for_each_other);
     tcase_add_test(tests, a_pin_and_a_need_keep_and_the_base_of_the_window_stays);
     tcase_add_test(tests, thousands_of_histories_are_decided_as_the_oracle_does);
+    tcase_add_test(tests, no_backup_and_no_moment_that_is_kept_lacks_its_wal);
+    tcase_add_test(tests, of_a_former_cluster_without_backups_the_wal_goes_and_of_the_present_one_it_stays);
     return suite_run("retention", tests);
 }
