@@ -161,6 +161,23 @@ START_TEST(a_backup_that_lacks_its_own_wal_is_no_beginning)
 }
 END_TEST
 
+START_TEST(what_retention_removed_is_told_so)
+{
+    struct wal_range removed = {.timeline = {1}, .start = at(22), .end = at(27)};
+    const struct wal_ranges expired = {&removed, 1};
+
+    stock.expired = &expired;
+    held.count = 0;
+    hold(1, 10, 22, 9000);
+    hold(1, 27, 50, 9000);
+    find();
+    expect_window(0, 100, 195);
+    expect_window(1, 300, 500);
+    expect_gap(0, 195, 300, WINDOW_LOSS_EXPIRED);
+    expect_places("within own-end within");
+}
+END_TEST
+
 START_TEST(where_nothing_is_held_nothing_is_claimed_and_the_reason_told)
 {
     held.count = 0;
@@ -220,14 +237,28 @@ START_TEST(quiet_times_that_nothing_vouches_for_are_left_out)
 {
     know_complete(1, 0, 0);
     event_count = 0;
+    commit(1, 13, 8, 110);
+    find();
+    ck_assert_uint_eq(windows.count, 1);
+    expect_window(0, 100, 110);
+    expect_gap(0, 110, 0, WINDOW_LOSS_UNPROVEN);
+    expect_places("within own-end own-end");
+}
+END_TEST
+
+START_TEST(missing_wal_is_told_rather_than_a_quiet_time_before_it)
+{
+    know_complete(1, 0, 0);
+    event_count = 0;
+    commit(1, 13, 8, 110);
     commit(1, 32.5, 7, 305);
     held.count = 0;
     hold(1, 10, 29, 9000);
     hold(1, 30, 50, 9000);
-    commit(1, 13, 8, 110);
     find();
     expect_window(0, 100, 110);
-    expect_gap(0, 110, 300, WINDOW_LOSS_UNPROVEN);
+    expect_gap(0, 110, 300, WINDOW_LOSS_WAL);
+    ck_assert_uint_eq(windows.gaps[0].losses, 2);
     expect_window(1, 300, 305);
     expect_places("within own-end within");
 }
@@ -358,11 +389,13 @@ int main(void)
     tcase_add_test(tests, wal_behind_a_gap_without_a_backup_there_helps_nobody);
     tcase_add_test(tests, a_backup_between_two_gaps_is_restored_to_its_own_end_only);
     tcase_add_test(tests, a_backup_that_lacks_its_own_wal_is_no_beginning);
+    tcase_add_test(tests, what_retention_removed_is_told_so);
     tcase_add_test(tests, where_nothing_is_held_nothing_is_claimed_and_the_reason_told);
     tcase_add_test(tests, a_backup_that_waits_or_is_damaged_begins_nothing);
     tcase_add_test(tests, what_lies_on_a_dead_branch_is_reached_by_its_number_only);
     tcase_add_test(tests, a_history_that_cannot_be_read_hides_what_is_behind_it);
     tcase_add_test(tests, a_note_as_new_as_the_files_is_enough);
+    tcase_add_test(tests, missing_wal_is_told_rather_than_a_quiet_time_before_it);
     tcase_add_test(tests, quiet_times_that_nothing_vouches_for_are_left_out);
     tcase_add_loop_test(tests, no_moment_is_claimed_that_the_plan_refuses_and_none_left_out_that_it_reaches, 0, 150);
     return suite_run("windows", tests);

@@ -87,6 +87,12 @@ static const struct catalogue_entry *oldest_behind(const struct plan_stock *stoc
 }
 
 /* Older backups keep only the WAL that makes them consistent. */
+bool plan_is_expired(const struct plan_stock *stock, struct timeline timeline, struct wal_position position)
+{
+    return stock->expired != NULL &&
+           wal_expired_has(stock->expired, timeline, position, (struct wal_position){position.value + 1});
+}
+
 static bool fail_expired(const struct plan_stock *stock, const char *place, const char *what, struct error *err)
 {
     error_set(err, ERROR_USAGE, "%s was removed by retention: %s", place, what);
@@ -106,8 +112,7 @@ bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline,
     char place[REACH_PLACE_SIZE], text[GAP_TOLD_SIZE];
 
     reach_format_place(timeline, position, stock->segment_size, place);
-    if (stock->expired != NULL &&
-        wal_expired_has(stock->expired, timeline, position, (struct wal_position){position.value + 1}))
+    if (plan_is_expired(stock, timeline, position))
         return fail_expired(stock, place, what, err);
     error_set(err, ERROR_INTEGRITY, "%s is missing from the archive: %s", place, what);
     if (gap != NULL) {

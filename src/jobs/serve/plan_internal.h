@@ -113,6 +113,8 @@ struct plan {
  */
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan,
                  struct error *err) NODISCARD;
+/* Has retention removed the WAL at that position? */
+bool plan_is_expired(const struct plan_stock *stock, struct timeline timeline, struct wal_position position);
 /* Without all of its own WAL a backup never becomes consistent. False: the first position that is missing. */
 bool plan_has_own_wal(const struct plan_stock *stock, const struct history *history, const struct backup_meta *meta,
                       struct timeline *ret_missing_timeline, struct wal_position *ret_missing);

@@ -1,5 +1,6 @@
 #include "jobs/serve/restorable_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,7 +42,7 @@ static json_t *window_to_json(const struct window *window)
 
 static void describe_loss(const struct window_gap *gap, char *ret_text, size_t size)
 {
-    char missing[GAP_TOLD_SIZE];
+    char missing[GAP_TOLD_SIZE], start[WAL_POSITION_TEXT_SIZE];
 
     gap_describe(&gap->wal, missing);
     switch (gap->loss) {
@@ -53,6 +54,11 @@ static void describe_loss(const struct window_gap *gap, char *ret_text, size_t s
         break;
     case WINDOW_LOSS_HISTORY:
         snprintf(ret_text, size, "which timeline is to be followed cannot be told: %s", gap->damage);
+        break;
+    case WINDOW_LOSS_EXPIRED:
+        wal_position_format(gap->wal.start, start);
+        snprintf(ret_text, size, "retention removed WAL from %s on, on timeline %" PRIu32, start,
+                 gap->wal.timeline.value);
         break;
     case WINDOW_LOSS_UNPROVEN:
         snprintf(ret_text, size, "nothing shows that the WAL held is all of that time");

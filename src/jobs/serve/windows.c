@@ -19,7 +19,7 @@ struct stretch {
 
 const char *window_loss_word(enum window_loss loss)
 {
-    static const char *const words[WINDOW_LOSS_COUNT] = {"wal", "own-wal", "history", "unproven"};
+    static const char *const words[WINDOW_LOSS_COUNT] = {"wal", "own-wal", "history", "expired", "unproven"};
 
     return words[loss];
 }
@@ -108,7 +108,8 @@ static void look_at(const struct plan_stock *stock, const struct window_lookup *
     if (!is_last && stretch->until.microseconds >= stretch->before.microseconds - 1)
         stretch->until.microseconds = stretch->before.microseconds - 1;
     else if (find_missing(stock, stretch, &stretch->loss.wal))
-        lose(stretch, WINDOW_LOSS_WAL);
+        lose(stretch, plan_is_expired(stock, stretch->loss.wal.timeline, stretch->loss.wal.start) ? WINDOW_LOSS_EXPIRED
+                                                                                                  : WINDOW_LOSS_WAL);
     else if (!is_last)
         lose(stretch, WINDOW_LOSS_UNPROVEN);
 }
@@ -166,8 +167,9 @@ static void add_reached(struct windows *windows, const struct stretch *stretch)
 /* The next backup reaches as far: what is missing there ends that stretch, and not this one. */
 static void settle_loss(struct stretch *stretch, const struct stretch *next)
 {
-    if (stretch->loss.loss == WINDOW_LOSS_WAL && next->until.microseconds != 0 &&
-        stretch->reach.timeline.value == next->reach.timeline.value &&
+    bool is_of_wal = stretch->loss.loss == WINDOW_LOSS_WAL || stretch->loss.loss == WINDOW_LOSS_EXPIRED;
+
+    if (is_of_wal && next->until.microseconds != 0 && stretch->reach.timeline.value == next->reach.timeline.value &&
         stretch->reach.end.value == next->reach.end.value)
         stretch->loss.loss = WINDOW_LOSS_UNPROVEN;
 }
@@ -179,7 +181,11 @@ static void add_lost(struct windows *windows, const struct stretch *stretch)
     if (!stretch->has_loss)
         return;
     if (last != NULL && last->until.microseconds == 0) {
-        last->losses++;
+        bool is_better_known = last->loss == WINDOW_LOSS_UNPROVEN;
+        struct window_gap told = is_better_known ? stretch->loss : *last;
+        told.from = last->from;
+        told.losses = last->losses + 1;
+        *last = told;
         return;
     }
     windows->gaps[windows->gap_count] = stretch->loss;

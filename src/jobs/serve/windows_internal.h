@@ -23,10 +23,11 @@ enum window_loss {
     WINDOW_LOSS_WAL,      /* not held */
     WINDOW_LOSS_OWN_WAL,  /* a backup lies there, and lacks WAL that it needs itself */
     WINDOW_LOSS_HISTORY,  /* a timeline's history cannot be read: which one is to be followed cannot be told */
+    WINDOW_LOSS_EXPIRED,  /* not held, because retention removed it */
     WINDOW_LOSS_UNPROVEN, /* nothing is known to be missing, but nor is what is held known to be all of that time */
 };
-#define WINDOW_LOSS_COUNT 4
-const char *window_loss_word(enum window_loss loss); /* "wal", "own-wal", "history", "unproven" */
+#define WINDOW_LOSS_COUNT 5
+const char *window_loss_word(enum window_loss loss); /* "wal", "own-wal", "history", "expired", "unproven" */
 
 /*
  * Later than `from` and before `until` nothing can be restored but the ends of backups alone. Where there is no window
@@ -34,8 +35,8 @@ const char *window_loss_word(enum window_loss loss); /* "wal", "own-wal", "histo
  */
 struct window_gap {
     struct timestamp from, until;         /* until 0: nothing behind it can be restored yet */
-    enum window_loss loss;                /* the first one in it */
-    struct wal_gap wal;                   /* WAL, OWN_WAL: what is missing, and why as far as that is known */
+    enum window_loss loss;                /* the first one in it that tells more than UNPROVEN */
+    struct wal_gap wal;                   /* WAL, OWN_WAL, EXPIRED: what is missing, and why as far as that is known */
     const struct catalogue_entry *backup; /* OWN_WAL: which one */
     char damage[256];                     /* HISTORY: what is wrong with it */
     size_t losses;                        /* with it, all in it */
