@@ -1,5 +1,6 @@
 """pgcoffer drill: a backup is proven, measured and recorded; nothing of the drill stays, however it ends."""
 
+import json
 import os
 import pathlib
 import signal
@@ -9,7 +10,7 @@ import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster, binaries
-from harness.scratch import OS_USER, make_folder, wait_for
+from harness.scratch import OS_USER, free_port, make_folder, wait_for
 
 ROWS = 5000
 
@@ -25,7 +26,12 @@ class Stage:
             "max_connections = 130", "max_prepared_transactions = 3", "shared_buffers = 16MB",
             "archive_mode = on", f"archive_command = 'touch {self.archived}'")).start().create_role()
         self.agent = Agent(folder / "agent", programs, pki).add_server("primary", self.cluster,
-                                                                        pg_bin_dir=self.cluster.bin).start()
+                                                                        pg_bin_dir=self.cluster.bin, restorers="cert:repl")
+        self.gateway = free_port()
+        self.agent.daemon_settings.update({"management": self.gateway, "host": "127.0.0.1", "tls_cert_file": pki.server.certificate,
+                                           "tls_key_file": pki.server.key, "tls_ca_file": pki.client_ca.certificate})
+        self.agent.write_configuration()
+        self.agent.start()
         self.agent.wait_streaming("primary")
         space = make_folder(folder / "space")
         self.cluster.sql(f"CREATE TABLESPACE space LOCATION '{space}'")
@@ -174,6 +180,14 @@ def test_damaged_wal_fails_the_drill_and_direct_records_nothing(stage):
     assert stage.listed()["drill"] == noted
 
 
+def test_over_a_gateway_a_restorer_drills_and_the_result_is_recorded(stage, pki):
+    there = ("--connect", f"localhost:{stage.gateway}", "--tls-cert-file", pki.client.certificate, "--tls-key-file", pki.client.key,
+             "--tls-ca-file", pki.server_ca.certificate)
+    drilled = stage.drill("--query", "SELECT count(*) FROM rows", before=there).json
+    assert drilled["query"]["answer"] == f"{ROWS + 2}\n" and drilled["recorded"]
+    assert stage.listed()["drill"]["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
+
+
 def test_without_matching_binaries_a_clear_word_is_said_before_anything_is_written(stage):
     empty = make_folder(stage.folder / "empty", 0o755)
     fake = make_folder(stage.folder / "fake", 0o755)
@@ -253,6 +267,17 @@ def test_of_a_drill_that_is_killed_nothing_runs_on_and_the_next_one_sweeps(stage
     stranger.rmdir()
 
 
+@pytest.mark.parametrize("step", ["data/base", "data/postmaster.pid", "data/pg_wal/RECOVERYXLOG"])
+def test_a_drill_that_is_killed_at_any_step_leaves_nothing_behind_the_next_one(stage, step):
+    running = subprocess.Popen(stage.agent.command(*stage.words()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(stage.scratch.glob(f"*/{step}")) or running.poll() is not None, "that step", pause=0.001)
+    running.kill()
+    running.wait(60)
+    wait_for(lambda: not stage.processes(), lambda: f"PostgreSQL ends by itself: {stage.processes()}")
+    stage.drill()
+
+
 def test_two_drills_at_once_do_not_disturb_each_other(stage):
     running = stage.begin()
     stage.agent.ok(*stage.words())
@@ -272,3 +297,30 @@ def test_other_versions_are_drilled_by_their_own_binaries(version, scratch, pki,
         assert drilled["query"]["answer"] == f"{ROWS + 2}\n" and drilled["postgresql"].startswith(str(version))
     finally:
         stage.close()
+
+
+@pytest.mark.long
+def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_the_last_word(stage):
+    stage.cluster.sql("CREATE TABLE large AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 1000000) n")
+    backup = stage.agent.backup("primary")
+    assert backup["size_bytes"] > 1 << 30
+    stage.cluster.sql("INSERT INTO large SELECT n, 'later' FROM generate_series(1, 100000) n")
+    stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"), 120)
+
+    def told():
+        (row,) = [row for row in stage.agent.json("status")["servers"] if row["server"] == "primary"]
+        return json.dumps(row)
+
+    drilled = stage.drill("--query", "SELECT count(*) FROM large", "--amcheck", timeout=900).json
+    assert drilled["backup"] == backup["id"] and drilled["query"]["answer"] == "1100000\n"
+    print(f"drilled in {drilled['recovery_seconds']:.1f} s: {drilled['phases']}")
+    wait_for(lambda: f"{drilled['recovery_seconds']:.1f}" in told() or f"{drilled['recovery_seconds']:.3f}" in told(), told)
+    path = stage.agent.backup_folder("primary", backup["id"]) / "base.tar.zst"
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    refused = stage.drill(code=7, timeout=900)
+    assert "base.tar.zst" in refused.err and "frame" in refused.err
+    wait_for(lambda: "base.tar.zst" in told() and "frame" in told(), told)

@@ -10,7 +10,7 @@ import pytest
 from harness.agent import Agent
 from harness.cluster import Cluster, PSQL_BIN, binaries
 from harness.restored import start_restored
-from harness.scratch import OS_USER, make_folder, run, wait_for
+from harness.scratch import OS_USER, free_port, make_folder, run, wait_for
 
 ROWS = 3000
 
@@ -21,7 +21,12 @@ class Stage:
         self.folder, self.pki, self.version = folder, pki, version
         self.cluster = Cluster(folder / "server", pki, version=version, settings=(
             "archive_mode = on", f"archive_command = 'touch {folder}/archived-%f'")).start().create_role()
-        self.agent = Agent(folder / "agent", programs, pki).add_server("primary", self.cluster).start()
+        self.agent = Agent(folder / "agent", programs, pki).add_server("primary", self.cluster, restorers="cert:repl")
+        self.gateway = free_port()
+        self.agent.daemon_settings.update({"management": self.gateway, "host": "127.0.0.1", "tls_cert_file": pki.server.certificate,
+                                           "tls_key_file": pki.server.key, "tls_ca_file": pki.client_ca.certificate})
+        self.agent.write_configuration()
+        self.agent.start()
         self.agent.wait_streaming("primary")
         self.plain = self.take("plain")
         space = make_folder(folder / "space")
@@ -123,10 +128,13 @@ def test_the_standard_output_takes_a_tar(stage, out):
     assert full.returncode == 9 and b"No space left" in full.stderr
 
 
-def test_without_a_daemon_the_same_is_exported(stage, out):
+def test_without_a_daemon_and_over_a_gateway_the_same_is_exported(stage, out, pki):
+    there = ("--connect", f"localhost:{stage.gateway}", "--tls-cert-file", pki.client.certificate, "--tls-key-file", pki.client.key,
+             "--tls-ca-file", pki.server_ca.certificate)
     stage.export(stage.plain, out / "one", "--with-wal")
-    stage.export(stage.plain, out / "two", "--with-wal", before=("--direct",))
-    run(["diff", "-r", out / "one", out / "two"])
+    for name, before in (("two", ("--direct",)), ("three", there)):
+        stage.export(stage.plain, out / name, "--with-wal", before=before)
+        run(["diff", "-r", out / "one", out / name])
 
 
 def test_what_is_there_is_not_overwritten(stage, out):
