@@ -179,7 +179,8 @@ bool command_restore(struct invocation *invocation, struct error *err)
     const struct passwd *owner;
     struct restore_options options = {.use_original_tablespaces =
                                           invocation_has(invocation, OPTION_ID_original_tablespaces),
-                                      .is_dry_run = invocation_has(invocation, OPTION_ID_dry_run)};
+                                      .is_dry_run = invocation_has(invocation, OPTION_ID_dry_run),
+                                      .leaves_lease = !invocation_has(invocation, OPTION_ID_direct)};
 
     if (directory == NULL || directory[0] == '\0') {
         error_set(err, ERROR_USAGE, "it is not said where the data directory goes");

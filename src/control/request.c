@@ -10,6 +10,7 @@ static const struct wire_word {
 } wire_words[] = {
     {COMMAND_ID_annotate, "annotations"},
     {COMMAND_ID_drill_result, "result"},
+    {COMMAND_ID_lease, "timeline"},
     {COMMAND_ID_read, "file"},
     {COMMAND_ID_read, "offset"},
     {COMMAND_ID_read, "length"},

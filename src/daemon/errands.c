@@ -23,6 +23,7 @@ static const struct {
 } errand_roles[] = {
     {COMMAND_ID_check, ROLE_check},
     {COMMAND_ID_drill_result, ROLE_note},
+    {COMMAND_ID_lease, ROLE_note},
 };
 
 struct errand {

@@ -4,9 +4,12 @@
 #include "jobs/notes_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
 #include "pgcoffer/jobs/job.h"
 #include "pgcoffer/repo/backup_notes.h"
 #include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/repo/wal_expire.h"
+#include "pgcoffer/repo/wal_lease.h"
 
 /* Writes what is noted beside one backup: a pin, annotations, the result of a drill. */
 
@@ -113,6 +116,36 @@ static bool record_drill(const struct place *place, const struct request *reques
     return true;
 }
 
+/* From the backup's start on, on the way to the timeline that is followed. */
+static bool lease_wal(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    const struct backup_meta *meta = place->entry->meta;
+    const char *text = request_wire_text(request, "timeline");
+    struct wal_ranges expired;
+    struct wal_archive archive;
+    uint64_t timeline = 0;
+
+    if (meta == NULL) {
+        *err = place->entry->error;
+        return false;
+    }
+    if (!text_parse_unsigned(text, UINT32_MAX, &timeline) || timeline < meta->start_timeline.value)
+        return error_set(err, ERROR_USAGE, "\"%.20s\" is not a timeline of backup %s", text, meta->id.text);
+    const struct retention_lease lease = {{(uint32_t)timeline}, meta->start_timeline, meta->start_position};
+    if (!wal_archive_open(place->repo, place->server, &place->entry->system, (struct wal_segment_size){0}, &archive,
+                          err) ||
+        !wal_lease_write(place->repo, place->server, &place->entry->system, &lease, err))
+        return false;
+    wal_expired_read(&archive, &expired);
+    bool is_late = wal_expired_has(&expired, meta->start_timeline, meta->start_position,
+                                   (struct wal_position){meta->start_position.value + 1});
+    wal_ranges_done(&expired);
+    if (is_late)
+        return error_set(err, ERROR_BUSY, "retention has just removed backup %s and its WAL", meta->id.text);
+    json_object_set_new(result, "days", json_integer(WAL_LEASE_DAYS));
+    return true;
+}
+
 static bool write_note(const struct place *place, const struct request *request, json_t *result, struct error *err)
 {
     if (request->command == COMMAND_ID_pin)
@@ -121,6 +154,8 @@ static bool write_note(const struct place *place, const struct request *request,
         return unpin(place, result, err);
     if (request->command == COMMAND_ID_annotate)
         return annotate(place, request, result, err);
+    if (request->command == COMMAND_ID_lease)
+        return lease_wal(place, request, result, err);
     return record_drill(place, request, result, err);
 }
 

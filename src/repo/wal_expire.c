@@ -150,7 +150,7 @@ static bool write_document(const struct wal_archive *archive, const struct wal_r
     return repo_write_document(archive->repo, path, document, err);
 }
 
-static bool note(const struct wal_archive *archive, const struct wal_ranges *expired, struct error *err)
+bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired, struct error *err)
 {
     struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {NULL, 0};
     struct wal_ranges former SCOPED(scoped_wal_ranges) = {NULL, 0};
@@ -227,15 +227,12 @@ static bool is_of_same_folder(const struct wal_archive *archive, struct wal_segm
     return strcmp(left, right) == 0;
 }
 
-bool wal_archive_expire(const struct wal_archive *archive, const struct wal_ranges *expired,
-                        const struct wal_files *files, const bool *is_removed, uint64_t *ret_segments,
-                        uint64_t *ret_bytes, struct error *err)
+bool wal_archive_expire(const struct wal_archive *archive, const struct wal_files *files, const bool *is_removed,
+                        uint64_t *ret_segments, uint64_t *ret_bytes, struct error *err)
 {
     const struct wal_file *last = NULL;
 
     *ret_segments = *ret_bytes = 0;
-    if (!note(archive, expired, err))
-        return false;
     for (size_t i = 0; i < files->count; i++) {
         if (!is_removed[i])
             continue;

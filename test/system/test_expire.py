@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import os
+import time
 
 import pytest
 
@@ -162,3 +164,29 @@ def test_the_receiver_goes_on_and_what_was_removed_is_not_fetched_again(stored):
 def test_all_servers_without_a_name(stored):
     servers = stored.agent.json("expire")["servers"]
     assert [server["server"] for server in servers] == ["primary"] and servers[0]["error"] is None
+
+
+def test_what_a_restored_server_may_still_replay_stays_for_a_week(stored):
+    agent, restored = stored.agent, stored.backups[4]
+    for former in (agent.system_folder("primary") / "lease").iterdir():
+        former.unlink()
+    result = json.loads(restore(agent, stored.folder / "leased", restored).out)
+    assert result["lease_days"] == 7 and result["warnings"] == []
+    (lease,) = (agent.system_folder("primary") / "lease").iterdir()
+    assert lease.name.startswith("00000001-") and lease.name.endswith("-00000001")
+    assert json.loads(restore(agent, stored.folder / "dry", restored, "--dry-run").out)["lease_days"] == 0
+    for _ in range(2):
+        agent.backup("primary")
+        stored.cluster.sql("INSERT INTO marks VALUES (7)")
+        stored.cluster.sql("SELECT pg_switch_wal()")
+    stored.settle()
+    before = stored.segments()
+    done = stored.expire()
+    assert restored not in stored.listed() and done["removed_backups"] == 2
+    assert [row for row in done["wal"] if row["rule"] == "lease" and row["kept"]]
+    assert stored.segments() == before
+    stored.assert_sound()
+    os.utime(lease, (0, time.time() - 8 * 86400))
+    assert stored.expire()["removed_segments"] > 0
+    assert not lease.exists() and len(stored.segments()) < len(before)
+    stored.assert_sound()

@@ -22,6 +22,7 @@ struct restore_options {
     unsigned jobs; /* 0: one per core; RESTORE_MOST_JOBS at most */
     bool is_dry_run;
     bool keep_archive_mode;
+    bool leaves_lease; /* a daemon is asked to keep the WAL that is going to be replayed (repo/wal_lease.h) */
     /*
      * A copy that is started with a configuration of its own and removed by the caller: tablespaces without a mapping
      * go beside the target directory (<target_directory>.OID), nothing of the old postgresql.auto.conf is kept, and

@@ -4,9 +4,9 @@
 #include "pgcoffer/repo/wal_archive.h"
 
 /*
- * WAL that is removed because nobody needs it any more (repo/retention.h decides). BASE/SERVER/SYSTEMID/wal/expired.json
- * says which stretches these are, and is written before the first file goes: what is missing there is no gap. Without it
- * they would be told as missing; nothing else is lost.
+ * WAL that is removed because nobody needs it any more (repo/retention.h decides).
+ * BASE/SERVER/SYSTEMID/wal/expired.json says which stretches these are, and is written before the first file goes: what
+ * is missing there is no gap. Without it they would be told as missing; nothing else is lost.
  */
 #define WAL_EXPIRED_MOST 4096 /* stretches; with more the oldest are forgotten */
 
@@ -18,13 +18,14 @@ bool wal_expired_parse(const char *text, size_t size, struct wal_ranges *ret_exp
 bool wal_expired_has(const struct wal_ranges *expired, struct timeline timeline, struct wal_position start,
                      struct wal_position end);
 
+/* Adds these stretches to what is noted; durable. To be called before wal_archive_expire(). */
+bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired, struct error *err) NODISCARD;
 /*
- * Notes `expired` durably, then removes those of `files` for which is_removed is true, oldest first, each with its note,
+ * Removes those of `files` for which is_removed is true, oldest first, each with its note,
  * and folders that become empty. What is left when it is killed in between another run removes. Histories stay.
  * *ret_segments and *ret_bytes count what went, also when it fails.
  */
-bool wal_archive_expire(const struct wal_archive *archive, const struct wal_ranges *expired,
-                        const struct wal_files *files, const bool *is_removed, uint64_t *ret_segments,
-                        uint64_t *ret_bytes, struct error *err) NODISCARD;
+bool wal_archive_expire(const struct wal_archive *archive, const struct wal_files *files, const bool *is_removed,
+                        uint64_t *ret_segments, uint64_t *ret_bytes, struct error *err) NODISCARD;
 
 #endif

@@ -12,6 +12,7 @@ struct expire_wal {
     struct wal_histories histories;
     struct wal_ranges sound; /* without damaged segments */
     struct retention_wal view;
+    struct retention_lease *leases;
     struct retention_wal_verdict *verdicts;
 };
 
@@ -37,6 +38,8 @@ bool expire_open(const struct repo *repo, const char *server, const struct reten
 void expire_done(struct expire *expire);
 void expire_warn(struct expire *expire, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Of the backups and then of the WAL; the WAL alone again, when a verdict on a backup was changed. */
+/* What restores need that began until now; *ret_is_new (may be NULL): there is one more than the last time. */
+bool expire_read_leases(struct expire *expire, struct expire_wal *wal, bool *ret_is_new, struct error *err) NODISCARD;
 void expire_decide(struct expire *expire);
 void expire_decide_wal(struct expire *expire);
 

@@ -8,6 +8,7 @@
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/jobs/job.h"
 #include "pgcoffer/repo/wal_expire.h"
+#include "pgcoffer/repo/wal_lease.h"
 
 /* What a run has done; the same numbers for a preview. */
 struct outcome {
@@ -48,22 +49,37 @@ static bool remove_backups(struct expire *expire, struct outcome *outcome, struc
     return true;
 }
 
-static bool remove_wal(const struct expire_wal *wal, struct outcome *outcome, struct error *err)
+/* Notes what is about to go. */
+static bool announce(const struct expire_wal *wal, struct error *err)
+{
+    struct wal_ranges expired;
+
+    retention_expired(&wal->view, wal->verdicts, &expired);
+    bool ok = expired.count == 0 || wal_expired_note(&wal->archive, &expired, err);
+    wal_ranges_done(&expired);
+    return ok;
+}
+
+/*
+ * A restore writes its lease and then looks whether its WAL was announced to go; here it is announced first, and then
+ * looked for leases. So one of the two sees the other, whichever way they meet.
+ */
+static bool remove_wal(struct expire *expire, struct expire_wal *wal, struct outcome *outcome, struct error *err)
 {
     bool *is_removed SCOPED(scoped_free) = memory_new((wal->files.count + 1) * sizeof *is_removed);
-    struct wal_ranges expired;
     uint64_t segments = 0, bytes = 0;
-    bool is_any = false;
+    bool is_new = true;
 
-    for (size_t i = 0; i < wal->files.count; i++) {
-        is_removed[i] = !wal->verdicts[i].is_kept;
-        is_any = is_any || is_removed[i];
+    while (is_new) {
+        if (!announce(wal, err) || !expire_read_leases(expire, wal, &is_new, err))
+            return false;
+        if (is_new)
+            expire_decide_wal(expire);
     }
-    if (!is_any)
-        return true;
-    retention_expired(&wal->view, wal->verdicts, &expired);
-    bool ok = wal_archive_expire(&wal->archive, &expired, &wal->files, is_removed, &segments, &bytes, err);
-    wal_ranges_done(&expired);
+    for (size_t i = 0; i < wal->files.count; i++)
+        is_removed[i] = !wal->verdicts[i].is_kept;
+    bool ok = wal_archive_expire(&wal->archive, &wal->files, is_removed, &segments, &bytes, err) &&
+              wal_leases_clean(expire->repo, expire->server, &wal->archive.system, expire->stock.now, err);
     outcome->segments += segments;
     outcome->wal_bytes += bytes;
     return ok;
@@ -75,7 +91,7 @@ static bool remove_all(struct expire *expire, struct outcome *outcome, struct er
         return false;
     expire_decide_wal(expire);
     for (size_t i = 0; i < expire->wal_count; i++)
-        if (expire->wal[i].archive.segment_size.bytes != 0 && !remove_wal(&expire->wal[i], outcome, err))
+        if (expire->wal[i].archive.segment_size.bytes != 0 && !remove_wal(expire, &expire->wal[i], outcome, err))
             return error_wrap(err, "could not remove WAL of \"%s\"", expire->server);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "jobs/reach_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/repo/backup_notes.h"
+#include "pgcoffer/repo/wal_lease.h"
 
 #define MOST_WARNINGS 50
 
@@ -30,10 +31,26 @@ static void wal_done(struct expire_wal *wal)
     wal_histories_done(&wal->histories);
     wal_ranges_done(&wal->sound);
     free(wal->verdicts);
+    free(wal->leases);
 }
 
-static bool open_wal(const struct expire *expire, const struct system_id *system, struct expire_wal *wal,
-                     struct error *err)
+bool expire_read_leases(struct expire *expire, struct expire_wal *wal, bool *ret_is_new, struct error *err)
+{
+    size_t before = wal->view.lease_count;
+
+    free(wal->leases);
+    wal->leases = NULL;
+    wal->view.lease_count = 0;
+    if (!wal_leases_read(expire->repo, expire->server, &wal->archive.system, expire->stock.now, &wal->leases,
+                         &wal->view.lease_count, err))
+        return false;
+    wal->view.leases = wal->leases;
+    if (ret_is_new != NULL)
+        *ret_is_new = wal->view.lease_count > before;
+    return true;
+}
+
+static bool open_wal(struct expire *expire, const struct system_id *system, struct expire_wal *wal, struct error *err)
 {
     struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
     struct wal_gaps gaps SCOPED(scoped_wal_gaps) = {NULL, 0};
@@ -57,7 +74,7 @@ static bool open_wal(const struct expire *expire, const struct system_id *system
         .has_damaged_history = wal->histories.has_damage,
     };
     wal->verdicts = memory_new((wal->files.count + 1) * sizeof *wal->verdicts);
-    return true;
+    return expire_read_leases(expire, wal, NULL, err);
 }
 
 static bool open_each_wal(struct expire *expire, struct error *err)
@@ -181,7 +198,8 @@ bool expire_open(const struct repo *repo, const char *server, const struct reten
 {
     struct expire *expire = ret_expire;
 
-    *expire = (struct expire){.repo = repo, .server = server, .policy = *policy, .warnings = json_array()};
+    *expire =
+        (struct expire){.repo = repo, .server = server, .policy = *policy, .stock.now = now, .warnings = json_array()};
     if (!catalogue_read(repo, server, &expire->catalogue, err) || !open_each_wal(expire, err))
         return false;
     size_t count = expire->catalogue.count;

@@ -66,6 +66,7 @@ json_t *restore_result(const struct restore *restore)
     json_object_set_new(result, "bytes", json_integer((json_int_t)restore->written_bytes));
     json_object_set_new(result, "wal_files", json_integer((json_int_t)restore->plan.wal_file_count));
     json_object_set_new(result, "seconds", json_real(seconds));
+    json_object_set_new(result, "lease_days", json_integer(restore->lease_days));
     json_object_set(result, "warnings", restore->warnings);
     if (!is_dry_run) {
         char *start SCOPED(scoped_free) = start_command(restore);

@@ -173,6 +173,30 @@ static void restore_done(struct restore *restore)
     restore_plan_done(&restore->plan);
 }
 
+/* What cannot be promised is said; what the recovery wants may be there all the same. */
+static void leave_lease(struct restore *restore)
+{
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+    struct request request SCOPED(request_done) = {.command = COMMAND_ID_lease, .options = json_object()};
+    char timeline[16];
+    struct error failure;
+
+    snprintf(request.server, sizeof request.server, "%s", restore->plan.server);
+    snprintf(request.backup, sizeof request.backup, "%s", restore->plan.backup);
+    snprintf(timeline, sizeof timeline, "%u", restore->plan.timeline);
+    json_object_set_new(request.options, "timeline", json_string(timeline));
+    json_t *message SCOPED(scoped_json) = request_to_json(&request);
+    json_t *answer SCOPED(scoped_json) = NULL;
+    if (restore->connector->open(restore->connector->context, &stream, &failure) &&
+        control_send(stream, message, &failure))
+        answer = control_await_result(stream, NULL, NULL, &failure);
+    if (answer == NULL)
+        restore_warn(restore, "retention may remove WAL before the restored server has replayed it: %s",
+                     failure.message);
+    else
+        restore->lease_days = (unsigned)json_number_or(answer, "days", 0);
+}
+
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
                  struct error *err)
 {
@@ -187,6 +211,8 @@ bool restore_run(const struct restore_options *options, const struct connector *
     progress_meter_start(&restore.meter, restore.started_at);
     if (!prepare(&restore, err))
         return false;
+    if (options->leaves_lease && !options->is_dry_run)
+        leave_lease(&restore);
     if (options->is_dry_run)
         count_bytes(&restore);
     else if (!write_everything(&restore, err))

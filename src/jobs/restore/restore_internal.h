@@ -61,6 +61,7 @@ struct restore {
     size_t place_count;
     struct buffer pg_control;
     json_t *warnings;
+    unsigned lease_days; /* so long the WAL is kept that is going to be replayed; 0: that was not promised */
     int64_t started_at; /* clock_monotonic() */
     struct progress_meter meter;
     uint64_t phase_bytes;   /* done in this phase */
