@@ -286,6 +286,18 @@ def test_two_drills_at_once_do_not_disturb_each_other(stage):
     stage.assert_nothing_is_left()
 
 
+def test_what_pg_amcheck_finds_fails_the_drill(stage):
+    for text in ("CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'",
+                 "CREATE TABLE bad AS SELECT n FROM generate_series(1, 100) n", "CREATE INDEX bad_index ON bad (f(n))",
+                 "CREATE OR REPLACE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 + 1000'"):
+        stage.cluster.sql(text)
+    backup = stage.agent.backup("primary")["id"]
+    stage.cluster.sql("DROP TABLE bad")
+    refused = stage.drill(backup, "--target-immediate", "--amcheck", code=1)
+    assert "pg_amcheck found corruption" in refused.err and "bad_index" in refused.err
+    assert refused.json["phases"]["query"] is None and refused.json["recovery_seconds"] > 0
+
+
 @pytest.mark.parametrize("version", [pytest.param(13, marks=pytest.mark.long), 18])
 def test_other_versions_are_drilled_by_their_own_binaries(version, scratch, pki, programs):
     if binaries(version) is None:
