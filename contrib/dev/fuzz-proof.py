@@ -34,6 +34,7 @@ PARSERS = {
     "sync_names": ["src/pg/sync_names.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
     "wal_contents": ["src/wal/contents.c"],
+    "wal_expired": ["src/repo/wal_expired.c"],
     "wal_message": ["src/pg/copy_message.c"],
     "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],
 }

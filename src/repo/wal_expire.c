@@ -13,7 +13,6 @@
 #include "repo/wal_contents_internal.h"
 #include "repo/wal_internal.h"
 
-#define EXPIRED_FORMAT     1
 #define EXPIRED_MOST_BYTES (1 << 20)
 #define COMPLETE_FILE      "complete.json"
 
@@ -40,45 +39,6 @@ static void add(struct wal_ranges *ranges, const struct wal_range *range)
     ranges->ranges[ranges->count++] = *range;
 }
 
-static bool parse_stretch(const json_t *item, struct wal_ranges *ranges, struct error *err)
-{
-    struct wal_range range = {.timeline = {0}};
-    int64_t timeline = 0;
-
-    if (!json_get_number(item, "timeline", 1, UINT32_MAX, &timeline, err) ||
-        !repo_get_position(item, "start", &range.start, err) || !repo_get_position(item, "end", &range.end, err))
-        return false;
-    range.timeline.value = (uint32_t)timeline;
-    if (range.start.value >= range.end.value)
-        return error_set(err, ERROR_INTEGRITY, "a stretch ends before it begins");
-    add(ranges, &range);
-    return true;
-}
-
-bool wal_expired_parse(const char *text, size_t size, struct wal_ranges *ret_expired, struct error *err)
-{
-    struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {NULL, 0};
-    const struct buffer bytes = {.bytes = (uint8_t *)text, .used = size};
-    json_t *document SCOPED(scoped_json) = json_parse_object(text, size, err);
-    const json_t *item;
-    size_t i;
-
-    if (document == NULL || !repo_check_format(document, EXPIRED_FORMAT, "it", err) ||
-        !repo_check_checksum(document, &bytes, err))
-        return false;
-    const json_t *list = json_object_get(document, "expired");
-    if (!json_is_array(list) || json_array_size(list) > WAL_EXPIRED_MOST)
-        return error_set(err, ERROR_INTEGRITY, "\"expired\" is not a list of at most %d", WAL_EXPIRED_MOST);
-    json_array_foreach(list, i, item)
-    {
-        if (!parse_stretch(item, &ranges, err))
-            return false;
-    }
-    *ret_expired = ranges;
-    ranges = (struct wal_ranges){NULL, 0};
-    return true;
-}
-
 void wal_expired_read(const struct wal_archive *archive, struct wal_ranges *ret_expired)
 {
     char *path SCOPED(scoped_free) = document_path(archive);
@@ -89,18 +49,6 @@ void wal_expired_read(const struct wal_archive *archive, struct wal_ranges *ret_
     if (file_read_whole(path, &bytes, &ignored) &&
         !wal_expired_parse((const char *)bytes.bytes, bytes.used, ret_expired, &ignored))
         *ret_expired = (struct wal_ranges){NULL, 0};
-}
-
-bool wal_expired_has(const struct wal_ranges *expired, struct timeline timeline, struct wal_position start,
-                     struct wal_position end)
-{
-    for (size_t i = 0; i < expired->count; i++) {
-        const struct wal_range *range = &expired->ranges[i];
-        if (range->timeline.value == timeline.value && range->start.value <= start.value &&
-            end.value <= range->end.value)
-            return true;
-    }
-    return false;
 }
 
 static int compare(const void *one, const void *other)
@@ -137,7 +85,7 @@ static bool write_document(const struct wal_archive *archive, const struct wal_r
     json_t *list = json_array();
     size_t first = ranges->count > WAL_EXPIRED_MOST ? ranges->count - WAL_EXPIRED_MOST : 0;
 
-    repo_set_number(document, "format", EXPIRED_FORMAT);
+    repo_set_number(document, "format", WAL_EXPIRED_FORMAT);
     json_object_set_new(document, "expired", list);
     for (size_t i = first; i < ranges->count; i++) {
         json_t *item = json_object();

@@ -117,6 +117,8 @@ START_TEST(every_command_can_be_asked_for_with_what_it_takes)
             request.options = json_pack("{s:s}", "annotations", "{\"ticket\":\"1\"}");
         if (i == COMMAND_ID_drill_result)
             request.options = json_pack("{s:s}", "result", "{}");
+        if (i == COMMAND_ID_lease)
+            request.options = json_pack("{s:s}", "timeline", "1");
         if (i == COMMAND_ID_wal_get)
             request.options = json_pack("{s:s}", "file", "f");
         json_t *message SCOPED(scoped_json) = request_to_json(&request);

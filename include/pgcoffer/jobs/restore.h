@@ -45,7 +45,7 @@ struct restore_options {
 /*
  * The plan and the outcome, for people and --json; new reference in *ret_result: {"server","backup","system_id",
  * "timeline","target","stop","replay_to","segments_read","directory","tablespaces":[{"oid","original_path","path"}],"dry_run","why","consistent_at",
- * "reachable","reachable_at","bytes","files","seconds","warnings":[TEXT...],"start":TEXT}. Everything is refused before
+ * "reachable","reachable_at","bytes","files","seconds","lease_days","warnings":[TEXT...],"start":TEXT}. Everything is refused before
  * the first byte is written; a failure after that leaves a folder with a marker file and without pg_control.
  */
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,

@@ -8,7 +8,8 @@
  * BASE/SERVER/SYSTEMID/wal/expired.json says which stretches these are, and is written before the first file goes: what
  * is missing there is no gap. Without it they would be told as missing; nothing else is lost.
  */
-#define WAL_EXPIRED_MOST 4096 /* stretches; with more the oldest are forgotten */
+#define WAL_EXPIRED_FORMAT 1
+#define WAL_EXPIRED_MOST   4096 /* stretches; with more the oldest are forgotten */
 
 /* What is not known, because there is no document or none that can be trusted, is an empty list. */
 void wal_expired_read(const struct wal_archive *archive, struct wal_ranges *ret_expired);
