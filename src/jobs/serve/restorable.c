@@ -118,7 +118,8 @@ static json_int_t count_former(const struct catalogue *catalogue)
     json_int_t count = 0;
 
     for (size_t i = 0; i < catalogue->count; i++)
-        count += strcmp(catalogue->entries[i].system.text, catalogue->current.text) != 0;
+        count += catalogue_is_usable(&catalogue->entries[i]) &&
+                 strcmp(catalogue->entries[i].system.text, catalogue->current.text) != 0;
     return count;
 }
 
