@@ -31,6 +31,15 @@ static int open_file(void)
 
 #define BIG_SIZE ((size_t)3 * 65536 + 7)
 
+/* 99, 100 and more bytes: as many as fit, and one that does not. */
+static const char *long_name(int number)
+{
+    static char names[2][400];
+
+    memset(names[number], 'n', number == 0 ? 99 : 300);
+    return names[number];
+}
+
 static void write_all(struct tar_writer *writer, size_t piece)
 {
     char *big = memory_new(BIG_SIZE);
@@ -41,6 +50,8 @@ static void write_all(struct tar_writer *writer, size_t piece)
     ck_assert(tar_writer_file(writer, "raw \xff name", 0640, BIG_SIZE, &err));
     for (size_t at = 0; at < BIG_SIZE; at += piece)
         ck_assert(tar_writer_data(writer, big + at, BIG_SIZE - at < piece ? BIG_SIZE - at : piece, &err));
+    ck_assert(tar_writer_folder(writer, long_name(0), 0700, &err));
+    ck_assert(tar_writer_file(writer, long_name(1), 0600, 1, &err) && tar_writer_data(writer, "x", 1, &err));
     ck_assert_msg(tar_writer_finish(writer, &err), "%s", err.message);
     free(big);
 }
@@ -74,8 +85,31 @@ START_TEST(what_is_written_is_read_by_others)
     expect(reader, "pg_wal/", AE_IFDIR, 0700, 0);
     expect(reader, "pg_wal/empty", AE_IFREG, 0600, 0);
     expect(reader, "raw \xff name", AE_IFREG, 0640, BIG_SIZE);
+    char *folder SCOPED(scoped_free) = memory_text("%s/", long_name(0));
+    expect(reader, folder, AE_IFDIR, 0700, 0);
+    expect(reader, long_name(1), AE_IFREG, 0600, 1);
     struct archive_entry *entry;
     ck_assert_int_eq(archive_read_next_header(reader, &entry), ARCHIVE_EOF);
+    archive_read_free(reader);
+}
+END_TEST
+
+START_TEST(a_member_may_be_larger_than_octal_digits_tell)
+{
+    static const la_int64_t sizes[] = {(INT64_C(1) << 33) - 1, INT64_C(1) << 33, INT64_C(1) << 40};
+    int fd = open_file();
+    struct tar_writer *writer = open_writer(fd, false);
+    struct archive *reader = archive_read_new();
+    char *piece = memory_new(1 << 20);
+
+    ck_assert(tar_writer_file(writer, "large", 0600, (uint64_t)sizes[_i], &err));
+    ck_assert(tar_writer_data(writer, piece, 1 << 20, &err)); /* so that the header is written */
+    tar_writer_free(writer);
+    close(fd);
+    free(piece);
+    archive_read_support_format_tar(reader);
+    ck_assert_int_eq(archive_read_open_filename(reader, scratch_path("out.tar"), 65536), ARCHIVE_OK);
+    expect(reader, "large", AE_IFREG, 0600, sizes[_i]);
     archive_read_free(reader);
 }
 END_TEST
@@ -132,6 +166,7 @@ int main(void)
 
     tcase_add_checked_fixture(tests, scratch_make, scratch_remove);
     tcase_add_loop_test(tests, what_is_written_is_read_by_others, 0, 8);
+    tcase_add_loop_test(tests, a_member_may_be_larger_than_octal_digits_tell, 0, 3);
     tcase_add_test(tests, a_member_has_the_size_it_was_announced_with);
     tcase_add_loop_test(tests, a_full_disk_is_told_once_and_ends_it, 0, 2);
     tcase_add_test(tests, an_unfinished_one_has_no_end_mark);
