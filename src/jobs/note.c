@@ -78,17 +78,12 @@ static bool take_pairs(const char *text, struct backup_annotations *annotations,
     return true;
 }
 
-/* One who annotates reads what is there and writes it anew: two at a time would lose what one of them noted. */
 static bool annotate(const struct place *place, const struct request *request, json_t *result, struct error *err)
 {
     struct backup_annotations annotations SCOPED(scoped_backup_annotations) = {.count = 0};
-    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
     const struct system_id *system = &place->entry->system;
     const struct backup_id *id = &place->entry->id;
-    char *lock_path SCOPED(scoped_free) = repo_lock_path(place->repo, place->server, "note.lock");
 
-    if (!file_lock_exclusive(lock_path, "annotate", &lock, err))
-        return error_hint(err, "Another annotation is being written: try again in a moment.");
     if (!backup_annotations_read(place->repo, place->server, system, id, &annotations, err))
         return error_hint(err, "When this file is removed, the annotations can be written anew.");
     if (!take_pairs(request_wire_text(request, "annotations"), &annotations, err) ||
@@ -164,13 +159,15 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
     const struct request *request = &job->worker->request;
     struct place place = {.repo = &job->repo, .server = job->server->name};
     struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
-    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    struct file_lock backup SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    struct file_lock notes SCOPED(file_lock_done) = FILE_LOCK_NONE;
     json_t *result SCOPED(scoped_json) = json_object();
 
     /* An unreadable backup may be pinned too: perhaps its data can still be saved. */
     if (!catalogue_read(place.repo, place.server, &catalogue, err) ||
         !catalogue_find_any(&catalogue, request->backup, &place.entry, err) ||
-        !catalogue_lock_for_reading(place.repo, place.server, place.entry, &lock, err))
+        !catalogue_lock_for_reading(place.repo, place.server, place.entry, &backup, err) ||
+        !backup_notes_lock(place.repo, place.server, &notes, err))
         return false;
     json_object_set_new(result, "server", json_string(place.server));
     json_object_set_new(result, "backup", json_string(place.entry->id.text));

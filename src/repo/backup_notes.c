@@ -21,6 +21,13 @@ static void scoped_buffer(struct buffer *buffer)
     buffer_done(buffer);
 }
 
+bool backup_notes_lock(const struct repo *repo, const char *server, struct file_lock *ret_lock, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_lock_path(repo, server, "note.lock");
+
+    return file_lock_await(path, ret_lock, err);
+}
+
 /* *ret_document stays NULL when there is no such file. */
 static bool read_note(const char *path, json_t **ret_document, struct error *err)
 {

@@ -113,6 +113,10 @@ START_TEST(a_reason_with_control_characters_is_refused)
     ck_assert_int_eq(err.kind, ERROR_USAGE);
     snprintf(pin.reason, sizeof pin.reason, "\xff");
     ck_assert(!backup_pin_write(&repo, "primary", &system_id, &id, &pin, &err));
+    snprintf(pin.reason, sizeof pin.reason,
+             "\xc2\x9b"
+             "2J"); /* a terminal clears its screen */
+    ck_assert(!backup_pin_write(&repo, "primary", &system_id, &id, &pin, &err));
     ck_assert(!repository_has(note("pin.json")));
 }
 END_TEST

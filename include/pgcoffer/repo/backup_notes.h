@@ -1,17 +1,25 @@
 #ifndef PGCOFFER_REPO_BACKUP_NOTES_H
 #define PGCOFFER_REPO_BACKUP_NOTES_H
 
+#include "pgcoffer/base/file_lock.h"
 #include "pgcoffer/repo/layout.h"
 
 /*
  * What is noted about a backup after it was taken: small files beside backup.json, which itself never changes. Each is
  * written as a whole and durable on return, and carries a checksum. A missing file is an answer (not pinned, never
  * verified); a broken one, or one of a newer format, is INTEGRITY and has to be shown. Who writes one holds the
- * backup's lock for reading, so that the backup is not deleted meanwhile.
+ * backup's lock for reading, so that the backup is not deleted meanwhile, and within it backup_notes_lock().
  */
 #define BACKUP_NOTE_MOST_BYTES 65536
 #define BACKUP_NOTE_TEXT_SIZE  256
 #define BACKUP_PROOF_WORDS     512
+
+/*
+ * All notes of a server have one lock, for the moment it takes to write one: two writers would share a temporary file,
+ * and who reads a note to write it anew would lose what the other noted. BUSY when somebody keeps it for seconds.
+ */
+bool backup_notes_lock(const struct repo *repo, const char *server, struct file_lock *ret_lock,
+                       struct error *err) NODISCARD;
 
 /* pin.json: the backup is not to be removed. */
 struct backup_pin {

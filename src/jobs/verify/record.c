@@ -32,13 +32,29 @@ bool verify_tell_unrecorded(const struct verify *verify, struct error *failure, 
     return events_log(verify->events, err, "warning", "%s: %s", verify->server, failure->message);
 }
 
-static bool write_proof(struct verify *verify, const struct catalogue_entry *entry, const struct backup_proof *proof,
-                        struct error *err)
+/* Where the backup was not read to its end, what was known of it stays. */
+static void keep_verdict(const struct verify *verify, const struct catalogue_entry *entry, struct backup_proof *proof)
 {
+    uint64_t unfinished = proof->milliseconds;
+    struct error ignored;
+
+    if (!backup_verified_read(verify->repo, verify->server, &entry->system, &entry->id, proof, &ignored))
+        *proof = (struct backup_proof){.is_good = false};
+    proof->unfinished_milliseconds = unfinished;
+}
+
+static bool write_proof(struct verify *verify, const struct catalogue_entry *entry, struct backup_proof *proof,
+                        bool is_finished, struct error *err)
+{
+    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct error failure;
 
     if (!verify->is_recording)
         return true;
+    if (!backup_notes_lock(verify->repo, verify->server, &lock, &failure))
+        return verify_tell_unrecorded(verify, &failure, err);
+    if (!is_finished)
+        keep_verdict(verify, entry, proof);
     return backup_verified_write(verify->repo, verify->server, &entry->system, &entry->id, proof, &failure) ||
            verify_tell_unrecorded(verify, &failure, err);
 }
@@ -51,22 +67,18 @@ bool verify_record_backup(struct verify *verify, const struct catalogue_entry *e
     proof.is_good = verify->problem_count == verify->mark;
     if (!proof.is_good)
         snprintf(proof.words, sizeof proof.words, "%s", verify->problem_since_mark);
-    return write_proof(verify, entry, &proof, err);
+    return write_proof(verify, entry, &proof, true, err);
 }
 
 bool verify_record_unfinished(struct verify *verify, const struct catalogue_entry *entry, uint64_t milliseconds,
                               struct error *err)
 {
-    struct backup_proof proof;
-    struct error ignored;
+    struct backup_proof proof = {.milliseconds = milliseconds};
 
     /* What was found until then is known: a backup with a damaged frame is damaged, whatever would have come. */
     if (verify->problem_count != verify->mark)
         return verify_record_backup(verify, entry, milliseconds, err);
-    if (!backup_verified_read(verify->repo, verify->server, &entry->system, &entry->id, &proof, &ignored))
-        proof = (struct backup_proof){.is_good = false};
-    proof.unfinished_milliseconds = milliseconds;
-    return write_proof(verify, entry, &proof, err);
+    return write_proof(verify, entry, &proof, false, err);
 }
 
 static bool check_note(struct verify *verify, const struct catalogue_entry *entry, const char *name, bool is_read,
