@@ -247,6 +247,79 @@ START_TEST(what_had_no_time_to_end_keeps_its_verdict_and_tells_how_long_it_was_t
 }
 END_TEST
 
+/* One problem is told before the first byte is read. */
+START_TEST(damage_found_before_an_interrupt_is_noted)
+{
+    struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
+    struct backup_meta *meta SCOPED(scoped_backup_meta) = sample_backup(OLD, system_id.text);
+    enum verify_outcome outcome;
+
+    meta->files[0].size = 4;
+    repository_put("backup/" OLD "/lock", "", 0);
+    repository_put("backup/" OLD "/base.tar.zst", "four", 4);
+    MUST(backup_meta_write(&repo, meta, &err));
+    MUST(backup_verified_write(&repo, "primary", &system_id, &meta->id,
+                               &(struct backup_proof){.at = {1000}, .is_good = true}, &err));
+    MUST(catalogue_read(&repo, "primary", &catalogue, &err));
+    ck_assert_int_eq(write(interrupt_ends[1], "x", 1), 1);
+    verify.server = "primary";
+    ck_assert(!verify_backup(&verify, &catalogue.entries[0], &outcome, &err));
+    ck_assert_int_eq(err.errnum, ECANCELED);
+    ck_assert_int_eq(outcome, VERIFY_DAMAGED);
+    ck_assert(!proof_of(OLD).is_good);
+    ck_assert_ptr_nonnull(strstr(proof_of(OLD).words, "backup_manifest.zst"));
+}
+END_TEST
+
+START_TEST(of_a_backup_that_is_gone_nothing_is_said)
+{
+    struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
+    json_t *told SCOPED(scoped_json) = json_array();
+    enum verify_outcome outcome;
+    uint64_t freed;
+
+    put_backup(OLD, NULL);
+    MUST(catalogue_read(&repo, "primary", &catalogue, &err));
+    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
+    verify.server = "primary";
+    MUST(verify_backup(&verify, &catalogue.entries[0], &outcome, &err));
+    ck_assert_int_eq(outcome, VERIFY_GONE);
+    ck_assert(!repository_has("backup/" OLD));
+    verify_add_result(told, &catalogue.entries[0], outcome);
+    ck_assert_uint_eq(json_array_size(told), 0);
+}
+END_TEST
+
+/* How long reading takes is not known beforehand: some time between nothing and everything is found. */
+START_TEST(a_run_that_is_over_in_the_middle_keeps_what_it_has_read_and_the_next_reads_the_rest)
+{
+    int64_t too_short = 0, too_long = INT64_C(10000000), first = 0, last = 1;
+
+    for (int i = 0; i < 1000 && (first == 0 || last != 0); i++) {
+        int64_t time = (too_short + too_long) / 2;
+        if (repository_has("wal/verified.json"))
+            ck_assert_int_eq(unlink(repository_path("wal/verified.json")), 0);
+        MUST(run(json_pack("{s:b}", "oldest-first", 1), clock_monotonic() + time, 0));
+        ck_assert_uint_eq(verify.problem_count, 0);
+        first = verified_at(FIRST_SEGMENT);
+        last = verified_at(FIRST_SEGMENT + SEGMENTS - 1);
+        *(first == 0 ? &too_short : &too_long) = time;
+        if (too_long - too_short < 10) { /* another one was quicker or slower */
+            too_short /= 2;
+            too_long *= 2;
+        }
+    }
+    ck_assert_int_gt(first, 0);
+    ck_assert_int_eq(last, 0);
+    ck_assert_int_gt(wal_number("left"), 0);
+    MUST(run(json_pack("{s:b}", "oldest-first", 1), 0, first));
+    ck_assert_int_gt(wal_number("recent"), 0);
+    ck_assert_int_eq(wal_number("recent") + wal_number("segments"), SEGMENTS);
+    ck_assert_int_eq(wal_number("left"), 0);
+    ck_assert_int_gt(verified_at(FIRST_SEGMENT + SEGMENTS - 1), first);
+}
+END_TEST
+
 START_TEST(a_good_verdict_of_a_time_to_come_or_a_bad_one_is_not_recent)
 {
     put_backup(OLD, &(struct backup_proof){.at = {INT64_C(4102444800000000)}, .is_good = true});
@@ -273,6 +346,9 @@ int main(void)
     tcase_add_test(group, what_was_never_verified_comes_first_then_the_oldest);
     tcase_add_test(group, a_backup_that_needs_more_than_is_left_is_put_off_and_the_others_are_read);
     tcase_add_test(group, what_had_no_time_to_end_keeps_its_verdict_and_tells_how_long_it_was_tried);
+    tcase_add_test(group, damage_found_before_an_interrupt_is_noted);
+    tcase_add_test(group, of_a_backup_that_is_gone_nothing_is_said);
+    tcase_add_test(group, a_run_that_is_over_in_the_middle_keeps_what_it_has_read_and_the_next_reads_the_rest);
     tcase_add_test(group, a_good_verdict_of_a_time_to_come_or_a_bad_one_is_not_recent);
     return suite_run("verify record", group);
 }

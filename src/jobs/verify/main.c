@@ -14,16 +14,12 @@ static bool check_backups(struct verify *verify, const struct verify_scope *scop
 {
     for (size_t i = 0; i < scope->catalogue.count; i++) {
         const struct catalogue_entry *entry = &scope->catalogue.entries[i];
-        const char *state = "recent";
+        enum verify_outcome outcome = VERIFY_RECENT;
         if (!verify_scope_has(scope, entry))
             continue;
-        if (!verify_is_recent(verify, entry)) {
-            size_t before = verify->problem_count;
-            if (!verify_backup(verify, entry, err))
-                return false;
-            state = verify->problem_count == before ? "ok" : "damaged";
-        }
-        json_array_append_new(results, json_pack("{s:s, s:s, s:[]}", "id", entry->id.text, "state", state, "problems"));
+        if (!verify_is_recent(verify, entry) && !verify_backup(verify, entry, &outcome, err))
+            return false;
+        verify_add_result(results, entry, outcome);
     }
     return true;
 }

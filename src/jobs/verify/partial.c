@@ -72,12 +72,6 @@ static void add_unit(struct partial *partial, struct unit unit)
     partial->units[partial->unit_count++] = unit;
 }
 
-static void add_result(struct server *server, const struct catalogue_entry *entry, const char *state)
-{
-    json_array_append_new(server->backups,
-                          json_pack("{s:s, s:s, s:[]}", "id", entry->id.text, "state", state, "problems"));
-}
-
 static void plan_backups(struct partial *partial, size_t number)
 {
     struct server *server = &partial->servers[number];
@@ -90,7 +84,7 @@ static void plan_backups(struct partial *partial, size_t number)
         if (!verify_scope_has(&server->scope, entry))
             continue;
         if (verify_is_recent(partial->verify, entry)) {
-            add_result(server, entry, "recent");
+            verify_add_result(server->backups, entry, VERIFY_RECENT);
             continue;
         }
         if (backup_verified_read(partial->verify->repo, server->scope.server, &entry->system, &entry->id, &proof,
@@ -178,7 +172,7 @@ static bool tell_left(struct partial *partial, const struct unit *unit, bool is_
         server->left_segments += unit->stretch.end - unit->stretch.begin;
         return true;
     }
-    add_result(server, unit->entry, "left");
+    verify_add_result(server->backups, unit->entry, VERIFY_LEFT);
     if (is_begun)
         return events_log(partial->verify->events, err, "warning",
                           "%s: the time was over before backup %s was read to its end: it counts as not verified",
@@ -202,15 +196,15 @@ static bool check_unit(struct partial *partial, const struct unit *unit, struct 
 {
     struct server *server = &partial->servers[unit->server];
     struct verify *verify = partial->verify;
-    size_t before = verify->problem_count;
+    enum verify_outcome outcome;
 
     verify->server = server->scope.server;
     if (unit->entry == NULL)
         return verify_segments(&server->wals[unit->wal], unit->stretch, (struct wal_segment){{0}, 0}, &server->outcome,
                                err);
-    if (!verify_backup(verify, unit->entry, err))
+    if (!verify_backup(verify, unit->entry, &outcome, err))
         return false;
-    add_result(server, unit->entry, verify->problem_count == before ? "ok" : "damaged");
+    verify_add_result(server->backups, unit->entry, outcome);
     return true;
 }
 

@@ -69,7 +69,7 @@ bool verify_is_recent_segment(const struct verify *verify, const struct wal_veri
 /* Of the backup, since verify->mark: its lock must be held. */
 bool verify_record_backup(struct verify *verify, const struct catalogue_entry *entry, uint64_t milliseconds,
                           struct error *err) NODISCARD;
-/* It was ended before its end, after so long: what was known of it before stays. */
+/* It was ended before its end, after so long: what was known of it before stays, unless damage was found already. */
 bool verify_record_unfinished(struct verify *verify, const struct catalogue_entry *entry, uint64_t milliseconds,
                               struct error *err) NODISCARD;
 /* Pins, annotations and drills that cannot be read are problems, but not the backup's own. */
@@ -91,7 +91,13 @@ bool verify_read_failure(struct verify *verify, const char *backup, const char *
 bool verify_is_damage(const struct error *failure);
 
 /* ---- backup.c ---- */
-bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, struct error *err) NODISCARD;
+/* What came of one backup, as the result has it. */
+enum verify_outcome { VERIFY_OK, VERIFY_DAMAGED, VERIFY_RECENT, VERIFY_LEFT, VERIFY_GONE };
+/* Of one that is gone nothing is said. */
+void verify_add_result(json_t *results, const struct catalogue_entry *entry, enum verify_outcome outcome);
+/* OK, DAMAGED, or GONE: deleted since it was listed, which a warning says. */
+bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, enum verify_outcome *ret_outcome,
+                   struct error *err) NODISCARD;
 
 /* What the parts of one backup's check share. */
 struct checked_backup {
