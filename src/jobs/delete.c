@@ -1,4 +1,5 @@
 #include <string.h>
+#include <unistd.h>
 
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/jobs/job.h"
@@ -59,20 +60,51 @@ static bool lock_waiting(const struct job *job, const struct catalogue_entry *en
            error_wrap(err, "backup %s is not complete and a job waits for its WAL", entry->id.text);
 }
 
+/* The pin first: whoever reads only that the backup is the last one would not mean to force the pin, too. */
+static bool check_unforced(const struct job *job, const struct catalogue *catalogue,
+                           const struct catalogue_entry *entry, struct error *err)
+{
+    const char *server = job->server->name;
+
+    return catalogue_check_not_pinned(&job->repo, server, entry, err) && check_readable(entry, server, err) &&
+           check_not_last(catalogue, entry, server, err);
+}
+
+/* Two that remove at the same time would each take the other's backup for the one that stays. */
+static bool lock_removal(const struct job *job, struct file_lock *ret_lock, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_lock_path(&job->repo, job->server->name, "expire.lock");
+    char holder[64];
+
+    snprintf(holder, sizeof holder, "pid %d, delete", (int)getpid());
+    if (file_lock_exclusive(path, holder, ret_lock, err))
+        return true;
+    error_wrap(err, "backups of \"%s\" are being removed already", job->server->name);
+    return error_hint(err, "Give the command again when that has ended.");
+}
+
+static bool find(const struct job *job, struct catalogue *ret_catalogue, const struct catalogue_entry **ret_entry,
+                 struct error *err)
+{
+    catalogue_done(ret_catalogue);
+    return catalogue_read(&job->repo, job->server->name, ret_catalogue, err) &&
+           catalogue_find_any(ret_catalogue, job->worker->request.backup, ret_entry, err);
+}
+
 static bool run(const struct job *job, json_t **ret_result, struct error *err)
 {
-    const struct request *request = &job->worker->request;
     const char *server = job->server->name;
-    bool is_forced = request_has(request, OPTION_ID_force);
+    bool is_forced = request_has(&job->worker->request, OPTION_ID_force);
+    struct file_lock removal SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct file_lock held SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
     const struct catalogue_entry *entry;
     uint64_t freed = 0;
 
-    if (!catalogue_read(&job->repo, server, &catalogue, err) ||
-        !catalogue_find_any(&catalogue, request->backup, &entry, err) || !check_not_required(&catalogue, entry, err))
-        return false;
-    if (!is_forced && (!check_readable(entry, server, err) || !check_not_last(&catalogue, entry, server, err)))
+    /* A server that nothing is stored of has no folder for the lock; then what there is, is looked at anew. */
+    if (!find(job, &catalogue, &entry, err) || !lock_removal(job, &removal, err) ||
+        !find(job, &catalogue, &entry, err) || !check_not_required(&catalogue, entry, err) ||
+        (!is_forced && !check_unforced(job, &catalogue, entry, err)))
         return false;
     if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, is_forced, &freed, err))
         return false;

@@ -87,9 +87,8 @@ static bool remove_backup(const char *folder, struct error *err)
     return file_remove_tree(doomed, err) && file_rename_durably(folder, doomed, err) && file_remove_tree(doomed, err);
 }
 
-/* A pin that cannot be read holds, too. */
-static bool check_not_pinned(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
-                             struct error *err)
+bool catalogue_check_not_pinned(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                                struct error *err)
 {
     struct backup_pin pin;
     struct error failure;
@@ -121,7 +120,7 @@ bool catalogue_delete(const struct repo *repo, const char *server, const struct 
     snprintf(holder, sizeof holder, "pid %d, deleting it", (int)getpid());
     if (!file_lock_exclusive(path, holder, &lock, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);
-    if (!even_pinned && !check_not_pinned(repo, server, entry, err))
+    if (!even_pinned && !catalogue_check_not_pinned(repo, server, entry, err))
         return false;
     if (!measure_folder(folder, &bytes, err) || !remove_backup(folder, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);

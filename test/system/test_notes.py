@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import signal
@@ -25,12 +26,21 @@ class Stored:
         self.agent = Agent(folder / "agent", programs, pki).add_server("primary", self.cluster, restorers="bin")
         self.agent.start().wait_streaming("primary")
         self.older, self.newer = (self.agent.backup("primary", "--label", label)["id"] for label in ("older", "newer"))
-        for _ in range(3):
+        self.cluster.sql("CREATE TABLE rows (n int)")
+        self.fill_segments(3)
+
+    def fill_segments(self, count):
+        """One commit in each; the names of the segments."""
+        names = []
+        for _ in range(count):
+            self.cluster.sql("INSERT INTO rows VALUES (1)")
+            names.append(self.cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())"))
             self.cluster.sql("SELECT pg_switch_wal()")
-            self.cluster.sql("CREATE TABLE IF NOT EXISTS rows (n int)")
+        self.cluster.sql("INSERT INTO rows VALUES (1)")
         self.agent.wait_flushed("primary", self.cluster.sql("SELECT pg_current_wal_lsn()::text"))
         wait_for(lambda: not [path for path in self.agent.system_folder("primary").glob("wal/*/*/*") if path.suffix == ""],
                  "compressed")
+        return names
 
     def close(self):
         self.agent.close()
@@ -43,8 +53,12 @@ class Stored:
     def file(self, backup, name):
         return self.agent.backup_folder("primary", backup) / name
 
-    def flip(self, backup, name="base.tar.zst", offset=1000):
-        with open(self.file(backup, name), "r+b") as file:
+    def flip(self, backup):
+        self.flip_file(self.file(backup, "base.tar.zst"))
+
+    def flip_file(self, path):
+        offset = min(1000, path.stat().st_size // 2)
+        with open(path, "r+b") as file:
             file.seek(offset)
             byte = file.read(1)[0]
             file.seek(offset)
@@ -94,6 +108,7 @@ REFUSED = [
     (("annotate", "primary", "latest", "a=1", "a=2"), 2, "given twice"),
     (("annotate", "primary", "latest", "a b=1"), 2, "the key of an annotation"),
     (("annotate", "primary", "latest", "a=\x1b[2J"), 2, "control characters"),
+    (("annotate", "primary", "latest", "a=\u009b2J"), 2, "control characters"),
     (("annotate", "primary", "latest", "a=\udcff"), 2, "not UTF-8"),
     (("annotate", "primary", "latest", "a=" + "x" * 1025), 2, "longer than 1024"),
     (("annotate", "primary", "latest"), 2, "KEY=VALUE"),
@@ -200,6 +215,57 @@ def test_what_verify_found_is_remembered_and_a_damaged_backup_is_not_the_latest(
     stored.flip(newer)
     agent.ok("verify", "primary", newer)
     assert agent.json("show", "primary", "latest")["id"] == newer
+
+
+def test_the_last_backup_is_not_deleted_by_one_who_has_not_heard_of_its_pin_nor_by_two_at_once(stored):
+    agent, older, newer = stored.agent, stored.older, stored.newer
+    stored.flip(newer)
+    assert agent.cli("verify", "primary", newer).code == 7
+    agent.ok("pin", "primary", older, "--reason", "the audit")
+    refused = agent.cli("delete", "primary", older)
+    assert refused.code == 1 and "pinned: the audit" in refused.err, refused
+    agent.ok("unpin", "primary", older)
+    assert "last usable" in agent.cli("delete", "primary", older).err
+    path = agent.base / "primary" / "expire.lock"
+    with open(path) as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        busy = agent.cli("delete", "primary", newer)
+        assert busy.code == 8 and "being removed already" in busy.err, busy
+    assert stored.row(newer) and stored.row(older)
+    stored.flip(newer)
+    agent.ok("verify", "primary", newer)
+
+
+def test_a_damaged_segment_leaves_a_gap_in_time_that_list_names_until_it_is_sound_again(stored):
+    agent = stored.agent
+    _, name, _ = stored.fill_segments(3)
+
+    def told():
+        (server,) = agent.json("list", "primary")["servers"]
+        return server["restorable"], {row["id"]: row["reach"]["gap"] for row in server["backups"]}
+    whole, gaps = told()
+    assert whole["gaps"] == [] and set(gaps.values()) == {None}
+    (segment,) = agent.system_folder("primary").glob(f"wal/*/*/{name}.zst")
+    stored.cluster.stop()  # the receiver would fetch it again
+    try:
+        stored.flip_file(segment)
+        refused = agent.cli("verify", "primary")
+        assert refused.code == 7 and segment.name in refused.err, refused
+        cut, gaps = told()
+        (gap,) = cut["gaps"]
+        assert "damaged" in gap["words"] and cut["windows"][-1]["until"] == gap["from"], cut
+        assert gap["from"] < whole["windows"][-1]["until"]
+        assert all(gaps.values()), gaps
+        line = next(line for line in agent.ok("list").out.splitlines() if line.startswith("primary: every moment"))
+        assert f"to {gap['from']} can be restored" in line and "damaged" in line, line
+        stored.flip_file(segment)
+        agent.ok("verify", "primary")
+        again, gaps = told()
+        assert again["gaps"] == [] and set(gaps.values()) == {None}
+        assert again["windows"][-1]["until"] >= whole["windows"][-1]["until"]
+    finally:
+        stored.cluster.start()
+        agent.wait_streaming("primary")
 
 
 def test_what_was_verified_lately_is_left_out_but_never_what_is_damaged(stored):

@@ -38,6 +38,9 @@ bool catalogue_find_any(const struct catalogue *catalogue, const char *name, con
 /* Keeps a backup from being deleted while it is read. */
 bool catalogue_lock_for_reading(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
                                 struct file_lock *ret_lock, struct error *err) NODISCARD;
+/* FAILED, with the pin's words, when a pin holds the backup; one that cannot be read holds, too. */
+bool catalogue_check_not_pinned(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                                struct error *err) NODISCARD;
 /*
  * Renames the backup away, then removes it; BUSY when somebody reads it, FAILED when a pin holds it (looked at under
  * the lock, so that none is set meanwhile), unless `even_pinned`.
