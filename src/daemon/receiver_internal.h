@@ -17,6 +17,7 @@ enum receiver_hold {
 struct survey {
     json_t *data;       /* NULL: nothing yet */
     json_t *error;      /* why the last one failed; NULL: it has not */
+    json_t *complete;   /* what the receiver had noted by then; NULL: nothing */
     int64_t tried_at;   /* monotonic; 0: never */
     bool is_wanted;     /* something has changed, and no survey has begun since */
     bool is_on_its_way; /* the one that runs looks at it */

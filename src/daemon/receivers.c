@@ -45,6 +45,7 @@ static void free_receiver(struct receiver *receiver)
     json_decref(receiver->report);
     json_decref(receiver->survey.data);
     json_decref(receiver->survey.error);
+    json_decref(receiver->survey.complete);
     free(receiver);
 }
 

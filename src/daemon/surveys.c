@@ -27,11 +27,27 @@ static void on_ended(void *owner, const struct child_end *end);
 
 /* ---- what is held ---- */
 
+static json_t *last_window(json_t *data)
+{
+    const json_t *windows = json_object_get(json_object_get(data, "restorable"), "windows");
+
+    return json_array_get(windows, json_array_size(windows) - 1);
+}
+
+/* Nothing vouched for the time behind the newest backup, and now the receiver has noted more. */
+static bool may_reach_further(const struct receiver *receiver)
+{
+    const json_t *complete = json_object_get(receiver->report, "complete");
+
+    return json_is_object(complete) && json_equal(complete, receiver->survey.complete) == 0 &&
+           !json_is_set(last_window(receiver->survey.data), "open");
+}
+
 static bool is_stale(const struct receiver *receiver)
 {
     const struct survey *survey = &receiver->survey;
 
-    return survey->is_wanted || survey->is_on_its_way || survey->tried_at == 0 ||
+    return may_reach_further(receiver) || survey->is_wanted || survey->is_on_its_way || survey->tried_at == 0 ||
            clock_monotonic() - survey->tried_at > FRESH_MICROSECONDS;
 }
 
@@ -46,6 +62,8 @@ static void take_survey(struct supervisor *supervisor, json_t *data)
     struct survey *survey = &receiver->survey;
     survey->is_on_its_way = false;
     survey->tried_at = clock_monotonic();
+    json_decref(survey->complete);
+    survey->complete = json_incref(json_object_get(receiver->report, "complete"));
     json_decref(survey->error);
     survey->error = error != NULL ? json_incref(error) : NULL;
     if (error != NULL)
@@ -221,10 +239,9 @@ bool surveys_await(struct client *client, const struct request *request)
  * What has come in since: the last window ends where the receiver's note says. That is on the disk, where the plan of a
  * restore finds it, too.
  */
-static void add_news(const struct receiver *receiver, json_t *restorable)
+static void add_news(const struct receiver *receiver, json_t *data)
 {
-    const json_t *windows = json_object_get(restorable, "windows");
-    json_t *window = json_array_get(windows, json_array_size(windows) - 1);
+    json_t *window = last_window(data);
     const json_t *complete = json_object_get(receiver->report, "complete");
     const char *at = json_text_or_null(complete, "at"), *until = json_text_or_null(window, "until");
     struct timestamp noted, known;
@@ -283,7 +300,7 @@ json_t *surveys_to_json(const struct supervisor *supervisor, const struct receiv
     const struct survey *survey = &receiver->survey;
     json_t *data SCOPED(scoped_json) = json_deep_copy(survey->data);
 
-    add_news(receiver, json_object_get(data, "restorable"));
+    add_news(receiver, data);
     add_days(supervisor, json_object_get(data, "room"));
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "at", part(data, "at"), "running_since",
                      running_since(supervisor, receiver), "error",

@@ -60,7 +60,7 @@ class Scene:
         self.second = agent.backup("primary")["id"]
         self.last = insert(cluster, 4)
         agent.wait_flushed("primary", lsn(cluster))
-        self.whole = restorable(agent, "status")
+        self.whole = restorable(agent)
         agent.stop()
         for path in agent.system_folder("primary").glob(f"wal/00000001/????????/{name}*"):
             path.unlink()
