@@ -108,6 +108,8 @@ bool command_export(struct invocation *invocation, struct error *err)
     if (!parse_form(invocation, output, &options.form, err) ||
         !restoring_parse_jobs(invocation, &options.restore.jobs, err) || !invocation_request(invocation, &request, err))
         return false;
+    if (options.may_replace && (options.form == EXPORT_FOLDER || strcmp(output, STANDARD_OUT) == 0))
+        return error_set(err, ERROR_USAGE, "--force replaces a file, and nothing else");
     if (strcmp(output, STANDARD_OUT) != 0)
         path = restoring_absolute_path(output);
     else if (!check_stream(invocation, options.form, err))

@@ -1,5 +1,6 @@
 """pgcoffer export: one ordinary tar or directory, that other programs read and that starts by itself with its WAL."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -145,10 +146,17 @@ def test_what_is_there_is_not_overwritten(stage, out):
     run(["tar", "-tf", out / "there.tar"])
     make_folder(out / "full" / "inside")
     assert "not empty" in stage.export(stage.plain, out / "full", code=2).err
-    assert "not empty" in stage.export(stage.plain, out / "full", "--force", code=2).err
+    assert "--force replaces a file" in stage.export(stage.plain, out / "full", "--force", code=2).err
     assert "no folder" in stage.export(stage.plain, out / "there.tar", "--format", "directory", code=2).err
     assert "no file" in stage.export(stage.plain, out / "full", "--format", "tar", code=2).err
     assert sorted(path.name for path in out.iterdir()) == ["full", "there.tar"]
+    running = out / "same.tar.tmp"
+    running.write_text("of an export that runs")
+    running.chmod(0o666)
+    with open(running) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "is locked by" in stage.export(stage.plain, out / "same.tar", code=8).err
+    assert running.read_text() == "of an export that runs"
 
 
 def test_bad_input_is_refused(stage, out):

@@ -6,6 +6,7 @@
 
 #include "jobs/export/export_internal.h"
 #include "pgcoffer/base/atomic_file.h"
+#include "pgcoffer/base/file_lock.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/stage/tar_writer.h"
 
@@ -15,6 +16,7 @@
 struct tar_output {
     struct export_output output; /* first */
     struct atomic_file *file;    /* NULL: the standard output */
+    struct file_lock lock;       /* on that file, while it has another name */
     struct tar_writer *tar;
     mode_t folder_mode, file_mode;
 };
@@ -49,6 +51,7 @@ static void release(struct export_output *output)
 {
     tar_writer_free(of(output)->tar);
     atomic_file_free(of(output)->file);
+    file_lock_done(&of(output)->lock);
     free(output);
 }
 
@@ -66,6 +69,20 @@ static bool check_absent(const struct export_options *options, struct error *err
     return error_hint(err, "Name another file, or let it be replaced with --force.");
 }
 
+/*
+ * What an export that was killed has left is written anew; one that still runs would be spoilt by it. Not every file
+ * system of another machine has locks.
+ */
+static bool open_file(struct tar_output *output, const char *path, struct error *err)
+{
+    char *temporary SCOPED(scoped_free) = memory_text("%s.tmp", path);
+
+    if (!file_lock_exclusive(temporary, NULL, &output->lock, err) && err->kind == ERROR_BUSY)
+        return error_wrap(err, "could not export to \"%s\"", path);
+    output->file = atomic_file_open(path, 0600, err);
+    return output->file != NULL;
+}
+
 static const struct export_output_functions functions = {add_folder, add_file, add_data, finish, release};
 
 bool tar_output_new(const struct export_options *options, const struct restore_plan *plan,
@@ -77,9 +94,9 @@ bool tar_output_new(const struct export_options *options, const struct restore_p
     if (!is_stream && !check_absent(options, err))
         return false;
     struct tar_output *output = memory_new(sizeof *output);
-    *output =
-        (struct tar_output){.output = {&functions}, .folder_mode = plan->folder_mode, .file_mode = plan->file_mode};
-    if (!is_stream && (output->file = atomic_file_open(options->path, 0600, err)) == NULL) {
+    *output = (struct tar_output){
+        .output = {&functions}, .lock = FILE_LOCK_NONE, .folder_mode = plan->folder_mode, .file_mode = plan->file_mode};
+    if (!is_stream && !open_file(output, options->path, err)) {
         release(&output->output);
         return false;
     }
