@@ -171,6 +171,7 @@ END_TEST
 #define OLD    "20261120T013000Z"
 #define NEWER  "20261121T013000Z"
 #define NEWEST "20261122T013000Z"
+#define FRESH  "20261123T013000Z"
 
 static void put_backup(const char *name, const struct backup_proof *proof)
 {
@@ -201,15 +202,18 @@ static void assert_backup(size_t i, const char *id, const char *state)
     ck_assert_str_eq(json_text_or_null(backup, "state"), state);
 }
 
+/* A time to come is that of a clock that was set back, and says nothing. */
 START_TEST(what_was_never_verified_comes_first_then_the_oldest)
 {
     put_backup(OLD, &(struct backup_proof){.at = {2000}, .is_good = true});
     put_backup(NEWER, &(struct backup_proof){.at = {1000}, .is_good = true});
-    put_backup(NEWEST, NULL);
+    put_backup(NEWEST, &(struct backup_proof){.at = {INT64_C(4102444800000000)}, .is_good = true}); /* in 2100 */
+    put_backup(FRESH, NULL);
     MUST(run(json_pack("{s:b}", "oldest-first", 1), 0, 0));
     assert_backup(0, NEWEST, "damaged");
-    assert_backup(1, NEWER, "damaged");
-    assert_backup(2, OLD, "damaged");
+    assert_backup(1, FRESH, "damaged");
+    assert_backup(2, NEWER, "damaged");
+    assert_backup(3, OLD, "damaged");
     ck_assert(!proof_of(OLD).is_good);
     ck_assert_ptr_nonnull(strstr(proof_of(OLD).words, "backup.json: it names no backup_manifest.zst"));
 }

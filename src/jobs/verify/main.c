@@ -132,8 +132,8 @@ static bool parse_deadline(const char *text, int64_t *ret_deadline, struct error
     if (text == NULL)
         return true;
     if (!retention_duration_parse(text, &seconds, err)) {
-        err->kind = ERROR_USAGE;
-        return error_wrap(err, "--max-duration");
+        error_set(err, ERROR_USAGE, "--max-duration: \"%.64s\" is not a duration", text);
+        return error_hint(err, "Write it as a whole number with its unit, min, h, d or w, such as 2h.");
     }
     *ret_deadline = clock_monotonic() + seconds * 1000000;
     return true;

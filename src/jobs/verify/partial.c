@@ -89,7 +89,8 @@ static void plan_backups(struct partial *partial, size_t number)
         }
         if (backup_verified_read(partial->verify->repo, server->scope.server, &entry->system, &entry->id, &proof,
                                  &ignored)) {
-            unit.at = proof.at;
+            if (proof.at.microseconds <= partial->verify->began.microseconds)
+                unit.at = proof.at; /* else a clock was set back: it would come last for as long */
             unit.milliseconds = proof.milliseconds;
             if (unit.milliseconds < proof.unfinished_milliseconds)
                 unit.milliseconds = proof.unfinished_milliseconds;
