@@ -157,7 +157,7 @@ static bool check_options(const struct invocation *invocation, struct error *err
         return true;
     error_set(err, ERROR_USAGE, "\"%s\" takes no --direct", command->words);
     return error_hint(err,
-                      "Leave --direct out; it is for list, show, verify, restore, wal-get, wal list and wal status.");
+                      "Leave --direct out; it is for list, show, verify, restore, drill, export, wal-get, wal list and wal status.");
 }
 
 static bool check_color(const struct invocation *invocation, struct error *err)
