@@ -131,6 +131,17 @@ START_TEST(when_all_are_unreadable_that_is_damage)
 }
 END_TEST
 
+START_TEST(when_all_were_found_damaged_that_is_told_and_what_a_former_cluster_had_is_not)
+{
+    for (size_t i = 0; i < 3; i++)
+        entries[i].is_suspect = true;
+    expect_refusal(ERROR_INTEGRITY, "was found damaged when it was verified");
+    for (size_t i = 0; i < 3; i++)
+        snprintf(entries[i].system.text, sizeof entries[i].system.text, "7710780024945402000");
+    expect_refusal(ERROR_USAGE, "there is no complete backup");
+}
+END_TEST
+
 START_TEST(an_unreadable_backup_is_refused_by_name)
 {
     backup_meta_free(entries[2].meta);
@@ -801,6 +812,7 @@ static TCase *cases(void)
     tcase_add_test(tests, a_waiting_backup_is_refused_by_name);
     tcase_add_test(tests, an_unreadable_backup_is_passed_over_aloud);
     tcase_add_test(tests, when_all_are_unreadable_that_is_damage);
+    tcase_add_test(tests, when_all_were_found_damaged_that_is_told_and_what_a_former_cluster_had_is_not);
     tcase_add_test(tests, an_unreadable_backup_is_refused_by_name);
     tcase_add_test(tests, backups_of_a_former_system_are_taken_by_name_only);
     tcase_add_test(tests, a_backup_without_its_own_wal_is_refused);

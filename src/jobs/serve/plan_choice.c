@@ -46,6 +46,13 @@ static bool is_unreadable(const struct plan_stock *stock, const struct catalogue
     return entry->meta == NULL && strcmp(entry->system.text, stock->system->text) == 0;
 }
 
+/* It would be usable, had its last verification not found damage. */
+static bool is_found_damaged(const struct plan_stock *stock, const struct catalogue_entry *entry)
+{
+    return entry->is_suspect && entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE &&
+           strcmp(entry->system.text, stock->system->text) == 0;
+}
+
 bool plan_is_candidate(const struct plan_stock *stock, const struct plan_wish *wish, const struct history *history,
                        const struct catalogue_entry *entry)
 {
@@ -91,7 +98,7 @@ static bool fail_without_backup(const struct plan_stock *stock, const struct pla
                 return error_wrap(err, "backup %s cannot be read", stock->catalogue->entries[i].id.text);
             }
         for (size_t i = stock->catalogue->count; i-- > 0;)
-            if (stock->catalogue->entries[i].is_suspect) {
+            if (is_found_damaged(stock, &stock->catalogue->entries[i])) {
                 error_set(err, ERROR_INTEGRITY,
                           "every complete backup of \"%s\" was found damaged when it was verified", stock->server);
                 return error_hint(err,
