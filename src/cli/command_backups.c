@@ -204,9 +204,10 @@ static bool ask(const struct invocation *invocation, struct control_stream *stre
     return conversation_run(conversation, stream, &request, ret_result, err);
 }
 
-/* Would the server be left without a backup to restore? */
-static bool is_last_usable(const json_t *items, const char *id)
+/* Would the cluster be left without a backup to restore? One from before a pg_upgrade is no other. */
+static bool is_last_usable(const json_t *items, const json_t *backup)
 {
+    const char *id = json_text_or_null(backup, "id");
     bool is_complete = false;
     const json_t *item;
     size_t others = 0;
@@ -216,9 +217,10 @@ static bool is_last_usable(const json_t *items, const char *id)
     {
         const char *state = json_text_or_null(item, "state");
         const char *other = json_text_or_null(item, "id");
-        if (state == NULL || other == NULL || strcmp(state, "complete") != 0 || notes_found_damage(item))
+        if (state == NULL || other == NULL || strcmp(state, "complete") != 0 || notes_found_damage(item) ||
+            !json_equal(json_object_get(item, "system_identifier"), json_object_get(backup, "system_identifier")))
             continue;
-        if (strcmp(other, id) == 0)
+        if (id != NULL && strcmp(other, id) == 0)
             is_complete = true;
         else
             others++;
@@ -264,8 +266,7 @@ static bool preview_delete(const struct invocation *invocation, struct error *er
         !ask(invocation, stream, COMMAND_ID_show, &shown, &backup, err) ||
         !ask(invocation, stream, COMMAND_ID_list, &listed, &names, err))
         return false;
-    const char *id = json_text_or_null(backup, "id");
-    report_preview(invocation, backup, id != NULL && is_last_usable(listed.items, id));
+    report_preview(invocation, backup, is_last_usable(listed.items, backup));
     return true;
 }
 
