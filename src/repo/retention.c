@@ -110,7 +110,7 @@ static void keep_untouchable(const struct decision *decision)
     for (size_t i = 0; i < decision->stock->count; i++) {
         const struct retention_backup *backup = &decision->stock->backups[i];
         if (backup->state == RETENTION_UNREADABLE)
-            keep(decision, i, RETENTION_RULE_UNREADABLE, "it cannot be read");
+            keep(decision, i, RETENTION_RULE_UNREADABLE, "it, or what tells of the WAL that it needs, cannot be read");
         else if (backup->state == RETENTION_WAITING)
             keep(decision, i, RETENTION_RULE_WAITING, "it still waits for its WAL");
         else if (is_future(decision, backup))
@@ -221,6 +221,39 @@ static void keep_newest(const struct decision *decision, const struct members *m
         keep(decision, members->indexes[i], rule, "it is one of the newest (%s = %u)", name, number);
 }
 
+static bool is_for(const struct retention_way *way, const struct retention_backup *backup)
+{
+    return strcmp(way->system.text, backup->system.text) == 0;
+}
+
+/* From a branch that was left there is no way back: what is written now needs backups of its own. */
+static void keep_least_of_way(const struct decision *decision, const struct members *members,
+                              const struct retention_way *way)
+{
+    unsigned left = decision->policy->least;
+
+    for (size_t i = members->count; i-- > 0 && (left > 0 || way->history == NULL);) {
+        const struct retention_backup *backup = member(decision, members, i);
+        if (way->history == NULL) {
+            keep(decision, members->indexes[i], RETENTION_RULE_LEAST,
+                 "timeline %u, whose history is not held, may need it", (unsigned)way->timeline.value);
+        } else if (retention_is_on_way(way->history, backup)) {
+            keep(decision, members->indexes[i], RETENTION_RULE_LEAST,
+                 "it is one of the newest on the way to timeline %u (retention_min = %u)",
+                 (unsigned)way->timeline.value, decision->policy->least);
+            left--;
+        }
+    }
+}
+
+static void keep_least(const struct decision *decision, const struct members *members)
+{
+    keep_newest(decision, members, decision->policy->least, RETENTION_RULE_LEAST, "retention_min");
+    for (size_t i = 0; i < decision->stock->way_count; i++)
+        if (decision->stock->ways[i].is_live && is_for(&decision->stock->ways[i], member(decision, members, 0)))
+            keep_least_of_way(decision, members, &decision->stock->ways[i]);
+}
+
 static void apply_policy(const struct decision *decision, const struct members *members)
 {
     const struct retention_policy *policy = decision->policy;
@@ -236,22 +269,40 @@ static void apply_policy(const struct decision *decision, const struct members *
     }
     /* Those of a former cluster are the only ones until the new one has enough of its own. */
     if (!is_former || decision->current_count < policy->least)
-        keep_newest(decision, members, policy->least, RETENTION_RULE_LEAST, "retention_min");
+        keep_least(decision, members);
     for (size_t i = 0; i < members->count; i++)
         decision->verdicts[members->indexes[i]].is_counted = decision->verdicts[members->indexes[i]].is_kept;
 }
 
-/* The newest before the window opens: a moment is reached from a backup that ended before it. */
-static void keep_base_of_window(const struct decision *decision, const struct members *members)
+/* The newest before the window opens: a moment is reached from a backup that ended before it. History NULL: any. */
+static void keep_base_of_way(const struct decision *decision, const struct members *members,
+                             const struct history *history)
 {
     int64_t opens_at = decision->stock->now.microseconds - decision->policy->wal_seconds * 1000000;
 
-    for (size_t i = members->count; decision->policy->wal_seconds > 0 && i-- > 0;)
-        if (member(decision, members, i)->stopped_at.microseconds <= opens_at) {
-            keep(decision, members->indexes[i], RETENTION_RULE_WINDOW,
-                 "every moment of wal_retention is reached from it");
-            return;
+    for (size_t i = members->count; i-- > 0;) {
+        const struct retention_backup *backup = member(decision, members, i);
+        if (backup->stopped_at.microseconds > opens_at || (history != NULL && !retention_is_on_way(history, backup)))
+            continue;
+        keep(decision, members->indexes[i], RETENTION_RULE_WINDOW, "every moment of wal_retention is reached from it");
+        return;
+    }
+}
+
+static void keep_bases_of_window(const struct decision *decision, const struct members *members)
+{
+    const struct retention_stock *stock = decision->stock;
+    bool has_way = false;
+
+    if (decision->policy->wal_seconds == 0)
+        return;
+    for (size_t i = 0; i < stock->way_count; i++)
+        if (is_for(&stock->ways[i], member(decision, members, 0))) {
+            keep_base_of_way(decision, members, stock->ways[i].history);
+            has_way = true;
         }
+    if (!has_way)
+        keep_base_of_way(decision, members, NULL);
 }
 
 static void keep_or_replace_unsound(const struct decision *decision, size_t index, const struct members *members)
@@ -281,7 +332,7 @@ static void decide_groups(const struct decision *decision)
         struct members members = find_members(decision, backup);
         if (members.count > 0) {
             apply_policy(decision, &members);
-            keep_base_of_window(decision, &members);
+            keep_bases_of_window(decision, &members);
         }
         for (size_t j = i; j < stock->count; j++)
             if (stock->backups[j].state == RETENTION_UNSOUND && is_of_group(backup, &stock->backups[j]))

@@ -3,6 +3,15 @@
 
 #include "pgcoffer/repo/retention.h"
 
+/* ---- retention_ways.c ---- */
+
+/* Does the way to the history's own timeline lead through all of the backup? */
+bool retention_is_on_way(const struct history *history, const struct retention_backup *backup);
+const struct history *retention_find_history(const struct retention_wal *wal, struct timeline timeline); /* or NULL */
+/* The highest timeline, and the one that was written last: a server may have gone back to an older one. */
+bool retention_is_live(const struct retention_wal *wal, struct timeline timeline);
+bool retention_is_written_since(const struct retention_wal *wal, struct timeline timeline, int64_t microseconds);
+
 /* ---- retention_calendar.c ---- */
 
 #define RETENTION_DAY_MICROSECONDS (INT64_C(86400) * 1000000)

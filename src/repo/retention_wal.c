@@ -52,14 +52,6 @@ static void keep_all(const struct wal_decision *decision, enum retention_wal_rul
         keep(decision, i, rule, NULL);
 }
 
-static const struct history *find_history(const struct wal_decision *decision, struct timeline timeline)
-{
-    for (size_t i = 0; i < decision->wal->history_count; i++)
-        if (decision->wal->histories[i].timeline.value == timeline.value)
-            return &decision->wal->histories[i];
-    return NULL;
-}
-
 /* Segments that hold a byte of the way; at a fork those of both timelines. */
 static void keep_way(const struct wal_decision *decision, const struct way *way, enum retention_wal_rule rule,
                      const struct retention_backup *backup)
@@ -98,7 +90,7 @@ static bool is_base(const struct wal_decision *decision, const struct retention_
 
 static void keep_for_backup(const struct wal_decision *decision, const struct retention_backup *backup)
 {
-    const struct history *history = find_history(decision, backup->end_timeline);
+    const struct history *history = retention_find_history(decision->wal, backup->end_timeline);
 
     if (history == NULL) {
         keep_all(decision, RETENTION_WAL_IN_DOUBT);
@@ -127,18 +119,14 @@ static void keep_for_backups(const struct wal_decision *decision)
             keep_all(decision, RETENTION_WAL_IN_DOUBT);
         else if (backup->state == RETENTION_WAITING)
             keep_from(decision, backup->start_timeline, backup->start, RETENTION_WAL_COMING, backup);
+        else if (decision->verdicts[i].rule == RETENTION_RULE_IN_USE) /* perhaps it is restored, to any moment */
+            keep_from(decision, backup->start_timeline, backup->start, RETENTION_WAL_WITH_IT, backup);
         else
             keep_for_backup(decision, backup);
     }
 }
 
 /* ---- what keeps moments reachable ---- */
-
-static bool is_on_way(const struct history *history, const struct retention_backup *backup)
-{
-    return history_passes(history, backup->start_timeline, backup->start) &&
-           history_passes(history, backup->end_timeline, backup->end);
-}
 
 static bool is_older(const struct retention_backup *one, const struct retention_backup *other)
 {
@@ -159,8 +147,8 @@ static const struct retention_backup *find_before_window(const struct wal_decisi
 
     for (size_t i = 0; decision->policy->wal_seconds > 0 && i < decision->stock->count; i++) {
         const struct retention_backup *backup = &decision->stock->backups[i];
-        if (is_base(decision, backup) && is_on_way(history, backup) && backup->stopped_at.microseconds <= opens_at &&
-            (newest == NULL || !is_older(backup, newest)))
+        if (is_base(decision, backup) && retention_is_on_way(history, backup) &&
+            backup->stopped_at.microseconds <= opens_at && (newest == NULL || !is_older(backup, newest)))
             newest = backup;
     }
     return newest;
@@ -178,7 +166,8 @@ static const struct retention_backup *find_base(const struct wal_decision *decis
     for (size_t i = 0; i < decision->stock->count; i++) {
         const struct retention_backup *backup = &decision->stock->backups[i];
         bool is_wanted = has_window ? before == NULL || !is_older(backup, before) : decision->verdicts[i].is_counted;
-        if (is_wanted && is_base(decision, backup) && is_on_way(history, backup) && begins_before(backup, first))
+        if (is_wanted && is_base(decision, backup) && retention_is_on_way(history, backup) &&
+            begins_before(backup, first))
             first = backup;
     }
     return first;
@@ -196,21 +185,15 @@ static const struct retention_backup *find_newest(const struct wal_decision *dec
 }
 
 /* A branch that nobody has written on since the window opened holds no moment of it; that a server is idle is another
- * thing, so the highest timeline and that of the newest backup always count. */
+ * thing, so those that may be written now and that of the newest backup always count. */
 static bool is_in_window(const struct wal_decision *decision, struct timeline timeline,
                          const struct retention_backup *newest)
 {
-    const struct wal_files *files = decision->wal->files;
     int64_t opens_at = decision->stock->now.microseconds - decision->policy->wal_seconds * 1000000;
 
-    if (decision->policy->wal_seconds == 0 || timeline.value == files->files[files->count - 1].segment.timeline.value ||
-        (newest != NULL && timeline.value == newest->end_timeline.value))
-        return true;
-    for (size_t i = 0; i < files->count; i++)
-        if (files->files[i].segment.timeline.value == timeline.value &&
-            files->files[i].written_at.microseconds >= opens_at)
-            return true;
-    return false;
+    return decision->policy->wal_seconds == 0 || retention_is_live(decision->wal, timeline) ||
+           (newest != NULL && timeline.value == newest->end_timeline.value) ||
+           retention_is_written_since(decision->wal, timeline, opens_at);
 }
 
 static void keep_timeline(const struct wal_decision *decision, struct timeline timeline, enum retention_wal_rule rule)
@@ -227,8 +210,7 @@ static void keep_moments(const struct wal_decision *decision)
 
     for (size_t i = 0; i < files->count; i++) {
         struct timeline timeline = files->files[i].segment.timeline;
-        const struct history *history = find_history(decision, timeline);
-        bool is_highest = timeline.value == files->files[files->count - 1].segment.timeline.value;
+        const struct history *history = retention_find_history(decision->wal, timeline);
         if (i > 0 && files->files[i - 1].segment.timeline.value == timeline.value)
             continue;
         if (history == NULL) {
@@ -236,7 +218,7 @@ static void keep_moments(const struct wal_decision *decision)
             continue;
         }
         const struct retention_backup *base = find_base(decision, history);
-        if (base == NULL && is_highest && decision->wal->is_current)
+        if (base == NULL && decision->wal->is_current && retention_is_live(decision->wal, timeline))
             keep_timeline(decision, timeline, RETENTION_WAL_NO_BASE);
         if (base == NULL || !is_in_window(decision, timeline, newest))
             continue;
@@ -251,7 +233,7 @@ static void keep_leased(const struct wal_decision *decision)
 {
     for (size_t i = 0; i < decision->wal->lease_count; i++) {
         const struct retention_lease *lease = &decision->wal->leases[i];
-        const struct history *history = find_history(decision, lease->timeline);
+        const struct history *history = retention_find_history(decision->wal, lease->timeline);
         if (history == NULL) {
             keep_from(decision, lease->start_timeline, lease->start, RETENTION_WAL_LEASE, NULL);
             continue;

@@ -604,6 +604,41 @@ static void assert_expired(uint32_t round)
     wal_ranges_done(&expired);
 }
 
+static struct retention_way ways[MOST_FILES];
+
+static void find_ways(void)
+{
+    retention_find_ways(&policy, &wal, stock.now, ways, &stock.way_count);
+    stock.ways = ways;
+}
+
+static bool is_on_way(const struct retention_way *way, size_t i)
+{
+    return way->history == NULL || (history_passes(way->history, backups[i].start_timeline, backups[i].start) &&
+                                    history_passes(way->history, backups[i].end_timeline, backups[i].end));
+}
+
+/* What may be written now, and what was within the window, has a backup that leads to it, if it ever had one. */
+static void assert_ways(uint32_t round)
+{
+    int64_t opens_at = stock.now.microseconds - policy.wal_seconds * 1000000;
+
+    for (size_t w = 0; w < stock.way_count; w++) {
+        unsigned had = 0, left = 0, bases_had = 0, bases_left = 0;
+        for (size_t i = 0; i < backup_count; i++) {
+            bool leads = oracle_counts(i) && oracle_is_current(i) && is_on_way(&ways[w], i);
+            bool is_old = backups[i].stopped_at.microseconds <= opens_at;
+            had += leads;
+            left += leads && verdicts[i].is_kept;
+            bases_had += leads && is_old;
+            bases_left += leads && is_old && verdicts[i].is_kept;
+        }
+        if ((ways[w].is_live && left < (had < policy.least ? had : policy.least)) ||
+            (policy.wal_seconds > 0 && bases_had > 0 && bases_left == 0))
+            ck_abort_msg("archive %u: nothing leads to timeline %u any more", round, ways[w].timeline.value);
+    }
+}
+
 /* Nothing is kept for ever: with one timeline and no doubts, what lies before every need goes. */
 static size_t count_removed(uint32_t round)
 {
@@ -637,9 +672,10 @@ START_TEST(no_backup_and_no_moment_that_is_kept_lacks_its_wal)
         seed = round;
         make_history();
         make_archive();
-        decide();
         if (archive_files.count == 0)
             continue;
+        find_ways();
+        decide();
         retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
         for (size_t i = 0; i < backup_count; i++) {
             if (!verdicts[i].is_kept || strcmp(backups[i].system.text, "7") != 0)
@@ -658,10 +694,123 @@ START_TEST(no_backup_and_no_moment_that_is_kept_lacks_its_wal)
             if (wal_files[i].state != WAL_FILE_COMPRESSED && !wal_verdicts[i].is_kept)
                 ck_abort_msg("archive %u: file %zu is unfinished", round, i);
         assert_moments(round);
+        assert_ways(round);
         assert_expired(round);
         removed += count_removed(round);
     }
     ck_assert_uint_gt(removed, 1000);
+}
+END_TEST
+
+/* Timeline 2 forked off at 25 MiB; what was backed up later on timeline 1 leads nobody to it. */
+static void begin_fork(void)
+{
+    static struct history_entry fork = {{1}, {25 << 20}};
+
+    begin("2026-11-22T12:00:00Z");
+    policy = (struct retention_policy){.count = 1, .least = 1};
+    archive_files.count = 0;
+    for (uint32_t number = 1; number < 40; number++)
+        wal_files[archive_files.count++] =
+            (struct wal_file){.segment = {{number <= 32 ? 1 : 2}, number <= 32 ? number : number - 8},
+                              .state = WAL_FILE_COMPRESSED,
+                              .held_bytes = SEGMENT,
+                              .written_at = {stock.now.microseconds - (40 - number) * DAY}};
+    histories[0] = (struct history){.timeline = {1}};
+    histories[1] = (struct history){.timeline = {2}, .entries = &fork, .entry_count = 1};
+    wal = (struct retention_wal){.system = {"7"},
+                                 .is_current = true,
+                                 .segment_size = {SEGMENT},
+                                 .files = &archive_files,
+                                 .histories = histories,
+                                 .history_count = 2};
+    for (int i = 0; i < 3; i++) {
+        struct retention_backup *backup =
+            add((struct timestamp){stock.now.microseconds - (30 - 10 * i) * DAY}, RETENTION_COMPLETE);
+        backup->start.value = (uint64_t)(10 * i + 10) << 20; /* 10, 20, 30: the last one is behind the fork */
+        backup->end.value = backup->start.value + 4096;
+    }
+}
+
+static struct retention_wal_verdict *of_segment(uint32_t timeline, uint64_t number)
+{
+    for (size_t i = 0; i < archive_files.count; i++)
+        if (wal_files[i].segment.timeline.value == timeline && wal_files[i].segment.number == number)
+            return &wal_verdicts[i];
+    ck_abort_msg("there is no segment %u/%llu", timeline, (unsigned long long)number);
+}
+
+START_TEST(the_only_backups_before_a_fork_stay_though_others_are_newer)
+{
+    begin_fork();
+    find_ways();
+    decide();
+    assert_rule(0, false, RETENTION_RULE_SURPLUS);
+    assert_rule(1, true, RETENTION_RULE_LEAST);
+    ck_assert_str_eq(verdicts[1].words, "it is one of the newest on the way to timeline 2 (retention_min = 1)");
+    assert_rule(2, true, RETENTION_RULE_COUNT);
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(!of_segment(1, 19)->is_kept);
+    ck_assert(of_segment(1, 20)->is_kept && of_segment(2, 25)->is_kept && of_segment(2, 31)->is_kept);
+    /* As long as nobody can say where it forked off, none goes. */
+    wal.history_count = 1;
+    find_ways();
+    decide();
+    assert_rule(0, true, RETENTION_RULE_LEAST);
+    assert_rule(1, true, RETENTION_RULE_LEAST);
+}
+END_TEST
+
+START_TEST(each_branch_of_the_window_keeps_the_backup_that_leads_to_it)
+{
+    begin_fork();
+    policy.wal_seconds = 9 * 86400; /* the last one on timeline 1, ten days ago, is of no use to timeline 2 */
+    struct retention_backup *fresh = add((struct timestamp){stock.now.microseconds - DAY}, RETENTION_COMPLETE);
+    fresh->start_timeline.value = fresh->end_timeline.value = 2;
+    fresh->start.value = 30 << 20;
+    fresh->end.value = fresh->start.value + 4096;
+    find_ways();
+    decide();
+    assert_rule(0, false, RETENTION_RULE_SURPLUS);
+    assert_rule(1, true, RETENTION_RULE_WINDOW);
+    assert_rule(3, true, RETENTION_RULE_COUNT);
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(of_segment(1, 20)->is_kept && of_segment(2, 25)->is_kept && of_segment(2, 29)->is_kept);
+}
+END_TEST
+
+START_TEST(a_server_that_went_back_to_an_older_timeline_keeps_its_wal_before_its_first_backup)
+{
+    begin_fork();
+    backup_count = 0;
+    struct retention_backup *branch = add((struct timestamp){stock.now.microseconds - DAY}, RETENTION_COMPLETE);
+    branch->start_timeline.value = branch->end_timeline.value = 2;
+    branch->start.value = 30 << 20;
+    branch->end.value = branch->start.value + 4096;
+    of_segment(1, 32);
+    wal_files[31].written_at = stock.now; /* segment 32 of timeline 1 */
+    find_ways();
+    decide();
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(of_segment(1, 32)->is_kept);
+    ck_assert_int_eq(of_segment(1, 32)->rule, RETENTION_WAL_NO_BASE);
+    wal_files[31].written_at.microseconds -= 100 * DAY;
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(!of_segment(1, 32)->is_kept);
+}
+END_TEST
+
+START_TEST(what_is_being_read_keeps_all_wal_behind_it)
+{
+    begin_fork();
+    decide();
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(!of_segment(1, 15)->is_kept);
+    verdicts[0] = (struct retention_verdict){.is_kept = true, .rule = RETENTION_RULE_IN_USE};
+    retention_decide_wal(&policy, &stock, verdicts, &wal, wal_verdicts);
+    ck_assert(!of_segment(1, 9)->is_kept);
+    for (size_t i = 9; i < archive_files.count; i++)
+        ck_assert(wal_verdicts[i].is_kept);
 }
 END_TEST
 
@@ -698,6 +847,10 @@ int main(void)
     tcase_add_test(tests, a_pin_and_a_need_keep_and_the_base_of_the_window_stays);
     tcase_add_test(tests, thousands_of_histories_are_decided_as_the_oracle_does);
     tcase_add_test(tests, no_backup_and_no_moment_that_is_kept_lacks_its_wal);
+    tcase_add_test(tests, the_only_backups_before_a_fork_stay_though_others_are_newer);
+    tcase_add_test(tests, each_branch_of_the_window_keeps_the_backup_that_leads_to_it);
+    tcase_add_test(tests, a_server_that_went_back_to_an_older_timeline_keeps_its_wal_before_its_first_backup);
+    tcase_add_test(tests, what_is_being_read_keeps_all_wal_behind_it);
     tcase_add_test(tests, of_a_former_cluster_without_backups_the_wal_goes_and_of_the_present_one_it_stays);
     return suite_run("retention", tests);
 }

@@ -36,11 +36,22 @@ struct retention_backup {
     size_t required_count;
 };
 
+/* A timeline that is written, or was since the window opened: its moments are to be reached from a backup on its way.
+ */
+struct retention_way {
+    struct system_id system;
+    struct timeline timeline;
+    const struct history *history; /* NULL: not known, so it may come by any backup */
+    bool is_live;                  /* perhaps it is written now */
+};
+
 /* Backups of one system identifier and major version are a group: those of another group are never counted with them.
  */
 struct retention_stock {
     const struct retention_backup *backups;
     size_t count;
+    const struct retention_way *ways; /* of all systems; none: whatever is newest is on the way */
+    size_t way_count;
     struct system_id current; /* "": not known, then that of the newest complete backup */
     struct timestamp now;
 };
@@ -86,6 +97,10 @@ struct retention_wal {
     const struct retention_lease *leases;
     size_t lease_count;
 };
+
+/* What retention_stock.ways wants of this WAL, whose histories they borrow. ret_ways: as many as there are files. */
+void retention_find_ways(const struct retention_policy *policy, const struct retention_wal *wal, struct timestamp now,
+                         struct retention_way *ret_ways, size_t *ret_count);
 
 enum retention_wal_rule {
 #define BACKUP_RULE(id, word)

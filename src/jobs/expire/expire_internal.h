@@ -25,7 +25,9 @@ struct expire {
     struct retention_backup *backups; /* one for each entry of the catalogue, in its order */
     struct retention_verdict *verdicts;
     json_t **required; /* what backups[i].required_ids point into */
+    struct retention_way *ways;
     struct retention_stock stock;
+    bool knows_current; /* server.json names the present cluster; else each may be it */
     struct expire_wal *wal;
     size_t wal_count;
     json_t *warnings; /* array */

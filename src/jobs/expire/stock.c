@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,8 +66,7 @@ static bool open_wal(struct expire *expire, const struct system_id *system, stru
         return false;
     wal->view = (struct retention_wal){
         .system = *system,
-        .is_current =
-            expire->catalogue.current.text[0] == '\0' || strcmp(expire->catalogue.current.text, system->text) == 0,
+        .is_current = !expire->knows_current || strcmp(expire->catalogue.current.text, system->text) == 0,
         .segment_size = wal->archive.segment_size,
         .files = &wal->files,
         .histories = wal->histories.histories,
@@ -79,11 +79,15 @@ static bool open_wal(struct expire *expire, const struct system_id *system, stru
 
 static bool open_each_wal(struct expire *expire, struct error *err)
 {
-    struct system_id *systems SCOPED(scoped_free) = NULL;
+    struct system_id *systems SCOPED(scoped_free) = NULL, current;
+    struct error failure;
     size_t count = 0;
 
     if (!repo_read_systems(expire->repo, expire->server, &systems, &count, err))
         return false;
+    expire->knows_current = repo_read_server(expire->repo, expire->server, &current, &failure);
+    if (!expire->knows_current && failure.errnum != ENOENT)
+        expire_warn(expire, "no cluster is taken for a former one: %.250s", failure.message);
     expire->wal = memory_new((count + 1) * sizeof *expire->wal);
     for (size_t i = 0; i < count; i++) {
         expire->wal_count++;
@@ -111,27 +115,38 @@ static struct timestamp start_of(const struct backup_id *id)
     return start;
 }
 
-/* A backup without all of its own WAL is restored by nobody. */
-static bool has_own_wal(const struct expire *expire, const struct backup_meta *meta)
+static const struct history *find_history(const struct expire_wal *wal, struct timeline timeline)
+{
+    for (size_t i = 0; i < wal->histories.count; i++)
+        if (wal->histories.histories[i].timeline.value == timeline.value)
+            return &wal->histories.histories[i];
+    return NULL;
+}
+
+/* A backup without all of its own WAL is restored by nobody. *ret_is_known: false when nobody can tell. */
+static bool has_own_wal(const struct expire *expire, const struct backup_meta *meta, bool *ret_is_known)
 {
     struct timeline missing_timeline;
     struct wal_position missing;
 
+    *ret_is_known = true;
     for (size_t i = 0; i < expire->wal_count; i++) {
         const struct expire_wal *wal = &expire->wal[i];
         if (wal->archive.segment_size.bytes == 0 || strcmp(wal->archive.system.text, meta->system.text) != 0)
             continue;
-        for (size_t j = 0; j < wal->histories.count; j++)
-            if (wal->histories.histories[j].timeline.value == meta->end_timeline.value)
-                return wal_ranges_cover(&wal->sound, &wal->histories.histories[j], meta->start_timeline,
-                                        meta->start_position, meta->end_position, wal->archive.segment_size,
-                                        &missing_timeline, &missing);
+        const struct history *history = find_history(wal, meta->end_timeline);
+        *ret_is_known = history != NULL;
+        return history != NULL &&
+               wal_ranges_cover(&wal->sound, history, meta->start_timeline, meta->start_position, meta->end_position,
+                                wal->archive.segment_size, &missing_timeline, &missing);
     }
     return false;
 }
 
 static enum retention_state state_of(struct expire *expire, const struct catalogue_entry *entry)
 {
+    bool is_known = true;
+
     if (entry->meta == NULL) {
         expire_warn(expire, "backup %s cannot be read, so it is kept, and all WAL with it: %.250s", entry->id.text,
                     entry->error.message);
@@ -139,7 +154,12 @@ static enum retention_state state_of(struct expire *expire, const struct catalog
     }
     if (entry->meta->state == BACKUP_COPIED)
         return RETENTION_WAITING;
-    if (entry->meta->state == BACKUP_COMPLETE && !has_own_wal(expire, entry->meta)) {
+    if (entry->meta->state == BACKUP_COMPLETE && !has_own_wal(expire, entry->meta, &is_known)) {
+        if (!is_known) {
+            expire_warn(expire, "backup %s is kept, and all WAL with it: the history of timeline %u cannot be read",
+                        entry->id.text, (unsigned)entry->meta->end_timeline.value);
+            return RETENTION_UNREADABLE;
+        }
         expire_warn(expire, "backup %s does not count: WAL that it needs is missing or damaged", entry->id.text);
         return RETENTION_UNSOUND;
     }
@@ -184,13 +204,32 @@ static void take_backup(struct expire *expire, size_t index)
     if (meta == NULL)
         return;
     backup->major_version = meta->server_version / 10000;
+    /* A clock that was behind must not make it older than it is. */
     backup->stopped_at = reach_stop_time(meta);
+    if (backup->stopped_at.microseconds < meta->stopped_at.microseconds)
+        backup->stopped_at = meta->stopped_at;
     backup->start_timeline = meta->start_timeline;
     backup->end_timeline = meta->end_timeline;
     backup->start = meta->start_position;
     backup->end = meta->end_position;
     expire->required[index] = backup_meta_to_json(meta);
     take_required(expire->required[index], backup);
+}
+
+static void find_ways(struct expire *expire)
+{
+    size_t most = 0, count = 0;
+
+    for (size_t i = 0; i < expire->wal_count; i++)
+        most += expire->wal[i].files.count;
+    expire->ways = memory_new((most + 1) * sizeof *expire->ways);
+    for (size_t i = 0; i < expire->wal_count; i++) {
+        if (expire->wal[i].files.count > 0)
+            retention_find_ways(&expire->policy, &expire->wal[i].view, expire->stock.now,
+                                expire->ways + expire->stock.way_count, &count);
+        expire->stock.way_count += expire->wal[i].files.count > 0 ? count : 0;
+    }
+    expire->stock.ways = expire->ways;
 }
 
 bool expire_open(const struct repo *repo, const char *server, const struct retention_policy *policy,
@@ -208,6 +247,7 @@ bool expire_open(const struct repo *repo, const char *server, const struct reten
     expire->required = memory_new((count + 1) * sizeof *expire->required);
     expire->stock = (struct retention_stock){
         .backups = expire->backups, .count = count, .current = expire->catalogue.current, .now = now};
+    find_ways(expire);
     for (size_t i = 0; i < count; i++) {
         take_backup(expire, i);
         if (expire->backups[i].started_at.microseconds > now.microseconds)
@@ -225,6 +265,7 @@ void expire_done(struct expire *expire)
         free((void *)expire->backups[i].required_ids);
     }
     free(expire->wal);
+    free(expire->ways);
     free(expire->backups);
     free(expire->verdicts);
     free(expire->required);
