@@ -226,6 +226,7 @@ def test_the_last_backup_is_not_deleted_by_one_who_has_not_heard_of_its_pin_nor_
     assert refused.code == 1 and "pinned: the audit" in refused.err, refused
     agent.ok("unpin", "primary", older)
     assert "last usable" in agent.cli("delete", "primary", older).err
+    assert "it is the last usable backup: --force would be needed" in agent.ok("delete", "primary", older, "--dry-run").out
     path = agent.base / "primary" / "expire.lock"
     with open(path) as file:
         fcntl.flock(file, fcntl.LOCK_SH)
