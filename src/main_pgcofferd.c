@@ -57,8 +57,6 @@ static int run_role(const char *name)
     int status;
     if (job_prepare(&worker, &job, &err)) {
         status = role_mains[role](&job);
-        if (roles[role].may_write_repository)
-            job_report_last_backup(&job);
         job_done(&job);
     } else {
         status = error_exit_status(&err);

@@ -20,8 +20,10 @@ import tempfile
 # What a target is there for: the files that turn its bytes into values.
 PARSERS = {
     "backup_meta": ["src/repo/backup_meta_parse.c"],
+    "backup_notes": ["src/repo/backup_notes_parse.c", "src/repo/backup_annotations.c"],
     "certificate": ["src/tls/certificate.c"],
     "control": ["src/control/request.c", "src/control/progress.c"],
+    "drill": ["src/jobs/drill/control_file.c", "src/jobs/drill/recovery_log.c"],
     "error_response": ["src/pg/error_response.c"],
     "history": ["src/wal/history.c"],
     "index": ["src/repo/index_parse.c", "src/repo/index_reader.c"],
@@ -33,6 +35,7 @@ PARSERS = {
     "sync_names": ["src/pg/sync_names.c"],
     "tar": ["src/stage/tar_copy.c", "src/stage/tar_path.c"],
     "wal_contents": ["src/wal/contents.c"],
+    "wal_expired": ["src/repo/wal_expired.c"],
     "wal_message": ["src/pg/copy_message.c"],
     "wal_record": ["src/wal/record.c", "src/wal/record_page.c", "src/wal/record_layout.c"],
 }

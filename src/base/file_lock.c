@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,10 +10,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/text.h"
 
 #define HOLDER_SIZE 256
+
+#define AWAITED_AT_MOST INT64_C(5000000)
+#define TRIED_EVERY     20 /* milliseconds: flock(2) with a limit of time there is none */
 
 /* The line of the last exclusive holder, unless that process is known to be gone. */
 static bool read_holder(int fd, char ret_holder[HOLDER_SIZE])
@@ -76,6 +81,32 @@ bool file_lock_exclusive(const char *path, const char *holder, struct file_lock 
         *ret_lock = (struct file_lock){.fd = file_take_descriptor(&fd)};
         return true;
     }
+}
+
+static bool wait_for_lock(int fd, const char *path, struct error *err)
+{
+    int64_t until = clock_monotonic() + AWAITED_AT_MOST;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return error_set_errno(err, "could not lock \"%s\"", path);
+        if (clock_monotonic() >= until)
+            return error_set(err, ERROR_BUSY, "\"%s\" is locked by another process", path);
+        (void)poll(NULL, 0, TRIED_EVERY);
+    }
+    return true;
+}
+
+bool file_lock_await(const char *path, struct file_lock *ret_lock, struct error *err)
+{
+    int fd SCOPED(scoped_close) = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return error_set_errno(err, "could not open lock file \"%s\"", path);
+    if (!wait_for_lock(fd, path, err))
+        return false;
+    *ret_lock = (struct file_lock){.fd = file_take_descriptor(&fd)};
+    return true;
 }
 
 bool file_lock_shared(const char *path, struct file_lock *ret_lock, struct error *err)

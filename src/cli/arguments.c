@@ -157,7 +157,7 @@ static bool check_options(const struct invocation *invocation, struct error *err
         return true;
     error_set(err, ERROR_USAGE, "\"%s\" takes no --direct", command->words);
     return error_hint(err,
-                      "Leave --direct out; it is for list, show, verify, restore, wal-get, wal list and wal status.");
+                      "Leave --direct out; it is for list, show, verify, restore, drill, export, wal-get, wal list and wal status.");
 }
 
 static bool check_color(const struct invocation *invocation, struct error *err)
@@ -222,6 +222,13 @@ bool invocation_has(const struct invocation *invocation, enum option_id option)
         if (invocation->occurrences[i].option == option)
             return true;
     return false;
+}
+
+void invocation_add_flag(struct invocation *invocation, enum option_id option)
+{
+    /* There is room: the program's own name is no option. */
+    if (!invocation_has(invocation, option))
+        invocation->occurrences[invocation->occurrence_count++] = (struct occurrence){option, NULL};
 }
 
 const char *invocation_text(const struct invocation *invocation, enum option_id option)

@@ -33,6 +33,8 @@ struct invocation {
 bool arguments_parse(int argc, char **argv, struct invocation *ret_invocation, struct error *err) NODISCARD;
 void invocation_done(struct invocation *invocation);
 bool invocation_has(const struct invocation *invocation, enum option_id option);
+/* As if the flag had been typed as well. */
+void invocation_add_flag(struct invocation *invocation, enum option_id option);
 /* The last one given; NULL without one. */
 const char *invocation_text(const struct invocation *invocation, enum option_id option);
 /* The argument of that number, "" when it was left out. */
@@ -203,6 +205,9 @@ void owner_advise(const struct invocation *invocation, const struct config *conf
 
 /* report.c: the results of jobs for people */
 void report_job_result(const struct invocation *invocation, const json_t *data);
+/* What `expire` did to a server, or would do; an item of it. */
+void report_expired_server(const struct invocation *invocation, const json_t *server);
+void report_expire_item(const struct invocation *invocation, const json_t *item);
 void report_problem(const struct invocation *invocation, const json_t *problem);
 
 #endif

@@ -59,10 +59,36 @@ static bool set_options(const struct invocation *invocation, struct request *req
     return true;
 }
 
+/* KEY=VALUE from the third argument on, as one JSON object in a text. */
+static bool set_pairs(const struct invocation *invocation, struct request *request, struct error *err)
+{
+    json_t *pairs SCOPED(scoped_json) = json_object();
+
+    if (strstr(commands[invocation->command].arguments, "KEY=VALUE") == NULL)
+        return true;
+    for (int i = 2; i < invocation->argument_count; i++) {
+        const char *argument = invocation_argument(invocation, i);
+        const char *equals = strchr(argument, '=');
+        if (equals == NULL) {
+            error_set(err, ERROR_USAGE, "\"%.64s\" is not KEY=VALUE", argument);
+            return error_hint(err, "KEY= removes what is noted by that key.");
+        }
+        char *key SCOPED(scoped_free) = memory_text("%.*s", (int)(equals - argument), argument);
+        if (json_object_get(pairs, key) != NULL)
+            return error_set(err, ERROR_USAGE, "the key \"%.64s\" is given twice", key);
+        if (json_object_set_new(pairs, key, json_string(equals + 1)) < 0)
+            return error_set(err, ERROR_USAGE, "an annotation is not UTF-8");
+    }
+    char *line SCOPED(scoped_free) = json_to_line(pairs);
+    json_object_set_new(request->options, "annotations", json_string(line));
+    return true;
+}
+
 bool invocation_request(const struct invocation *invocation, struct request *ret_request, struct error *err)
 {
     *ret_request = (struct request){.command = invocation->command, .options = json_object()};
-    if (set_places(invocation, ret_request, err) && set_options(invocation, ret_request, err))
+    if (set_places(invocation, ret_request, err) && set_options(invocation, ret_request, err) &&
+        set_pairs(invocation, ret_request, err))
         return true;
     request_done(ret_request);
     return false;

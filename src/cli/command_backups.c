@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "cli/cli_internal.h"
+#include "cli/notes_internal.h"
+#include "cli/restorable_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -28,7 +30,8 @@ static json_t *moments_of(const json_t *backups)
         const json_t *reach = json_object_get(backup, "reach");
         const json_t *before = json_array_get(moments, json_array_size(moments) - 1);
         const char *state = json_text_or_null(backup, "state");
-        if (!json_is_object(reach) || state == NULL || strcmp(state, "complete") != 0 || reaches_alike(before, reach))
+        if (!json_is_object(reach) || state == NULL || strcmp(state, "complete") != 0 || reaches_alike(before, reach) ||
+            notes_found_damage(backup))
             continue;
         json_array_append_new(
             moments, json_pack("{s:O*, s:O*, s:O*, s:O*, s:O*, s:O*}", "backup", json_object_get(backup, "id"),
@@ -39,7 +42,7 @@ static json_t *moments_of(const json_t *backups)
     return moments;
 }
 
-/* {"servers":[{"server":NAME,"backups":[...],"moments":[...]}]} from the items and the names. */
+/* {"servers":[{"server":NAME,"backups":[...],"moments":[...],"restorable":{...}}]} from the items and the names. */
 static void group_by_server(const struct invocation *invocation, const json_t *items, json_t *result)
 {
     json_t *servers = json_array();
@@ -52,14 +55,19 @@ static void group_by_server(const struct invocation *invocation, const json_t *i
     json_array_foreach(json_object_get(result, "servers"), i, name)
     {
         json_t *backups = json_array();
+        const json_t *restorable = NULL;
         json_array_foreach(items, j, item)
         {
             const char *server = json_text_or_null(item, "server");
-            if (server != NULL && json_is_string(name) && strcmp(server, json_string_value(name)) == 0)
+            if (server == NULL || !json_is_string(name) || strcmp(server, json_string_value(name)) != 0)
+                continue;
+            if (json_object_get(item, "id") != NULL)
                 json_array_append(backups, (json_t *)item);
+            else
+                restorable = json_object_get(item, "restorable");
         }
-        json_array_append_new(
-            servers, json_pack("{s:O, s:o, s:o}", "server", name, "backups", backups, "moments", moments_of(backups)));
+        json_array_append_new(servers, json_pack("{s:O, s:o, s:o, s:O?}", "server", name, "backups", backups, "moments",
+                                                 moments_of(backups), "restorable", restorable));
     }
     json_object_clear(result);
     json_object_set_new(result, "servers", servers);
@@ -89,6 +97,20 @@ static void set_reach(struct table *table, size_t column, const json_t *reach)
               json_is_object(json_object_get(reach, "gap")) ? " (gap behind it)" : "");
 }
 
+/* The label, and in brackets the annotations. */
+static void set_words(struct table *table, size_t column, const json_t *backup)
+{
+    const char *label = json_text_or_null(backup, "label");
+    char *words SCOPED(scoped_free) = notes_annotations_text(json_object_get(backup, "annotations"));
+    bool has_label = !text_is_empty(label), has_words = words[0] != '\0';
+
+    table_set(table, column, "%s%s%s%s%s", has_label ? label : "", has_label && has_words ? " " : "",
+              has_words   ? "["
+              : has_label ? ""
+                          : "-",
+              words, has_words ? "]" : "");
+}
+
 static void add_backup(struct table *table, const json_t *backup)
 {
     const char *state = json_text_or_null(backup, "state");
@@ -107,19 +129,20 @@ static void add_backup(struct table *table, const json_t *backup)
     table_set_bytes(table, 7, backup, "stored_bytes");
     table_set(table, 8, "%s%s%s", start != NULL ? start : "-", end != NULL ? ".." : "", end != NULL ? end : "");
     set_reach(table, 9, json_object_get(backup, "reach"));
+    notes_set_columns(table, 10, backup);
     if (problem != NULL)
-        table_set(table, 10, "%s", problem);
+        table_set(table, 13, "%s", problem);
     else
-        table_set_text(table, 10, backup, "label");
-    if (state != NULL && (strcmp(state, "damaged") == 0 || strcmp(state, "unreadable") == 0))
+        set_words(table, 13, backup);
+    if ((state != NULL && (strcmp(state, "damaged") == 0 || strcmp(state, "unreadable") == 0)) || notes_are_bad(backup))
         table_mark_bad(table);
 }
 
 static void print_backups(const struct invocation *invocation, const json_t *result)
 {
-    static const char *const titles[] = {"SERVER", "ID",      "STATE", "KIND",    "STARTED", ">TOOK",
-                                         ">SIZE",  ">STORED", "WAL",   "REACHES", "LABEL"};
-    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 11);
+    static const char *const titles[] = {"SERVER",  "ID",  "STATE",   "KIND",   "STARTED",  ">TOOK",   ">SIZE",
+                                         ">STORED", "WAL", "REACHES", "PINNED", "VERIFIED", "DRILLED", "LABEL"};
+    struct table *table SCOPED(scoped_table) = table_new(invocation, titles, sizeof titles / sizeof titles[0]);
     const json_t *server;
     const json_t *backup;
     size_t count = 0;
@@ -139,7 +162,11 @@ static void print_backups(const struct invocation *invocation, const json_t *res
     table_print(table);
     json_array_foreach(json_object_get(result, "servers"), i, server)
     {
-        output_moments(invocation, json_text_or_null(server, "server"), json_object_get(server, "moments"));
+        json_array_foreach(json_object_get(server, "backups"), j, backup)
+        {
+            notes_warn(invocation, backup);
+        }
+        restorable_print(invocation, json_text_or_null(server, "server"), json_object_get(server, "restorable"));
     }
 }
 
@@ -150,9 +177,17 @@ bool command_list(struct invocation *invocation, struct error *err)
 
 /* ---- show ---- */
 
+static void print_backup(const struct invocation *invocation, const json_t *result)
+{
+    json_t *shown SCOPED(scoped_json) = notes_in_words(result);
+
+    table_print_members(invocation, shown);
+    notes_warn(invocation, result);
+}
+
 bool command_show(struct invocation *invocation, struct error *err)
 {
-    return client_answer(invocation, NULL, table_print_members, err);
+    return client_answer(invocation, NULL, print_backup, err);
 }
 
 /* ---- delete ---- */
@@ -169,9 +204,10 @@ static bool ask(const struct invocation *invocation, struct control_stream *stre
     return conversation_run(conversation, stream, &request, ret_result, err);
 }
 
-/* Would the server be left without a backup to restore? */
-static bool is_last_complete(const json_t *items, const char *id)
+/* Would the cluster be left without a backup to restore? One from before a pg_upgrade is no other. */
+static bool is_last_usable(const json_t *items, const json_t *backup)
 {
+    const char *id = json_text_or_null(backup, "id");
     bool is_complete = false;
     const json_t *item;
     size_t others = 0;
@@ -181,9 +217,10 @@ static bool is_last_complete(const json_t *items, const char *id)
     {
         const char *state = json_text_or_null(item, "state");
         const char *other = json_text_or_null(item, "id");
-        if (state == NULL || other == NULL || strcmp(state, "complete") != 0)
+        if (state == NULL || other == NULL || strcmp(state, "complete") != 0 || notes_found_damage(item) ||
+            !json_equal(json_object_get(item, "system_identifier"), json_object_get(backup, "system_identifier")))
             continue;
-        if (strcmp(other, id) == 0)
+        if (id != NULL && strcmp(other, id) == 0)
             is_complete = true;
         else
             others++;
@@ -191,24 +228,29 @@ static bool is_last_complete(const json_t *items, const char *id)
     return is_complete && others == 0;
 }
 
-static void report_preview(const struct invocation *invocation, const json_t *backup, bool needs_force)
+static void report_preview(const struct invocation *invocation, const json_t *backup, bool is_last)
 {
     char freed[TEXT_BYTES_SIZE];
     const char *id = json_text_or_null(backup, "id");
     int64_t bytes = json_number_or(backup, "stored_bytes", 0);
+    bool is_forced = invocation_has(invocation, OPTION_ID_force);
+    bool is_pinned = json_is_set(backup, "pinned");
 
     if (output_is_json(invocation)) {
         json_t *data SCOPED(scoped_json) =
             json_pack("{s:b, s:s, s:s, s:I, s:b}", "dry_run", 1, "server", invocation_argument(invocation, 0), "backup",
-                      id != NULL ? id : "", "freed_bytes", (json_int_t)bytes, "needs_force", needs_force);
+                      id != NULL ? id : "", "freed_bytes", (json_int_t)bytes, "needs_force",
+                      !is_forced && (is_last || is_pinned));
         output_json(data);
         return;
     }
     text_format_bytes((uint64_t)bytes, freed);
     output_line(invocation, "backup %s of %s would be deleted, which would free %s", id != NULL ? id : "?",
                 invocation_argument(invocation, 0), freed);
-    if (needs_force)
-        output_line(invocation, "it is the last complete backup: --force would be needed");
+    if (is_last && !is_forced)
+        output_line(invocation, "it is the last usable backup: --force would be needed");
+    if (is_pinned && !is_forced)
+        output_line(invocation, "it is pinned: --force would be needed");
 }
 
 static bool preview_delete(const struct invocation *invocation, struct error *err)
@@ -224,9 +266,7 @@ static bool preview_delete(const struct invocation *invocation, struct error *er
         !ask(invocation, stream, COMMAND_ID_show, &shown, &backup, err) ||
         !ask(invocation, stream, COMMAND_ID_list, &listed, &names, err))
         return false;
-    const char *id = json_text_or_null(backup, "id");
-    report_preview(invocation, backup,
-                   !invocation_has(invocation, OPTION_ID_force) && id != NULL && is_last_complete(listed.items, id));
+    report_preview(invocation, backup, is_last_usable(listed.items, backup));
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli_internal.h"
+#include "cli/restorable_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/wal/position.h"
@@ -256,6 +257,7 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     json_array_foreach(servers, i, server)
     {
         print_room(invocation, server);
+        stored_print(invocation, json_text_or_null(server, "server"), json_object_get(server, "survey"));
     }
     json_array_foreach(servers, i, server)
     {

@@ -63,6 +63,10 @@ static void take_problem(void *context, const json_t *data)
 {
     struct invocation *invocation = context;
 
+    if (json_object_get(data, "rule") != NULL) {
+        report_expire_item(invocation, data);
+        return;
+    }
     if (invocation->findings == NULL)
         invocation->findings = json_pack("{s:[]}", "problems");
     json_array_append(json_object_get(invocation->findings, "problems"), (json_t *)data);

@@ -1,57 +1,12 @@
-#include <inttypes.h>
-#include <limits.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include "cli/cli_internal.h"
+#include "cli/restoring_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
-#include "pgcoffer/jobs/restore.h"
-
-#define MOST_WRITTEN 1024 /* for --jobs; more is a slip of the pen */
-/* A firewall or a host that restarts takes minutes, and a restore begun anew takes hours. */
-#define PATIENCE_SECONDS      900
-#define PATIENCE_MOST_SECONDS 604800
-
-static volatile sig_atomic_t is_interrupted;
-
-static void note_interrupt(int signal_number)
-{
-    (void)signal_number;
-    if (is_interrupted) /* twice: somebody does not want to wait for an orderly end */
-        _exit(1);
-    is_interrupted = 1;
-}
 
 /* ---- options ---- */
-
-static char *absolute_path(const char *path)
-{
-    if (path[0] == '/')
-        return memory_copy_text(path);
-    char *folder SCOPED(scoped_free) = getcwd(NULL, 0);
-    return memory_text("%s/%s", folder != NULL ? folder : "", path);
-}
-
-static bool parse_jobs(const struct invocation *invocation, unsigned *ret_jobs, struct error *err)
-{
-    const char *text = invocation_text(invocation, OPTION_ID_jobs);
-    uint64_t number = 0;
-
-    if (text != NULL && (!text_parse_unsigned(text, MOST_WRITTEN, &number) || number == 0))
-        return error_set(err, ERROR_USAGE, "--jobs: \"%s\" is not a number between 1 and %d", text, MOST_WRITTEN);
-    if (number > RESTORE_MOST_JOBS) {
-        output_warning(invocation, "--jobs %" PRIu64 ": the restore uses %d connections, which is the most", number,
-                       RESTORE_MOST_JOBS);
-        number = RESTORE_MOST_JOBS;
-    }
-    *ret_jobs = (unsigned)number;
-    return true;
-}
 
 static bool parse_archive_mode(const struct invocation *invocation, bool *ret_keep, struct error *err)
 {
@@ -115,99 +70,6 @@ static bool parse_mappings(const struct invocation *invocation, struct mappings 
     return true;
 }
 
-/* ---- restore_command ---- */
-
-static void add_word(char **command, const char *option, const char *value)
-{
-    char *quoted SCOPED(scoped_free) = value != NULL ? restore_quote_for_shell(value) : memory_copy_text("");
-    char *longer = memory_text("%s%s%s%s%s", *command, (*command)[0] != '\0' ? " " : "", option,
-                               option[0] != '\0' && value != NULL ? " " : "", quoted);
-
-    free(*command);
-    *command = longer;
-}
-
-/* All of it, wherever it came from: PostgreSQL's process has another folder, another home and no habits. */
-static bool add_gateway(const struct invocation *invocation, char **prefix, struct error *err)
-{
-    struct server_config *gateway SCOPED(scoped_free) = NULL;
-
-    if (!gateway_find(invocation, &gateway, err))
-        return false;
-    if (gateway == NULL)
-        return true;
-    char *address SCOPED(scoped_free) = gateway_to_text(gateway);
-    add_word(prefix, "--connect", address);
-    add_word(prefix, "--tls-cert-file", gateway->settings.tls_cert_file);
-    add_word(prefix, "--tls-key-file", gateway->settings.tls_key_file);
-    add_word(prefix, "--tls-ca-file", gateway->settings.tls_ca_file);
-    if (gateway->settings.tls_crl_file[0] != '\0')
-        add_word(prefix, "--tls-crl-file", gateway->settings.tls_crl_file);
-    return true;
-}
-
-/* What PostgreSQL has to run later, wherever it runs it: this binary, and where it found the repository. */
-static bool make_prefix(const struct invocation *invocation, char **ret_prefix, struct error *err)
-{
-    char self[PATH_MAX];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    const char *configuration = invocation_text(invocation, OPTION_ID_config);
-    const char *socket = invocation_text(invocation, OPTION_ID_socket);
-
-    if (size < 0)
-        return error_set_errno(err, "could not find out where this program lies");
-    self[size] = '\0';
-    char *prefix SCOPED(scoped_free) = memory_copy_text("");
-    add_word(&prefix, "", self);
-    if (configuration != NULL) {
-        char *path SCOPED(scoped_free) = absolute_path(configuration);
-        add_word(&prefix, "-c", path);
-    }
-    if (socket != NULL) {
-        char *path SCOPED(scoped_free) = absolute_path(socket);
-        add_word(&prefix, "--socket", path);
-    }
-    if (invocation_has(invocation, OPTION_ID_direct))
-        add_word(&prefix, "--direct", NULL);
-    if (!add_gateway(invocation, &prefix, err))
-        return false;
-    *ret_prefix = TAKE(prefix);
-    return true;
-}
-
-/* ---- running ---- */
-
-struct running {
-    const struct invocation *invocation;
-    pthread_mutex_t mutex; /* of the terminal: a thread that has lost its connection warns too */
-    struct progress_bar bar;
-};
-
-static void show_progress(void *context, const struct progress *progress)
-{
-    struct running *running = context;
-
-    pthread_mutex_lock(&running->mutex);
-    progress_bar_show(&running->bar, progress);
-    pthread_mutex_unlock(&running->mutex);
-}
-
-static void show_warning(void *context, const char *message)
-{
-    struct running *running = context;
-
-    pthread_mutex_lock(&running->mutex);
-    progress_bar_clear(&running->bar);
-    output_warning(running->invocation, "%s", message);
-    pthread_mutex_unlock(&running->mutex);
-}
-
-static bool ask_interrupted(void *context)
-{
-    (void)context;
-    return is_interrupted != 0;
-}
-
 static const char *text_or(const json_t *object, const char *key, const char *otherwise)
 {
     const char *text = json_text_or_null(object, key);
@@ -266,48 +128,18 @@ static void report(const struct invocation *invocation, const json_t *result)
         output_line(invocation, "start it: %s", text_or(result, "start", "?"));
 }
 
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = note_interrupt};
-
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-/* The daemon of this machine is there or is not, and needs no patience. */
-static bool take_patience(const struct invocation *invocation, struct connector *connector, struct error *err)
-{
-    const char *text = invocation_text(invocation, OPTION_ID_patience);
-    uint64_t seconds = PATIENCE_SECONDS;
-
-    if (text != NULL && (!text_parse_unsigned(text, PATIENCE_MOST_SECONDS, &seconds) || seconds == 0))
-        return error_set(err, ERROR_USAGE, "--patience: \"%s\" is not a number of seconds between 1 and %d", text,
-                         PATIENCE_MOST_SECONDS);
-    if (connector->patience_seconds > 0)
-        connector->patience_seconds = (unsigned)seconds;
-    return true;
-}
-
 static bool run(struct invocation *invocation, struct restore_options *options, struct session_source *source,
                 struct error *err)
 {
-    struct connector connector = session_source_connector(source);
-    struct running running = {
-        .invocation = invocation, .mutex = PTHREAD_MUTEX_INITIALIZER, .bar = progress_bar_new(invocation)};
+    struct restoring restoring = restoring_new(invocation);
+    struct connector connector;
     json_t *result SCOPED(scoped_json) = NULL;
 
-    if (!take_patience(invocation, &connector, err))
+    if (!restoring_prepare(&restoring, source, options, &connector, err))
         return false;
-    options->progress = show_progress;
-    options->warn = show_warning;
-    options->is_interrupted = ask_interrupted;
-    options->context = &running;
-    session_source_stop_when(source, ask_interrupted);
-    catch_signals();
     umask(027); /* the modes of the data directory are 0700 and 0600, or 0750 and 0640 */
     bool is_restored = restore_run(options, &connector, &result, err);
-    progress_bar_clear(&running.bar);
+    progress_bar_clear(&restoring.bar);
     if (is_restored)
         report(invocation, result);
     return is_restored;
@@ -317,13 +149,10 @@ static bool run(struct invocation *invocation, struct restore_options *options, 
 static bool read_configuration(const struct invocation *invocation, struct config **ret_config,
                                const struct server_config **ret_server, struct error *err)
 {
-    bool is_needed = invocation_has(invocation, OPTION_ID_standby);
     struct error failure;
 
-    *ret_server = NULL;
-    if ((session_source_config(invocation, ret_config, &failure) &&
-         config_find_server(*ret_config, invocation_argument(invocation, 0), ret_server, &failure)) ||
-        !is_needed)
+    if (restoring_read_configuration(invocation, ret_config, ret_server, &failure) ||
+        !invocation_has(invocation, OPTION_ID_standby))
         return true;
     *err = failure;
     return false;
@@ -334,14 +163,10 @@ static bool restore_as(struct invocation *invocation, struct restore_options *op
 {
     struct config *config SCOPED(scoped_config) = NULL;
     struct session_source *source SCOPED(scoped_session_source) = NULL;
-    bool is_root = geteuid() == 0;
 
-    if (!read_configuration(invocation, &config, &options->server, err) ||
-        !session_source_new(invocation, is_root, &source, err) || !owner_become(owner, err))
-        return false;
-    if (is_root)
-        owner_advise(invocation, config, options->server, owner);
-    return run(invocation, options, source, err);
+    return read_configuration(invocation, &config, &options->server, err) &&
+           restoring_open(invocation, owner, config, options->server, &source, err) &&
+           run(invocation, options, source, err);
 }
 
 bool command_restore(struct invocation *invocation, struct error *err)
@@ -354,18 +179,19 @@ bool command_restore(struct invocation *invocation, struct error *err)
     const struct passwd *owner;
     struct restore_options options = {.use_original_tablespaces =
                                           invocation_has(invocation, OPTION_ID_original_tablespaces),
-                                      .is_dry_run = invocation_has(invocation, OPTION_ID_dry_run)};
+                                      .is_dry_run = invocation_has(invocation, OPTION_ID_dry_run),
+                                      .leaves_lease = !invocation_has(invocation, OPTION_ID_direct)};
 
     if (directory == NULL || directory[0] == '\0') {
         error_set(err, ERROR_USAGE, "it is not said where the data directory goes");
         return error_hint(err, "Add --target-directory DIR; it may be missing or empty.");
     }
-    if (!parse_jobs(invocation, &options.jobs, err) ||
+    if (!restoring_parse_jobs(invocation, &options.jobs, err) ||
         !parse_archive_mode(invocation, &options.keep_archive_mode, err) ||
         !parse_mappings(invocation, &mappings, err) || !owner_find(invocation, &owner, err) ||
-        !invocation_request(invocation, &request, err) || !make_prefix(invocation, &prefix, err))
+        !invocation_request(invocation, &request, err) || !restoring_make_prefix(invocation, &prefix, err))
         return false;
-    target = absolute_path(directory);
+    target = restoring_absolute_path(directory);
     options.request = request;
     options.target_directory = target;
     options.mappings = mappings.list;

@@ -25,6 +25,10 @@ static const char *phase_words(const char *phase)
         {"verify", "verifying"},
         {"restore", "restoring"},
         {"sync", "to disk"},
+        {"start", "starting PostgreSQL"},
+        {"replay", "replaying WAL"},
+        {"amcheck", "running pg_amcheck"},
+        {"query", "running the query"},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)

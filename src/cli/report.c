@@ -39,6 +39,28 @@ static void report_backup(const struct invocation *invocation, const json_t *dat
                 text_or(data, "server", "?"), text_or(data, "state", "?"), size, stored, duration);
 }
 
+static void report_verified_backup(const struct invocation *invocation, const char *server, const json_t *backup)
+{
+    const char *state = text_or(backup, "state", "?");
+    const char *id = text_or(backup, "id", "?");
+
+    if (strcmp(state, "recent") == 0)
+        output_line(invocation, "%s: backup %s was found good since then", server, id);
+    else if (strcmp(state, "left") == 0)
+        output_line(invocation, "%s: backup %s is left for another run", server, id);
+    else
+        output_line(invocation, "%s: backup %s is %s", server, id, state);
+}
+
+/* ", 7 segments left"; nothing for none. */
+static char *NEVER_NULL rest_text(const json_t *wal, const char *key, const char *words)
+{
+    int64_t count = json_number_or(wal, key, 0);
+    char *segments SCOPED(scoped_free) = count_text((long long)count, "segment");
+
+    return count > 0 ? memory_text(", %s %s", segments, words) : memory_copy_text("");
+}
+
 static void report_verified_server(const struct invocation *invocation, const json_t *server)
 {
     const json_t *wal = json_object_get(server, "wal");
@@ -48,8 +70,7 @@ static void report_verified_server(const struct invocation *invocation, const js
 
     json_array_foreach(backups, i, backup)
     {
-        output_line(invocation, "%s: backup %s is %s", text_or(server, "server", "?"), text_or(backup, "id", "?"),
-                    text_or(backup, "state", "?"));
+        report_verified_backup(invocation, text_or(server, "server", "?"), backup);
     }
     if (!json_is_object(wal))
         return;
@@ -57,7 +78,10 @@ static void report_verified_server(const struct invocation *invocation, const js
     char *ranges SCOPED(scoped_free) = count_text((long long)json_array_size(json_object_get(wal, "ranges")), "range");
     char *problems SCOPED(scoped_free) =
         count_text((long long)json_array_size(json_object_get(wal, "problems")), "problem");
-    output_line(invocation, "%s: WAL: %s in %s, %s", text_or(server, "server", "?"), segments, ranges, problems);
+    char *recent SCOPED(scoped_free) = rest_text(wal, "recent", "found good since then");
+    char *left SCOPED(scoped_free) = rest_text(wal, "left", "left for another run");
+    output_line(invocation, "%s: WAL: %s in %s, %s%s%s", text_or(server, "server", "?"), segments, ranges, problems,
+                recent, left);
 }
 
 static void report_slot(const struct invocation *invocation, const json_t *data)
@@ -91,7 +115,10 @@ void report_job_result(const struct invocation *invocation, const json_t *data)
     } else if (json_is_array(json_object_get(data, "servers"))) {
         json_array_foreach(json_object_get(data, "servers"), i, server)
         {
-            report_verified_server(invocation, server);
+            if (json_object_get(server, "removed_backups") != NULL)
+                report_expired_server(invocation, server);
+            else
+                report_verified_server(invocation, server);
         }
     } else if (json_object_get(data, "id") != NULL) {
         report_backup(invocation, data);

@@ -172,6 +172,26 @@ static bool parse_text(struct config *config, const char *text, size_t size, con
     return ini_parse(text, size, name, &handler, err);
 }
 
+/* Of the two ways to say which backups stay, the one in the server's own section holds. */
+static bool is_inherited(const struct section_origin *own, const struct section_origin *daemon, size_t id)
+{
+    return settings_table[id].scope == SCOPE_BOTH && own->values[id] == NULL && daemon->values[id] != NULL &&
+           (id != SETTING_retention_count || own->values[SETTING_retention] == NULL);
+}
+
+static void inherit(struct config *config, size_t index)
+{
+    struct section_origin *own = config->origins->servers[index], *daemon = config->origins->daemon;
+
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        size_t id = SETTING_COUNT - 1 - i; /* retention_count before retention */
+        if (!is_inherited(own, daemon, id))
+            continue;
+        settings_copy_value(&config->servers[index].settings, &config->settings, &settings_table[id]);
+        own->values[id] = memory_copy_text(daemon->values[id]);
+    }
+}
+
 /* When everything is read: servers inherit what they did not say, and are judged as a whole. */
 static bool finish(struct config *config, struct error *err)
 {
@@ -183,13 +203,9 @@ static bool finish(struct config *config, struct error *err)
     if (!config_rules_check_daemon(&config->settings, origins->daemon, err))
         return false;
     for (size_t i = 0; i < config->server_count; i++) {
-        for (size_t id = 0; id < SETTING_COUNT; id++) {
-            if (settings_table[id].scope != SCOPE_BOTH || origins->servers[i]->values[id] != NULL ||
-                origins->daemon->values[id] == NULL)
-                continue;
-            settings_copy_value(&config->servers[i].settings, &config->settings, &settings_table[id]);
-            origins->servers[i]->values[id] = memory_copy_text(origins->daemon->values[id]);
-        }
+        if (!config_rules_check_retention(&config->servers[i].settings, origins->servers[i], err))
+            return false;
+        inherit(config, i);
         if (!config_rules_check(&config->servers[i], origins->servers[i], err))
             return false;
     }

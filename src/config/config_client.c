@@ -13,6 +13,7 @@
 static const enum setting_id ids_of_client[] = {
     SETTING_connect,     SETTING_tls_cert_file, SETTING_tls_key_file,
     SETTING_tls_ca_file, SETTING_tls_crl_file,  SETTING_connect_timeout,
+    SETTING_pg_bin_dir,
 };
 
 static bool is_of_client(size_t id)

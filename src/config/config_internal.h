@@ -23,6 +23,9 @@ struct config_origins {
 bool config_rules_check(const struct server_config *server, const struct section_origin *origin,
                         struct error *err) NODISCARD;
 
+/* Of one section, before it inherits: not two ways to say which backups stay. */
+bool config_rules_check_retention(const struct settings *settings, const struct section_origin *origin,
+                                  struct error *err) NODISCARD;
 /* The same for [pgcoffer]: what a gateway needs, and who may stand in `admins`. */
 bool config_rules_check_daemon(const struct settings *settings, const struct section_origin *origin,
                                struct error *err) NODISCARD;

@@ -80,6 +80,8 @@ static void print_section(FILE *out, const char *name, const struct settings *se
             continue;
         if (id == SETTING_admin_group && !is_admin_group_written)
             continue; /* a group that is written must exist */
+        if (id == SETTING_retention && settings->retention_count != 0)
+            continue; /* not both in one section */
         fprintf(out, "%s = ", settings_table[id].name);
         print_quoted(out, text);
         fputc('\n', out);

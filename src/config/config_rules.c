@@ -165,9 +165,23 @@ static bool check_admins(const struct rules *rules, struct error *err)
     return true;
 }
 
+bool config_rules_check_retention(const struct settings *settings, const struct section_origin *origin,
+                                  struct error *err)
+{
+    const struct rules rules = {.settings = settings, .origin = origin};
+
+    if (settings->retention_count == 0 || origin->values[SETTING_retention] == NULL ||
+        origin->values[SETTING_retention_count] == NULL)
+        return true;
+    error_set(err, ERROR_CONFIG, "retention and retention_count are given in one section, and only one can decide");
+    error_hint(err, "Remove one of the two lines; the other one is at %s.", origin->values[SETTING_retention]);
+    return fail_at(&rules, SETTING_retention_count, err);
+}
+
 bool config_rules_check_daemon(const struct settings *settings, const struct section_origin *origin, struct error *err)
 {
     const struct rules rules = {.settings = settings, .origin = origin};
 
-    return check_gateway(&rules, err) && check_admins(&rules, err);
+    return config_rules_check_retention(settings, origin, err) && check_gateway(&rules, err) &&
+           check_admins(&rules, err);
 }

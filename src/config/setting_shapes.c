@@ -6,6 +6,7 @@
 
 #include "config/settings_internal.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/config/retention.h"
 
 #define MOST_SLOT_NAME        63
 #define MOST_APPLICATION_NAME 63 /* the server cuts the rest off */
@@ -100,6 +101,10 @@ bool setting_shapes_check(const struct setting *setting, const char *text, struc
         return check_slot(text, err);
     if (strcmp(setting->name, "application_name") == 0)
         return check_application_name(text, err);
+    if (strcmp(setting->name, "retention") == 0)
+        return retention_places_parse(text, &(struct retention_places){0}, err);
+    if (strcmp(setting->name, "wal_retention") == 0)
+        return retention_duration_parse(text, &(int64_t){0}, err);
     return true;
 }
 

@@ -8,6 +8,9 @@ static const struct wire_word {
     enum command_id command;
     const char *name;
 } wire_words[] = {
+    {COMMAND_ID_annotate, "annotations"},
+    {COMMAND_ID_drill_result, "result"},
+    {COMMAND_ID_lease, "timeline"},
     {COMMAND_ID_read, "file"},
     {COMMAND_ID_read, "offset"},
     {COMMAND_ID_read, "length"},

@@ -8,6 +8,7 @@
 #include "daemon/receivers_internal.h"
 #include "daemon/reload_internal.h"
 #include "daemon/rights_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 
 static enum right right_over(struct client *client, const char *server)
@@ -84,10 +85,12 @@ bool answer_status(struct client *client, const struct request *request, struct 
 {
     const struct supervisor *supervisor = client_supervisor(client);
     const struct config *config = supervisor->config;
-    json_t *servers = json_array();
-    json_t *jobs = json_array();
 
     (void)err;
+    if (surveys_await(client, request))
+        return true;
+    json_t *servers = json_array();
+    json_t *jobs = json_array();
     for (size_t i = 0; i < config->server_count; i++) {
         const char *name = config->servers[i].name;
         if ((request->server[0] == '\0' || strcmp(request->server, name) == 0) &&

@@ -158,6 +158,11 @@ bool client_is_deferred(const struct client *client, const char *server)
     return client->state == CLIENT_DEFERRED && strcmp(client->deferred.server, server) == 0;
 }
 
+bool client_defers(const struct client *client, enum command_id command)
+{
+    return client->state == CLIENT_DEFERRED && client->deferred.command == command;
+}
+
 void client_stay(struct client *client)
 {
     client->state = CLIENT_STAYS;

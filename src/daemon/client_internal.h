@@ -13,7 +13,8 @@ enum client_state {
     CLIENT_FOLLOWS,  /* a job's events */
     CLIENT_CANCELS,  /* waits until the job it cancelled has ended */
     CLIENT_WAITS,    /* for the worker of its errand */
-    CLIENT_DEFERRED, /* its backup waits until the daemon knows whether there are leftovers to complete */
+    CLIENT_DEFERRED, /* its backup waits until the daemon knows whether there are leftovers to complete, its status
+                        until it knows what is stored */
     CLIENT_STAYS,    /* asked for the shutdown; the end of the connection tells that it is done */
     CLIENT_FLUSHES,  /* gets its last answer, then it is closed */
     CLIENT_GONE,
@@ -50,6 +51,7 @@ void client_wait_for_errand(struct client *client);
 /* Keeps the request and asks it again with client_retry(). */
 void client_defer(struct client *client, const struct request *request);
 bool client_is_deferred(const struct client *client, const char *server);
+bool client_defers(const struct client *client, enum command_id command);
 void client_retry(struct client *client);
 void client_stay(struct client *client);
 /* Back to reading requests, also those that came meanwhile. */

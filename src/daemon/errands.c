@@ -4,23 +4,29 @@
 
 #include "daemon/rights_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
 /*
- * Each holds a walsender of its server for a moment, and many processes would be a burden here: two of a server are
- * enough for a monitoring system and an administrator at the same time.
+ * A check holds a walsender of its server for a moment, and many processes would be a burden here: two of a server are
+ * enough for a monitoring system and an administrator at the same time. A note is written at once, and is not told a
+ * second time: as many hosts may restore together.
  */
-#define MOST_OF_SERVER   2
-#define MOST_OF_ALL      16
+#define MOST_CHECKS      2
+#define MOST_NOTES       8
+#define MOST_OF_ALL      16 /* of one sort */
 #define STOP_SECONDS     2
 #define DESCRIPTION_SIZE (CALLER_TEXT_SIZE + 160)
 
 static const struct {
     enum command_id command;
     enum role_id role;
+    size_t most_of_server;
 } errand_roles[] = {
-    {COMMAND_ID_check, ROLE_check},
+    {COMMAND_ID_check, ROLE_check, MOST_CHECKS},
+    {COMMAND_ID_drill_result, ROLE_note, MOST_NOTES},
+    {COMMAND_ID_lease, ROLE_note, MOST_NOTES},
 };
 
 struct errand {
@@ -34,13 +40,26 @@ struct errand {
     struct errand *next;
 };
 
-static enum role_id role_of(enum command_id command)
+bool errands_know(enum command_id command)
+{
+    for (size_t i = 0; i < sizeof errand_roles / sizeof errand_roles[0]; i++)
+        if (errand_roles[i].command == command)
+            return true;
+    return false;
+}
+
+static size_t row_of(enum command_id command)
 {
     size_t i = 0;
 
     while (errand_roles[i].command != command)
         i++;
-    return errand_roles[i].role;
+    return i;
+}
+
+static enum role_id role_of(enum command_id command)
+{
+    return errand_roles[row_of(command)].role;
 }
 
 static void describe(const struct errand *errand, char ret_text[DESCRIPTION_SIZE])
@@ -115,6 +134,8 @@ static void on_ended(void *owner, const struct child_end *end)
         log_debug("%s was ended: the client has gone", what);
     else
         log_debug("%s has ended", what);
+    if (roles[role_of(errand->command)].may_write_repository)
+        surveys_want(errand->supervisor, errand->server);
     relay(errand, errand->last_word);
     if (client != NULL)
         client_read_on(client);
@@ -123,7 +144,7 @@ static void on_ended(void *owner, const struct child_end *end)
 
 /* ---- start and end ---- */
 
-/* One of all servers counts for each; of all that the caller may see, none of the others. */
+/* Those of the same sort. One of all servers counts for each; of all that the caller may see, none of the others. */
 static bool is_in_the_way(const struct errand *errand, const struct visibility *visibility)
 {
     const char *server = visibility->request->server;
@@ -138,24 +159,28 @@ static bool is_in_the_way(const struct errand *errand, const struct visibility *
 
 static bool demand_room(const struct supervisor *supervisor, const struct visibility *visibility, struct error *err)
 {
+    const char *words = commands[visibility->request->command].words;
+    size_t most_of_server = errand_roles[row_of(visibility->request->command)].most_of_server;
     size_t count = 0, of_server = 0;
     const struct errand *other = NULL;
 
     for (const struct errand *errand = supervisor->errands; errand != NULL; errand = errand->next) {
+        if (errand->command != visibility->request->command)
+            continue;
         count++;
         if (!is_in_the_way(errand, visibility))
             continue;
         of_server++;
         other = errand;
     }
-    if (count < MOST_OF_ALL && of_server < MOST_OF_SERVER)
+    if (count < MOST_OF_ALL && of_server < most_of_server)
         return true;
-    if (of_server >= MOST_OF_SERVER) {
+    if (of_server >= most_of_server) {
         char what[DESCRIPTION_SIZE];
         describe(other, what);
-        error_set(err, ERROR_BUSY, "%zu checks are running already: %s", of_server, what);
+        error_set(err, ERROR_BUSY, "%zu %ss are running already: %s", of_server, words, what);
     } else {
-        error_set(err, ERROR_BUSY, "%zu checks are running already", count);
+        error_set(err, ERROR_BUSY, "%zu %ss are running already", count, words);
     }
     return error_hint(err, "Try again in a moment.");
 }

@@ -5,6 +5,7 @@
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -16,8 +17,19 @@ static const struct {
     enum role_id role;
 } job_roles[] = {
     {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},    {COMMAND_ID_delete, ROLE_delete},
+    {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},       {COMMAND_ID_annotate, ROLE_note},
+    {COMMAND_ID_expire, ROLE_expire},
     {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
 };
+
+static enum role_id role_of(enum command_id command)
+{
+    size_t i = 0;
+
+    while (job_roles[i].command != command)
+        i++;
+    return job_roles[i].role;
+}
 
 /* A running job and the supervisor it belongs to: what the child's handlers get. */
 struct job_run {
@@ -39,7 +51,7 @@ static void describe(const struct job_entry *entry, char ret_text[160])
 static void describe_result(const struct job_entry *entry, char ret_text[192])
 {
     const json_t *data = json_object_get(entry->last_word, "data");
-    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_delete ? "backup" : "id");
+    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_backup ? "id" : "backup");
     static const char *const figures[][2] = {
         {"size_bytes", ""}, {"stored_bytes", " stored"}, {"freed_bytes", " freed"}};
     size_t used = 0;
@@ -129,10 +141,6 @@ static void on_line(void *owner, const json_t *message)
         take_last_word(run, message);
         return;
     }
-    if (strcmp(event, "last_backup") == 0) {
-        receivers_set_last_backup(run->supervisor, entry->server, json_object_get(message, "data"));
-        return;
-    }
     bool is_progress = strcmp(event, "progress") == 0;
     if ((!is_progress && strcmp(event, "log") != 0 && strcmp(event, "item") != 0) || !fits_a_line(message))
         return; /* not for clients */
@@ -179,6 +187,8 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
         receivers_resume(supervisor, entry->server);
     else if (entry->command == COMMAND_ID_verify)
         receivers_tell_verified(supervisor, entry->server);
+    if (roles[role_of(entry->command)].may_write_repository && !is_resume_without_work(entry))
+        surveys_want(supervisor, entry->server);
 }
 
 static void end_entry(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)
@@ -237,15 +247,6 @@ void jobs_tell_backup(struct supervisor *supervisor, const char *server, const j
 }
 
 /* ---- start and end ---- */
-
-static enum role_id role_of(enum command_id command)
-{
-    size_t i = 0;
-
-    while (job_roles[i].command != command)
-        i++;
-    return job_roles[i].role;
-}
 
 static bool start_child(struct supervisor *supervisor, struct job_entry *entry, const struct request *request,
                         enum right right, struct error *err)

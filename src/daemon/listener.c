@@ -238,6 +238,15 @@ void listener_retry_deferred(struct listener *listener, const char *server)
             client_retry(listener->clients[i]);
 }
 
+void listener_retry_command(struct listener *listener, enum command_id command)
+{
+    if (listener == NULL)
+        return;
+    for (size_t i = 0; i < listener->client_count; i++)
+        if (client_defers(listener->clients[i], command))
+            client_retry(listener->clients[i]);
+}
+
 /* ---- life ---- */
 
 bool listener_open(struct supervisor *supervisor, struct listener **ret_listener, struct error *err)

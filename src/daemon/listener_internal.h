@@ -30,5 +30,7 @@ void listener_end_followers(struct listener *listener, const struct job_entry *e
 void listener_end_forbidden(struct listener *listener);
 /* Backups and drops of slots asked for while the server's leftovers were looked through are asked for again. */
 void listener_retry_deferred(struct listener *listener, const char *server);
+/* The same of whoever waits with that command. */
+void listener_retry_command(struct listener *listener, enum command_id command);
 
 #endif

@@ -13,6 +13,16 @@ enum receiver_hold {
     HOLD_STOPPED,     /* its slot was dropped */
 };
 
+/* What is stored of the server, as a survey found it last (surveys.c). */
+struct survey {
+    json_t *data;       /* NULL: nothing yet */
+    json_t *error;      /* why the last one failed; NULL: it has not */
+    json_t *complete;   /* what the receiver had noted by then; NULL: nothing */
+    int64_t tried_at;   /* monotonic; 0: never */
+    bool is_wanted;     /* something has changed, and no survey has begun since */
+    bool is_on_its_way; /* the one that runs looks at it */
+};
+
 struct receiver {
     struct supervisor *supervisor;
     char name[64];
@@ -23,9 +33,9 @@ struct receiver {
     bool is_removed;    /* no longer in the configuration: ends for good */
     bool is_restarting; /* ends to begin again at once, or after the hold */
     enum receiver_hold hold;
-    json_t *report; /* "data" of the last report, without the next two */
-    json_t *last_backup;
+    json_t *report; /* "data" of the last report, without the next */
     char system_id[24];
+    struct survey survey;
     struct receiver *next;
 };
 

@@ -5,6 +5,7 @@
 #include "daemon/jobs_internal.h"
 #include "daemon/receiver_internal.h"
 #include "daemon/start_line_internal.h"
+#include "daemon/surveys_internal.h"
 #include "daemon/wish_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
@@ -42,7 +43,9 @@ static void free_receiver(struct receiver *receiver)
     if (receiver->timer != NULL)
         event_free(receiver->timer);
     json_decref(receiver->report);
-    json_decref(receiver->last_backup);
+    json_decref(receiver->survey.data);
+    json_decref(receiver->survey.error);
+    json_decref(receiver->survey.complete);
     free(receiver);
 }
 
@@ -200,6 +203,7 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
         if (receiver_find(supervisor, supervisor->config->servers[i].name) == NULL) {
             jobs_start_resume(supervisor, supervisor->config->servers[i].name);
             add(supervisor, &supervisor->config->servers[i]);
+            surveys_want(supervisor, supervisor->config->servers[i].name);
         }
     receivers_update_status(supervisor);
 }

@@ -34,8 +34,6 @@ bool receivers_demand_not_stopped(const struct supervisor *supervisor, const cha
 json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server);
 /* {"event":"wal","data":{...}} with the last report; NULL when there was none. */
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server);
-/* A job has changed what is stored: the newest backup of that server, or null. */
-void receivers_set_last_backup(struct supervisor *supervisor, const char *server, const json_t *backup);
 /* For the service manager: how many stream, and the newest backup of all. */
 void receivers_update_status(struct supervisor *supervisor);
 

@@ -3,6 +3,7 @@
 #include "daemon/jobs_internal.h"
 #include "daemon/receiver_internal.h"
 #include "daemon/receivers_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/memory.h"
 
 #define MOST_REPORT_SIZE 24576 /* it stands in lines that others read */
@@ -57,25 +58,37 @@ json_t *receiver_first_report(const struct receiver *receiver)
         "certificate", "server_certificate", "error", "warning", "room", "sync");
 }
 
+/* A gap, another timeline or another cluster: what can be restored is not what it was. */
+static bool tells_of_change(const struct receiver *receiver, const json_t *data)
+{
+    static const char *const keys[] = {"gaps", "timeline"};
+    const char *system_id = json_text_or_null(data, "system_id");
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const json_t *is = json_object_get(data, keys[i]), *was = json_object_get(receiver->report, keys[i]);
+        if (is != NULL && json_equal(is, was) == 0)
+            return true;
+    }
+    return system_id != NULL && strcmp(system_id, receiver->system_id) != 0;
+}
+
 void receiver_take_report(struct receiver *receiver, const json_t *data)
 {
     const char *system_id = json_text_or_null(data, "system_id");
-    const json_t *last_backup = json_object_get(data, "last_backup");
 
     if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
         return;
+    bool is_other = tells_of_change(receiver, data);
     json_decref(receiver->report);
     receiver->report = json_copy((json_t *)data);
     json_object_del(receiver->report, "system_id");
-    json_object_del(receiver->report, "last_backup");
     if (system_id != NULL)
         snprintf(receiver->system_id, sizeof receiver->system_id, "%s", system_id);
-    /* A worker looks once, at its start; later news come from the jobs. */
-    if (receiver->last_backup == NULL && json_is_object(last_backup))
-        receiver->last_backup = json_incref((json_t *)last_backup);
     if (has_state(receiver, "streaming"))
         backoff_reset(&receiver->backoff);
     publish(receiver);
+    if (is_other)
+        surveys_want(receiver->supervisor, receiver->name);
 }
 
 /* ---- for others ---- */
@@ -85,10 +98,13 @@ json_t *receivers_server_to_json(const struct supervisor *supervisor, const char
     const struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL)
-        return json_pack("{s:s, s:n, s:s, s:n}", "server", server, "receiver", "system_id", "", "last_backup");
-    return json_pack("{s:s, s:O, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
+        return json_pack("{s:s, s:n, s:s, s:n, s:n}", "server", server, "receiver", "system_id", "", "last_backup",
+                         "survey");
+    const json_t *last_backup = surveys_last_backup(receiver);
+    return json_pack("{s:s, s:O, s:o, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
                      control_text(receiver->system_id), "last_backup",
-                     receiver->last_backup != NULL ? json_incref(receiver->last_backup) : json_null());
+                     last_backup != NULL ? json_incref((json_t *)last_backup) : json_null(), "survey",
+                     surveys_to_json(supervisor, receiver));
 }
 
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)
@@ -102,17 +118,6 @@ json_t *receivers_wal_event(const struct supervisor *supervisor, const char *ser
     return json_pack("{s:s, s:o}", "event", "wal", "data", data);
 }
 
-void receivers_set_last_backup(struct supervisor *supervisor, const char *server, const json_t *backup)
-{
-    struct receiver *receiver = receiver_find(supervisor, server);
-
-    if (receiver == NULL)
-        return;
-    json_decref(receiver->last_backup);
-    receiver->last_backup = json_is_object(backup) ? json_incref((json_t *)backup) : NULL;
-    receivers_update_status(supervisor);
-}
-
 void receivers_update_status(struct supervisor *supervisor)
 {
     unsigned streaming = 0, all = 0;
@@ -122,7 +127,7 @@ void receivers_update_status(struct supervisor *supervisor)
     if (supervisor->is_stopping)
         return;
     for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
-        const char *id = json_text_or_null(receiver->last_backup, "id");
+        const char *id = json_text_or_null(surveys_last_backup(receiver), "id");
         if (receiver->is_removed)
             continue;
         all++;

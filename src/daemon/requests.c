@@ -68,8 +68,10 @@ static bool answer(struct client *client, const struct request *request, struct 
     case COMMAND_ERRAND:
         return errands_start(client, request, right, err);
     case COMMAND_SESSION:
-    case COMMAND_WIRE:
         return sessions_start(client, request, right, err);
+    case COMMAND_WIRE:
+        return errands_know(request->command) ? errands_start(client, request, right, err)
+                                              : sessions_start(client, request, right, err);
     }
     return false;
 }

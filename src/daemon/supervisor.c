@@ -14,6 +14,7 @@
 #include "daemon/receivers_internal.h"
 #include "daemon/reload_internal.h"
 #include "daemon/supervisor_internal.h"
+#include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
@@ -177,6 +178,7 @@ static void run(struct supervisor *supervisor)
     for (size_t i = 0; i < supervisor->config->server_count; i++)
         jobs_start_resume(supervisor, supervisor->config->servers[i].name);
     receivers_start(supervisor);
+    surveys_want(supervisor, "");
     gateway_follow_configuration(supervisor);
     notifier_tell(&supervisor->notifier, "READY=1");
     event_base_dispatch(supervisor->events);
@@ -189,6 +191,7 @@ static void finish(struct supervisor *supervisor)
     listener_free(supervisor->listener);
     job_table_done(&supervisor->jobs);
     receivers_free(supervisor);
+    surveys_free(supervisor);
     errands_free(supervisor);
     gateway_free(supervisor);
     for (int i = 0; i < SUPERVISOR_SIGNAL_COUNT; i++)

@@ -31,6 +31,7 @@ struct supervisor {
     struct session *sessions;
     struct errand *errands;
     struct gateway *gateway; /* NULL: there was none yet */
+    struct surveys *surveys; /* NULL: none was wanted yet */
     struct job_table jobs;
     bool is_stopping;
     bool was_killing; /* SIGKILL was sent to what did not end in time */

@@ -1,26 +1,9 @@
 #include <string.h>
+#include <unistd.h>
 
-#include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/jobs/jobs.h"
+#include "pgcoffer/jobs/job.h"
 #include "pgcoffer/repo/catalogue.h"
-
-static bool is_complete(const struct catalogue_entry *entry)
-{
-    return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE;
-}
-
-/* Damaged metadata must not make a backup undeletable, so an id counts before its metadata does. */
-static bool find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
-                 struct error *err)
-{
-    for (size_t i = 0; i < catalogue->count; i++)
-        if (strcmp(catalogue->entries[i].id.text, name) == 0) {
-            *ret_entry = &catalogue->entries[i];
-            return true;
-        }
-    return catalogue_find(catalogue, name, ret_entry, err);
-}
 
 static bool check_not_required(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct error *err)
@@ -47,14 +30,14 @@ static bool check_not_required(const struct catalogue *catalogue, const struct c
 static bool check_not_last(const struct catalogue *catalogue, const struct catalogue_entry *entry, const char *server,
                            struct error *err)
 {
-    if (!is_complete(entry))
+    if (!catalogue_is_usable(entry))
         return true;
     for (size_t i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *other = &catalogue->entries[i];
-        if (other != entry && is_complete(other) && strcmp(other->system.text, entry->system.text) == 0)
+        if (other != entry && catalogue_is_usable(other) && strcmp(other->system.text, entry->system.text) == 0)
             return true;
     }
-    error_set(err, ERROR_FAILED, "backup %s is the last complete one of \"%s\"", entry->id.text, server);
+    error_set(err, ERROR_FAILED, "backup %s is the last usable one of \"%s\"", entry->id.text, server);
     return error_hint(err, "\"pgcoffer delete --force %s %s\" deletes it all the same.", server, entry->id.text);
 }
 
@@ -77,22 +60,53 @@ static bool lock_waiting(const struct job *job, const struct catalogue_entry *en
            error_wrap(err, "backup %s is not complete and a job waits for its WAL", entry->id.text);
 }
 
+/* The pin first: whoever reads only that the backup is the last one would not mean to force the pin, too. */
+static bool check_unforced(const struct job *job, const struct catalogue *catalogue,
+                           const struct catalogue_entry *entry, struct error *err)
+{
+    const char *server = job->server->name;
+
+    return catalogue_check_not_pinned(&job->repo, server, entry, err) && check_readable(entry, server, err) &&
+           check_not_last(catalogue, entry, server, err);
+}
+
+/* Two that remove at the same time would each take the other's backup for the one that stays. */
+static bool lock_removal(const struct job *job, struct file_lock *ret_lock, struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_lock_path(&job->repo, job->server->name, "expire.lock");
+    char holder[64];
+
+    snprintf(holder, sizeof holder, "pid %d, delete", (int)getpid());
+    if (file_lock_exclusive(path, holder, ret_lock, err))
+        return true;
+    error_wrap(err, "backups of \"%s\" are being removed already", job->server->name);
+    return error_hint(err, "Give the command again when that has ended.");
+}
+
+static bool find(const struct job *job, struct catalogue *ret_catalogue, const struct catalogue_entry **ret_entry,
+                 struct error *err)
+{
+    catalogue_done(ret_catalogue);
+    return catalogue_read(&job->repo, job->server->name, ret_catalogue, err) &&
+           catalogue_find_any(ret_catalogue, job->worker->request.backup, ret_entry, err);
+}
+
 static bool run(const struct job *job, json_t **ret_result, struct error *err)
 {
-    const struct request *request = &job->worker->request;
     const char *server = job->server->name;
-    bool is_forced = request_has(request, OPTION_ID_force);
+    bool is_forced = request_has(&job->worker->request, OPTION_ID_force);
+    struct file_lock removal SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct file_lock held SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
     const struct catalogue_entry *entry;
     uint64_t freed = 0;
 
-    if (!catalogue_read(&job->repo, server, &catalogue, err) || !find(&catalogue, request->backup, &entry, err) ||
-        !check_not_required(&catalogue, entry, err))
+    /* A server that nothing is stored of has no folder for the lock; then what there is, is looked at anew. */
+    if (!find(job, &catalogue, &entry, err) || !lock_removal(job, &removal, err) ||
+        !find(job, &catalogue, &entry, err) || !check_not_required(&catalogue, entry, err) ||
+        (!is_forced && !check_unforced(job, &catalogue, entry, err)))
         return false;
-    if (!is_forced && (!check_readable(entry, server, err) || !check_not_last(&catalogue, entry, server, err)))
-        return false;
-    if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, &freed, err))
+    if (!lock_waiting(job, entry, &held, err) || !catalogue_delete(&job->repo, server, entry, is_forced, &freed, err))
         return false;
     *ret_result =
         json_pack("{s:s, s:s, s:I}", "server", server, "backup", entry->id.text, "freed_bytes", (json_int_t)freed);
@@ -101,17 +115,5 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
 
 int job_delete_main(struct job *job)
 {
-    json_t *result SCOPED(scoped_json) = NULL;
-    struct error failure;
-    struct error ignored;
-
-    if (!run(job, &result, &failure)) {
-        if (!control_send_error(job->worker->channel, &failure, &ignored))
-            log_failure(LOG_LEVEL_ERROR, &failure);
-        return error_exit_status(&failure);
-    }
-    if (control_send_result(job->worker->channel, TAKE(result), &failure))
-        return EXIT_SUCCESS;
-    log_failure(LOG_LEVEL_ERROR, &failure);
-    return error_exit_status(&failure);
+    return job_answer(job, run);
 }

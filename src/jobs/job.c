@@ -91,35 +91,19 @@ void job_done(struct job *job)
     *job = (struct job){.worker = NULL};
 }
 
-bool job_last_backup(const struct repo *repo, const char *server, json_t **ret_backup, struct error *err)
+int job_answer(const struct job *job, job_step *run)
 {
-    struct catalogue catalogue;
+    json_t *result SCOPED(scoped_json) = NULL;
+    struct error failure;
+    struct error ignored;
 
-    *ret_backup = NULL;
-    if (!catalogue_read(repo, server, &catalogue, err))
-        return false;
-    for (size_t i = catalogue.count; i > 0 && *ret_backup == NULL; i--) {
-        const struct backup_meta *meta = catalogue.entries[i - 1].meta;
-        char stopped_at[TIMESTAMP_TEXT_SIZE];
-        if (meta == NULL || meta->state == BACKUP_COPIED)
-            continue;
-        timestamp_format(meta->stopped_at, stopped_at);
-        *ret_backup = json_pack("{s:s, s:s, s:s, s:o}", "id", meta->id.text, "state", backup_state_word(meta->state),
-                                "stopped_at", stopped_at, "label", control_text(meta->label));
+    if (!run(job, &result, &failure)) {
+        if (!control_send_error(job->worker->channel, &failure, &ignored))
+            log_failure(LOG_LEVEL_ERROR, &failure);
+        return error_exit_status(&failure);
     }
-    catalogue_done(&catalogue);
-    return true;
-}
-
-void job_report_last_backup(const struct job *job)
-{
-    json_t *backup = NULL;
-    struct error err;
-
-    if (job->server == NULL || !job_last_backup(&job->repo, job->server->name, &backup, &err))
-        return;
-    json_t *event SCOPED(scoped_json) =
-        json_pack("{s:s, s:o}", "event", "last_backup", "data", backup != NULL ? backup : json_null());
-    if (!control_send(job->worker->channel, event, &err))
-        log_debug("could not report the newest backup: %s", err.message);
+    if (control_send_result(job->worker->channel, TAKE(result), &failure))
+        return EXIT_SUCCESS;
+    log_failure(LOG_LEVEL_ERROR, &failure);
+    return error_exit_status(&failure);
 }

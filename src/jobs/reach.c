@@ -3,20 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* A fork below the position means the position is on another branch. */
-static bool comes_by(const struct history *history, struct timeline timeline, struct wal_position position)
-{
-    struct wal_position switched_at;
-
-    if (!history_contains(history, timeline))
-        return false;
-    return !history_switch_point(history, timeline, &switched_at) || position.value <= switched_at.value;
-}
-
 bool reach_is_on_path(const struct history *history, const struct backup_meta *meta)
 {
-    return comes_by(history, meta->start_timeline, meta->start_position) &&
-           comes_by(history, meta->end_timeline, meta->end_position);
+    return history_passes(history, meta->start_timeline, meta->start_position) &&
+           history_passes(history, meta->end_timeline, meta->end_position);
 }
 
 static const struct wal_range *find_range(const struct wal_ranges *ranges, struct timeline timeline,
@@ -92,6 +82,20 @@ struct timestamp reach_complete_at(const struct reach *reach, const struct histo
                      complete->position.value <= reach->end.value;
 
     return is_within ? complete->at : (struct timestamp){0};
+}
+
+struct timestamp reach_stop_time(const struct backup_meta *meta)
+{
+    return meta->server_stopped_at.microseconds != 0 ? meta->server_stopped_at : meta->stopped_at;
+}
+
+struct timestamp reach_until(const struct backup_meta *meta, struct timestamp noted, struct timestamp transaction)
+{
+    struct timestamp until = reach_stop_time(meta);
+
+    if (until.microseconds < noted.microseconds)
+        until = noted;
+    return until.microseconds < transaction.microseconds ? transaction : until;
 }
 
 const struct wal_gap *reach_find_gap(const struct reach *reach, const struct history *history,

@@ -31,6 +31,14 @@ struct reach reach_along(const struct wal_ranges *ranges, const struct history *
 struct timestamp reach_complete_at(const struct reach *reach, const struct history *history,
                                    const struct wal_complete *complete);
 
+/* When the backup ended, by the server's clock where it is known: recovery targets are times of that clock. */
+struct timestamp reach_stop_time(const struct backup_meta *meta);
+/*
+ * Every moment from the backup's end up to then lies within its reach: the latest of that end, of what was noted
+ * (reach_complete_at()) and of a transaction that is within the reach.
+ */
+struct timestamp reach_until(const struct backup_meta *meta, struct timestamp noted, struct timestamp transaction);
+
 /* What is missing behind `reach`, on its own timeline or at the beginning of the next; NULL when nothing is known to
  * be. */
 const struct wal_gap *reach_find_gap(const struct reach *reach, const struct history *history,

@@ -7,6 +7,7 @@
 
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/backup_notes.h"
 
 #include "repo/repo_internal.h"
 
@@ -30,6 +31,17 @@ static bool has_file(const struct repo *repo, const char *server, const struct s
     return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+/* A verification that cannot be read has found nothing. */
+static bool is_found_damaged(const struct repo *repo, const char *server, const struct system_id *system,
+                             const struct backup_id *id)
+{
+    struct backup_proof verified;
+    struct error ignored;
+
+    return backup_verified_read(repo, server, system, id, &verified, &ignored) && verified.at.microseconds != 0 &&
+           !verified.is_good;
+}
+
 static void add_entry(const struct repo *repo, const char *server, const struct system_id *system,
                       const struct backup_id *id, struct catalogue *catalogue)
 {
@@ -39,6 +51,7 @@ static void add_entry(const struct repo *repo, const char *server, const struct 
     *entry = (struct catalogue_entry){.id = *id, .system = *system};
     if (!backup_meta_read(repo, server, system, id, &entry->meta, &entry->error) && entry->error.errnum == ENOENT)
         return; /* deleted since */
+    entry->is_suspect = is_found_damaged(repo, server, system, id);
     catalogue->count++;
 }
 
@@ -75,6 +88,11 @@ static int compare_entries(const void *one, const void *other)
 static bool is_complete(const struct catalogue_entry *entry)
 {
     return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE;
+}
+
+bool catalogue_is_usable(const struct catalogue_entry *entry)
+{
+    return is_complete(entry) && !entry->is_suspect;
 }
 
 static void find_current_system(const struct repo *repo, const char *server, struct catalogue *catalogue)
@@ -119,7 +137,7 @@ void catalogue_done(struct catalogue *catalogue)
 
 static bool is_current(const struct catalogue *catalogue, const struct catalogue_entry *entry)
 {
-    return is_complete(entry) && strcmp(entry->system.text, catalogue->current.text) == 0;
+    return catalogue_is_usable(entry) && strcmp(entry->system.text, catalogue->current.text) == 0;
 }
 
 static const struct catalogue_entry *search(const struct catalogue *catalogue, const char *name)
@@ -159,13 +177,30 @@ static const struct catalogue_entry *find_unreadable(const struct catalogue *cat
     return found;
 }
 
+static bool is_wanted_by_age(const char *name)
+{
+    return strcmp(name, "latest") == 0 || strcmp(name, "oldest") == 0;
+}
+
+/* Is there one that was complete once? */
+static bool has_suspect(const struct catalogue *catalogue)
+{
+    for (size_t i = 0; i < catalogue->count; i++)
+        if (is_complete(&catalogue->entries[i]) && catalogue->entries[i].is_suspect &&
+            strcmp(catalogue->entries[i].system.text, catalogue->current.text) == 0)
+            return true;
+    return false;
+}
+
 /* What there is instead: the newest few, with what keeps them from being "latest". */
 static bool fail_not_found(const struct catalogue *catalogue, const char *name, struct error *err)
 {
     char list[512] = "";
     size_t first = catalogue->count > NAMES_IN_HINT ? catalogue->count - NAMES_IN_HINT : 0;
 
-    if (strcmp(name, "latest") == 0 || strcmp(name, "oldest") == 0)
+    if (is_wanted_by_age(name) && has_suspect(catalogue))
+        error_set(err, ERROR_INTEGRITY, "there is no complete backup that was not found damaged by its verification");
+    else if (is_wanted_by_age(name))
         error_set(err, ERROR_USAGE, "there is no complete backup%s%s",
                   catalogue->current.text[0] != '\0' ? " of the system identifier " : "", catalogue->current.text);
     else
@@ -175,7 +210,9 @@ static bool fail_not_found(const struct catalogue *catalogue, const char *name, 
     for (size_t i = first; i < catalogue->count; i++) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
         size_t used = strlen(list);
-        const char *state = entry->meta == NULL ? "unreadable" : backup_state_word(entry->meta->state);
+        const char *state = entry->meta == NULL ? "unreadable"
+                            : entry->is_suspect ? "found damaged"
+                                                : backup_state_word(entry->meta->state);
         bool is_former = strcmp(entry->system.text, catalogue->current.text) != 0;
         snprintf(list + used, sizeof list - used, "%s%s (%s%s)", used > 0 ? ", " : "", entry->id.text, state,
                  is_former ? ", of a former system identifier" : "");
@@ -188,7 +225,7 @@ bool catalogue_find(const struct catalogue *catalogue, const char *name, const s
 {
     const struct catalogue_entry *entry = search(catalogue, name);
 
-    if (entry == NULL && (strcmp(name, "latest") == 0 || strcmp(name, "oldest") == 0))
+    if (entry == NULL && is_wanted_by_age(name))
         entry = find_unreadable(catalogue); /* perhaps it was meant: damage, not a wrong word */
     if (entry == NULL)
         return fail_not_found(catalogue, name, err);
@@ -198,4 +235,15 @@ bool catalogue_find(const struct catalogue *catalogue, const char *name, const s
     }
     *ret_entry = entry;
     return true;
+}
+
+bool catalogue_find_any(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,
+                        struct error *err)
+{
+    for (size_t i = 0; i < catalogue->count; i++)
+        if (strcmp(catalogue->entries[i].id.text, name) == 0) {
+            *ret_entry = &catalogue->entries[i];
+            return true;
+        }
+    return catalogue_find(catalogue, name, ret_entry, err);
 }

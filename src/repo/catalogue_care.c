@@ -9,6 +9,7 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/repo/backup_notes.h"
 #include "pgcoffer/repo/catalogue.h"
 
 #include "repo/repo_internal.h"
@@ -86,8 +87,29 @@ static bool remove_backup(const char *folder, struct error *err)
     return file_remove_tree(doomed, err) && file_rename_durably(folder, doomed, err) && file_remove_tree(doomed, err);
 }
 
+bool catalogue_check_not_pinned(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                                struct error *err)
+{
+    struct backup_pin pin;
+    struct error failure;
+    char until[TIMESTAMP_TEXT_SIZE];
+
+    bool is_read = backup_pin_read(repo, server, &entry->system, &entry->id, &pin, &failure);
+    if (!backup_pin_holds(&pin, clock_now()))
+        return true;
+    timestamp_format(pin.until, until);
+    if (!is_read)
+        error_set(err, ERROR_FAILED, "backup %s is pinned: %.1500s", entry->id.text, failure.message);
+    else
+        error_set(err, ERROR_FAILED, "backup %s is pinned%s%s%s%s", entry->id.text,
+                  pin.until.microseconds != 0 ? " until " : "", pin.until.microseconds != 0 ? until : "",
+                  pin.reason[0] != '\0' ? ": " : "", pin.reason);
+    return error_hint(err, "\"pgcoffer unpin %s %s\" takes the pin away; \"pgcoffer delete --force\" does not mind it.",
+                      server, entry->id.text);
+}
+
 bool catalogue_delete(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
-                      uint64_t *ret_freed_bytes, struct error *err)
+                      bool even_pinned, uint64_t *ret_freed_bytes, struct error *err)
 {
     char *folder SCOPED(scoped_free) = repo_backup_path(repo, server, &entry->system, &entry->id, "");
     char *path SCOPED(scoped_free) = repo_backup_path(repo, server, &entry->system, &entry->id, "lock");
@@ -98,6 +120,8 @@ bool catalogue_delete(const struct repo *repo, const char *server, const struct 
     snprintf(holder, sizeof holder, "pid %d, deleting it", (int)getpid());
     if (!file_lock_exclusive(path, holder, &lock, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);
+    if (!even_pinned && !catalogue_check_not_pinned(repo, server, entry, err))
+        return false;
     if (!measure_folder(folder, &bytes, err) || !remove_backup(folder, err))
         return error_wrap(err, "could not delete backup %s", entry->id.text);
     *ret_freed_bytes = bytes;
@@ -192,6 +216,46 @@ bool catalogue_sweep(const struct repo *repo, const char *server, unsigned *ret_
         if (system_id_parse(names.names[i], &system, &ignored) && !sweep_system(repo, server, &system, &removed, err))
             return error_wrap(err, "could not clean up the backups of \"%s\"", server);
     *ret_removed = removed;
+    return true;
+}
+
+/* Its own lock is held by whoever is deleting it; without the file nobody is, for it goes with the folder. */
+static bool sweep_half_deleted(const char *folder, uint64_t *bytes, struct error *err)
+{
+    char *path SCOPED(scoped_free) = memory_text("%s/lock", folder);
+    struct file_lock lock SCOPED(scoped_file_lock) = FILE_LOCK_NONE;
+    uint64_t measured = 0;
+    struct error failure;
+
+    if (access(path, F_OK) == 0 && !file_lock_exclusive(path, NULL, &lock, &failure)) {
+        *err = failure;
+        return failure.kind == ERROR_BUSY;
+    }
+    if (!measure_folder(folder, &measured, err) || !file_remove_tree(folder, err))
+        return false;
+    *bytes += measured;
+    return true;
+}
+
+bool catalogue_sweep_deleted(const struct repo *repo, const char *server, uint64_t *ret_bytes, struct error *err)
+{
+    struct system_id *systems SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    *ret_bytes = 0;
+    if (!repo_read_systems(repo, server, &systems, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        char *backups SCOPED(scoped_free) = repo_system_path(repo, server, &systems[i], "backup");
+        struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
+        if (!name_list_read(backups, &names, err))
+            return false;
+        for (size_t j = 0; j < names.count; j++) {
+            char *folder SCOPED(scoped_free) = memory_text("%s/%s", backups, names.names[j]);
+            if (is_half_deleted(names.names[j]) && !sweep_half_deleted(folder, ret_bytes, err))
+                return error_wrap(err, "could not clean up the backups of \"%s\"", server);
+        }
+    }
     return true;
 }
 

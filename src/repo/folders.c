@@ -75,6 +75,28 @@ bool repo_create_system(const struct repo *repo, const char *server, const struc
     return done;
 }
 
+bool repo_read_systems(const struct repo *repo, const char *server, struct system_id **ret_systems, size_t *ret_count,
+                       struct error *err)
+{
+    char *folder SCOPED(scoped_free) = repo_server_path(repo, server, "");
+    struct system_id *systems = NULL, system;
+    struct name_list names;
+    struct error ignored;
+    size_t count = 0;
+
+    if (!name_list_read(folder, &names, err))
+        return false;
+    for (size_t i = 0; i < names.count; i++)
+        if (system_id_parse(names.names[i], &system, &ignored)) {
+            systems = repo_grow(systems, count, sizeof *systems);
+            systems[count++] = system;
+        }
+    name_list_done(&names);
+    *ret_systems = systems;
+    *ret_count = count;
+    return true;
+}
+
 static bool make_lock_file(const struct repo *repo, const char *path, struct error *err)
 {
     int fd SCOPED(scoped_close) = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -53,11 +53,17 @@ json_t *repo_json_text(const char *text)
     return json_string(copy);
 }
 
+/* Of ASCII and of Latin 1, which terminals obey as well. */
+static bool is_control(const unsigned char *character)
+{
+    return character[0] < ' ' || character[0] == 0x7F || (character[0] == 0xC2 && character[1] < 0xA0);
+}
+
 bool repo_is_plain_text(const char *text)
 {
     for (size_t at = 0, size; text[at] != '\0'; at += size) {
         size = utf8_size((const unsigned char *)text + at);
-        if (size == 0 || (unsigned char)text[at] < ' ' || text[at] == 0x7F)
+        if (size == 0 || is_control((const unsigned char *)text + at))
             return false;
     }
     return true;

@@ -5,6 +5,7 @@
 
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/repo/wal_expire.h"
 
 #include "repo/wal_gaps_internal.h"
 #include "repo/wal_internal.h"
@@ -75,7 +76,9 @@ static void find(const struct wal_archive *archive, const struct gathered *gathe
     const struct wal_files *files = &gathered->files;
     bool *is_damaged SCOPED(scoped_free) = memory_new((files->count + 1) * sizeof *is_damaged);
     const struct wal_gaps nothing = {NULL, 0};
+    struct wal_ranges expired SCOPED(scoped_wal_ranges) = {NULL, 0};
 
+    wal_expired_read(archive, &expired);
     for (size_t i = 0; i < files->count && record != NULL; i++)
         is_damaged[i] = wal_gaps_damage(archive, record, &files->files[i]) != NULL;
     const struct wal_gaps_input input = {
@@ -85,6 +88,7 @@ static void find(const struct wal_archive *archive, const struct gathered *gathe
         .histories = gathered->histories.histories,
         .history_count = gathered->histories.count,
         .recorded = record != NULL ? &record->open : &nothing,
+        .expired = &expired,
     };
     wal_gaps_find(&input, ret_ranges, ret_gaps);
 }

@@ -232,6 +232,15 @@ static void add_unfollowed(const struct finder *finder, const struct wal_gap *re
         wal_gaps_add(gaps, &gap);
 }
 
+static void take_out_expired(const struct wal_gaps_input *input, struct wal_gaps *gaps)
+{
+    for (size_t i = 0; i < input->expired->count; i++) {
+        const struct wal_range *range = &input->expired->ranges[i];
+        for (int reason = 0; reason < WAL_GAP_REASON_COUNT; reason++)
+            wal_gaps_cut(gaps, (enum wal_gap_reason)reason, range->timeline, range->start, range->end);
+    }
+}
+
 void wal_gaps_find(const struct wal_gaps_input *input, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps)
 {
     struct finder finder = {.input = input, .ranges = {NULL, 0}, .holes = {NULL, 0}};
@@ -245,6 +254,7 @@ void wal_gaps_find(const struct wal_gaps_input *input, struct wal_ranges *ret_ra
         add_unfollowed(&finder, &input->recorded->gaps[i], &gaps);
     wal_gaps_done(&finder.holes);
     wal_gaps_arrange(&gaps);
+    take_out_expired(input, &gaps);
     *ret_ranges = finder.ranges;
     *ret_gaps = gaps;
 }

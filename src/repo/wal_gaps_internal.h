@@ -34,6 +34,7 @@ struct wal_gaps_input {
     const struct history *histories; /* all that are held */
     size_t history_count;
     const struct wal_gaps *recorded;
+    const struct wal_ranges *expired; /* removed because nobody needs it: no gap */
 };
 void wal_gaps_find(const struct wal_gaps_input *input, struct wal_ranges *ret_ranges, struct wal_gaps *ret_gaps);
 

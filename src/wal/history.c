@@ -157,6 +157,15 @@ bool history_switch_point(const struct history *history, struct timeline timelin
     return true;
 }
 
+bool history_passes(const struct history *history, struct timeline timeline, struct wal_position position)
+{
+    struct wal_position switched_at;
+
+    if (!history_contains(history, timeline))
+        return false;
+    return !history_switch_point(history, timeline, &switched_at) || position.value <= switched_at.value;
+}
+
 bool history_next(const struct history *history, struct timeline timeline, struct timeline *ret_next)
 {
     const struct history_entry *entry = find(history, timeline);

@@ -88,6 +88,31 @@ START_TEST(a_lock_file_that_was_removed_is_made_anew)
 }
 END_TEST
 
+START_TEST(who_awaits_it_gets_it_when_the_holder_lets_go)
+{
+    struct file_lock lock = FILE_LOCK_NONE;
+    struct error err;
+    int ready[2], status;
+    char byte;
+
+    ck_assert_int_eq(pipe(ready), 0);
+    ck_assert(file_lock_await(scratch_path("lock"), &lock, &err));
+    pid_t child = fork();
+    if (child == 0) {
+        struct file_lock own = FILE_LOCK_NONE;
+        bool is_taken = !file_lock_exclusive(scratch_path("lock"), NULL, &own, &err) && err.kind == ERROR_BUSY;
+        file_lock_done(&lock); /* its share of the parent's */
+        _exit(is_taken && write(ready[1], "x", 1) == 1 && file_lock_await(scratch_path("lock"), &own, &err) ? 0 : 1);
+    }
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    file_lock_done(&lock);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("file_lock");
@@ -97,5 +122,6 @@ int main(void)
     tcase_add_test(tests, readers_share_and_keep_a_writer_out);
     tcase_add_test(tests, a_killed_holder_leaves_no_lock_and_is_not_named);
     tcase_add_test(tests, a_lock_file_that_was_removed_is_made_anew);
+    tcase_add_test(tests, who_awaits_it_gets_it_when_the_holder_lets_go);
     return suite_run("file_lock", tests);
 }

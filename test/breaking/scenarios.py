@@ -265,6 +265,60 @@ class Deletion(Scenario):
             world.agent.ok("delete", "primary", self.backup)
 
 
+class Expiry(Scenario):
+    """Of three backups the first is pinned and the second goes, and with it the WAL that nobody needs then."""
+
+    name = role = "expire"
+    classes = ("write", "sync", "rename", "unlink", "create")
+
+    def prepare(self):
+        world = self.world
+        world.agent.ok("pin", "primary", world.base_backup)
+        self.make_wal()
+        self.doomed = world.agent.backup("primary")["id"]
+        self.make_wal()
+        self.kept = world.agent.backup("primary")["id"]
+        world.wait_acknowledged(world.lsn())
+        self.invariants.demand(self.invariants.wal_is_settled(PATIENCE), "raw segments wait")
+        self.before = self.held()
+
+    def make_wal(self):
+        for _ in range(2):
+            self.world.mark()
+            self.world.sql("SELECT pg_switch_wal()")
+
+    def held(self):
+        return {path.name for path in (self.invariants.system_folder() / "wal").glob("*/*/*.zst")}
+
+    def act(self, fault):
+        return self.world.agent.cli("expire", "primary", "--json")
+
+    def settle(self, outcome, fault, is_hit):
+        if is_hit and fault in DEADLY:
+            self.crash(fault == "power")
+        elif is_hit or self.world.chance.random() < CUT_AFTERWARDS:
+            self.world.restart_daemon(signal.SIGTERM)
+        self.world.wait_for_jobs()
+
+    def check(self, outcome):
+        invariants, world = self.invariants, self.world
+        backups = invariants.backups_are_whole()
+        invariants.no_leftovers()
+        invariants.demand({world.base_backup, self.kept} <= set(backups), "a backup that is to be kept is gone")
+        invariants.demand(outcome.code != 0 or self.doomed not in backups, "a backup that was removed is listed")
+        invariants.wal_has_no_gap()
+        invariants.verified()
+        world.agent.ok("expire", "primary")
+        invariants.demand_equal(invariants.backups_are_whole(), [world.base_backup, self.kept], "after another run")
+        invariants.demand(self.before - self.held(), "no WAL was removed")
+        preview = world.agent.json("expire", "primary", "--dry-run")["servers"][0]
+        invariants.demand_equal((preview["removed_backups"], preview["removed_segments"]), (0, 0), "what is left to be removed")
+        invariants.wal_has_no_gap()
+        invariants.verified()
+        world.agent.ok("delete", "--force", "primary", world.base_backup)
+        world.base_backup = self.kept  # from it every later moment is reached
+
+
 class Restore(Scenario):
     name = "restore"
     role = "cli"
@@ -328,4 +382,4 @@ def give_to_file(path):
     give_to(path)
 
 
-SCENARIOS = {kind.name: kind for kind in (Backup, SegmentEnd, TimelineSwitch, Restore, Recovery, Deletion)}
+SCENARIOS = {kind.name: kind for kind in (Backup, SegmentEnd, TimelineSwitch, Restore, Recovery, Deletion, Expiry)}

@@ -39,7 +39,7 @@ class World:
         self.agent.environment = {
             "LD_PRELOAD": library, "PGCOFFER_BREAKING_BOARD": str(self.board.path), "PGCOFFER_BREAKING_LEDGER": str(self.ledger),
             "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
-        self.agent.add_server("primary", self.cluster)
+        self.agent.add_server("primary", self.cluster, retention_count=1)
         self.connection = None
         self.marks = 0
         self.targets = 0

@@ -113,6 +113,12 @@ START_TEST(every_command_can_be_asked_for_with_what_it_takes)
             snprintf(request.job, sizeof request.job, "12");
         if (i == COMMAND_ID_read)
             request.options = json_pack("{s:s, s:s, s:s}", "file", "f", "offset", "0", "length", "1");
+        if (i == COMMAND_ID_annotate)
+            request.options = json_pack("{s:s}", "annotations", "{\"ticket\":\"1\"}");
+        if (i == COMMAND_ID_drill_result)
+            request.options = json_pack("{s:s}", "result", "{}");
+        if (i == COMMAND_ID_lease)
+            request.options = json_pack("{s:s}", "timeline", "1");
         if (i == COMMAND_ID_wal_get)
             request.options = json_pack("{s:s}", "file", "f");
         json_t *message SCOPED(scoped_json) = request_to_json(&request);

@@ -40,11 +40,47 @@ static inline void fake_wait_whatever_comes(void)
         pause();
 }
 
+/* A file of that name in the repository, by which the workers tell each other what happened. */
+static inline const char *fake_place(struct worker_context *context, const char *name)
+{
+    static char path[512];
+    const char *base = strstr(json_text_or_null(context->start, "config"), "base_dir = \"");
+
+    if (base == NULL)
+        _exit(1);
+    base += strlen("base_dir = \"");
+    snprintf(path, sizeof path, "%.*s/%s", (int)strcspn(base, "\""), base, name);
+    return path;
+}
+
+/* The newest backup is "old", or "new" when one was taken; it hangs, or fails, while a file of that name is there. */
+static inline void fake_survey(struct worker_context *context)
+{
+    const char *server = json_string_value(json_array_get(json_object_get(context->start, "servers"), 0));
+    FILE *begun = fopen(fake_place(context, "begun"), "ae");
+    struct error failure, ignored;
+
+    fputc('.', begun);
+    fclose(begun);
+    if (access(fake_place(context, "hangs"), F_OK) == 0)
+        fake_wait(context);
+    if (access(fake_place(context, "fails"), F_OK) == 0) {
+        error_set(&failure, ERROR_STORAGE, "the disk is gone");
+        (void)!control_send_error(context->channel, &failure, &ignored);
+        return;
+    }
+    bool is_taken = access(fake_place(context, "taken"), F_OK) == 0;
+    fake_send(context,
+              json_pack("{s:s, s:{s:s, s:s, s:{s:s}, s:{s:s, s:i, s:i}, s:i}}", "event", "survey", "data", "server",
+                        server, "at", "2026-11-22T01:30:00Z", "last_backup", "id", is_taken ? "new" : "old", "room",
+                        "disk", "/srv", "free", 1000, "daily_bytes", 30, "pid", (int)getpid()));
+    fake_send(context, json_pack("{s:s, s:{}}", "event", "result", "data"));
+}
+
 static inline void fake_receive(struct worker_context *context)
 {
-    fake_send(context,
-              json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:{s:s}}}", "event", "receiver", "data", "state", "streaming",
-                        "pid", (int)getpid(), "flushed", "0/3000000", "system_id", "73", "last_backup", "id", "old"));
+    fake_send(context, json_pack("{s:s, s:{s:s, s:i, s:s, s:s}}", "event", "receiver", "data", "state", "streaming",
+                                 "pid", (int)getpid(), "flushed", "0/3000000", "system_id", "73"));
     fake_wait(context);
 }
 
@@ -73,7 +109,7 @@ static inline void fake_finish_backup(struct worker_context *context)
     if (!control_receive(context->channel, &told, &err) || told == NULL)
         _exit(1);
     fake_send(context, json_pack("{s:s, s:{s:s, s:o}}", "event", "result", "data", "id", "new", "told", told));
-    fake_send(context, json_pack("{s:s, s:{s:s}}", "event", "last_backup", "data", "id", "new"));
+    fclose(fopen(fake_place(context, "taken"), "we"));
 }
 
 static inline void fake_backup(struct worker_context *context)
@@ -161,6 +197,8 @@ static inline int fake_worker(const char *name)
         fake_slot(&context);
     else if (role == ROLE_check)
         fake_check(&context);
+    else if (role == ROLE_survey)
+        fake_survey(&context);
     else if (role == ROLE_serve)
         fake_serve(&context);
     worker_end(&context);

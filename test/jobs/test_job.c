@@ -69,19 +69,6 @@ START_TEST(what_is_missing_is_told)
 }
 END_TEST
 
-START_TEST(a_server_without_backups_has_no_last_one)
-{
-    struct repo repo;
-    struct error err;
-    json_t *backup;
-
-    ck_assert(repo_open(scratch_directory, "", &repo, &err));
-    ck_assert_msg(job_last_backup(&repo, "primary", &backup, &err), "%s", err.message);
-    ck_assert_ptr_null(backup);
-    repo_done(&repo);
-}
-END_TEST
-
 int main(void)
 {
     TCase *tests = tcase_create("job");
@@ -90,6 +77,5 @@ int main(void)
     tcase_add_test(tests, the_start_line_is_all_a_job_needs);
     tcase_add_test(tests, without_a_server_a_job_has_all_of_them);
     tcase_add_test(tests, what_is_missing_is_told);
-    tcase_add_test(tests, a_server_without_backups_has_no_last_one);
     return suite_run("job", tests);
 }

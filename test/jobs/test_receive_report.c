@@ -61,7 +61,7 @@ START_TEST(a_change_of_state_is_told_at_once)
     assert_text(data, "slot", "pgcoffer");
     assert_text(data, "flushed", "0/0");
     ck_assert(json_is_null(json_object_get(data, "error")));
-    ck_assert(json_is_null(json_object_get(data, "last_backup")));
+    ck_assert(json_is_null(json_object_get(data, "complete")));
     ck_assert(json_is_null(json_object_get(data, "last_message_at")));
 
     error_set(&failure, ERROR_TLS, "certificate expired");

@@ -1,213 +1,5 @@
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "jobs/serve/plan_internal.h"
+#include "jobs/plan_scene.h"
 #include "support/suite.h"
-
-/*
- * A made-up repository with segments of 1 MB. Positions are given in MB, times in seconds. Backup "a" lies on timeline
- * 1 from 10 to 12 MB and ended at second 100, "b" from 20 to 22 MB at second 200, "c" from 30 to 32 MB at second 300.
- * WAL is held from 10 to 50 MB, noted as complete until second 500, and was received long after that. In the middle of
- * each MB a transaction commits: 1010 at 10.5 MB and second 85 to 1049 at 49.5 MB and second 475. Tests change what
- * they are about.
- */
-#define MB     UINT64_C(1048576)
-#define SECOND INT64_C(1000000)
-#define MOST   8
-
-static struct catalogue_entry entries[MOST];
-static struct catalogue catalogue;
-static struct system_id current = {"7710780024945402825"};
-static struct plan_timeline timelines[MOST];
-static struct wal_range ranges[MOST];
-static struct wal_ranges held;
-static struct plan_stock stock;
-static struct plan_wish wish;
-static struct plan plan;
-static struct error err;
-
-static struct event {
-    uint32_t timeline;
-    struct wal_event event;
-} events[256];
-static size_t event_count;
-static struct plan_found found_before; /* what every search says besides its matches */
-static size_t searches;
-
-static struct wal_position at(double megabytes)
-{
-    return (struct wal_position){(uint64_t)(megabytes * (double)MB)};
-}
-
-static struct timestamp second(int64_t seconds)
-{
-    return (struct timestamp){seconds * SECOND};
-}
-
-static void add_backup(const char *id, uint32_t timeline, double start, double end, int64_t stopped)
-{
-    struct catalogue_entry *entry = &entries[catalogue.count++];
-
-    *entry = (struct catalogue_entry){.meta = backup_meta_new(), .system = current};
-    snprintf(entry->id.text, sizeof entry->id.text, "%s", id);
-    entry->meta->id = entry->id;
-    entry->meta->system = current;
-    entry->meta->start_timeline = entry->meta->end_timeline = (struct timeline){timeline};
-    entry->meta->start_position = at(start);
-    entry->meta->end_position = at(end);
-    entry->meta->stopped_at = second(stopped);
-}
-
-static void add_timeline(uint32_t number, const char *history)
-{
-    struct plan_timeline *timeline = &timelines[stock.timeline_count++];
-
-    *timeline = (struct plan_timeline){0};
-    ck_assert_msg(history_parse((struct timeline){number}, history, strlen(history), &timeline->history, &err), "%s",
-                  err.message);
-}
-
-static void hold(uint32_t timeline, double start, double end, int64_t written)
-{
-    ranges[held.count++] = (struct wal_range){{timeline}, at(start), at(end), second(written)};
-}
-
-static struct wal_event *add_event(uint32_t timeline, double place, enum wal_event_kind kind, int64_t time)
-{
-    struct event *entry = &events[event_count++];
-
-    ck_assert_uint_lt(event_count, sizeof events / sizeof events[0]);
-    *entry = (struct event){timeline, {.kind = kind, .position = at(place), .is_whole = true, .time = second(time)}};
-    return &entry->event;
-}
-
-static void commit(uint32_t timeline, double place, uint32_t transaction, int64_t time)
-{
-    struct wal_event *event = add_event(timeline, place, WAL_EVENT_COMMIT, time);
-
-    event->has_transaction = true;
-    event->transaction = transaction;
-}
-
-static void add_point(uint32_t timeline, double place, const char *name)
-{
-    struct wal_event *event = add_event(timeline, place, WAL_EVENT_RESTORE_POINT, (int64_t)((place - 2) * 10));
-
-    snprintf(event->name, sizeof event->name, "%s", name);
-}
-
-static void commit_in_each(uint32_t timeline, int first, int last)
-{
-    for (int megabyte = first; megabyte < last; megabyte++)
-        commit(timeline, megabyte + 0.5, 1000 + (uint32_t)megabyte, (megabyte - 2) * 10 + 5);
-}
-
-static bool is_on_the_way(const struct plan_search *search, const struct event *entry)
-{
-    uint64_t position = entry->event.position.value;
-    struct wal_position fork;
-
-    if (entry->timeline < search->timeline.value ||
-        !history_contains(search->history, (struct timeline){entry->timeline}))
-        return false;
-    if (history_switch_point(search->history, (struct timeline){entry->timeline}, &fork) && position >= fork.value)
-        return false;
-    return position >= search->from.value && position < search->end.value;
-}
-
-static bool is_held_at(const struct event *entry)
-{
-    for (size_t i = 0; i < held.count; i++)
-        if (ranges[i].timeline.value == entry->timeline && ranges[i].start.value <= entry->event.position.value &&
-            entry->event.position.value < ranges[i].end.value)
-            return true;
-    return false;
-}
-
-/* The events are in the order of the WAL, but for those of other timelines. */
-static bool search_events(void *context, const struct plan_search *search, struct plan_found *ret_found,
-                          struct error *failure)
-{
-    (void)context;
-    (void)failure;
-    searches++;
-    *ret_found = found_before;
-    for (size_t i = 0; i < event_count; i++) {
-        const struct wal_event *event = &events[i].event;
-        if (!is_on_the_way(search, &events[i]) || !is_held_at(&events[i]))
-            continue;
-        if (plan_is_match(search->wish, event)) {
-            struct plan_match match = {
-                .timeline = {events[i].timeline}, .position = event->position, .time = event->time};
-            snprintf(match.name, sizeof match.name, "%s", event->name);
-            plan_found_add(ret_found, &match);
-            if (search->is_first_enough)
-                return true;
-        } else if (event->time.microseconds > ret_found->last_end_at.microseconds) {
-            ret_found->last_end_at = event->time;
-        }
-    }
-    return true;
-}
-
-static bool find_last_event(void *context, struct timeline timeline, struct wal_position end,
-                            struct wal_position *ret_position, struct error *failure)
-{
-    (void)context;
-    (void)failure;
-    for (size_t i = 0; i < event_count; i++)
-        if (events[i].timeline == timeline.value && events[i].event.position.value < end.value)
-            *ret_position = events[i].event.position;
-    return true;
-}
-
-static void know_complete(uint32_t timeline, double place, int64_t time)
-{
-    for (size_t i = 0; i < stock.timeline_count; i++)
-        if (timelines[i].history.timeline.value == timeline)
-            timelines[i].complete = (struct wal_complete){at(place), second(time)};
-}
-
-static void make(void)
-{
-    event_count = searches = 0;
-    found_before = (struct plan_found){0};
-    catalogue = (struct catalogue){.entries = entries, .current = current};
-    held = (struct wal_ranges){.ranges = ranges};
-    stock = (struct plan_stock){.server = "primary",
-                                .catalogue = &catalogue,
-                                .system = &current,
-                                .timelines = timelines,
-                                .ranges = &held,
-                                .segment_size = {(uint32_t)MB},
-                                .lookup = {.search = search_events, .find_last_record = find_last_event}};
-    wish = (struct plan_wish){.value = ""};
-    add_backup("20261122T000001Z", 1, 10, 12, 100);
-    add_backup("20261122T000002Z", 1, 20, 22, 200);
-    add_backup("20261122T000003Z", 1, 30, 32, 300);
-    add_timeline(1, "");
-    hold(1, 10, 50, 9000);
-    know_complete(1, 50, 500);
-    commit_in_each(1, 10, 50);
-}
-
-static void drop(void)
-{
-    for (size_t i = 0; i < catalogue.count; i++)
-        backup_meta_free(entries[i].meta);
-    for (size_t i = 0; i < stock.timeline_count; i++)
-        history_done(&timelines[i].history);
-}
-
-/* Timeline 2 forked off at 25 MB: "c" and what follows 25 MB on timeline 1 is a dead branch. */
-static void fork_at_25(void)
-{
-    add_timeline(2, "1\t0/1900000\tno reason\n");
-    hold(2, 25, 60, 9000);
-    know_complete(2, 60, 600);
-    commit_in_each(2, 25, 60);
-}
 
 static void expect(size_t backup, uint32_t timeline)
 {
@@ -229,13 +21,6 @@ static void expect_warning(const char *words)
         if (strstr(plan.warnings[i], words) != NULL)
             return;
     ck_abort_msg("no warning says \"%s\"", words);
-}
-
-static void want_time(int64_t seconds)
-{
-    wish.target = PLAN_TIME;
-    wish.value = "T";
-    wish.time = second(seconds);
 }
 
 static void want_transaction(uint32_t transaction)
@@ -343,6 +128,17 @@ START_TEST(when_all_are_unreadable_that_is_damage)
         error_set(&entries[i].error, ERROR_INTEGRITY, "its digest is wrong");
     }
     expect_refusal(ERROR_INTEGRITY, "its digest is wrong");
+}
+END_TEST
+
+START_TEST(when_all_were_found_damaged_that_is_told_and_what_a_former_cluster_had_is_not)
+{
+    for (size_t i = 0; i < 3; i++)
+        entries[i].is_suspect = true;
+    expect_refusal(ERROR_INTEGRITY, "was found damaged when it was verified");
+    for (size_t i = 0; i < 3; i++)
+        snprintf(entries[i].system.text, sizeof entries[i].system.text, "7710780024945402000");
+    expect_refusal(ERROR_USAGE, "there is no complete backup");
 }
 END_TEST
 
@@ -1016,6 +812,7 @@ static TCase *cases(void)
     tcase_add_test(tests, a_waiting_backup_is_refused_by_name);
     tcase_add_test(tests, an_unreadable_backup_is_passed_over_aloud);
     tcase_add_test(tests, when_all_are_unreadable_that_is_damage);
+    tcase_add_test(tests, when_all_were_found_damaged_that_is_told_and_what_a_former_cluster_had_is_not);
     tcase_add_test(tests, an_unreadable_backup_is_refused_by_name);
     tcase_add_test(tests, backups_of_a_former_system_are_taken_by_name_only);
     tcase_add_test(tests, a_backup_without_its_own_wal_is_refused);

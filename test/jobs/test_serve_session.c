@@ -40,7 +40,9 @@ START_TEST(an_admin_may_read_any_server_and_sees_all)
     ck_assert_uint_eq(json_array_size(json_object_get(result, "servers")), 2);
     ask("'command':'list','server':'primary'");
     ask("'command':'list','server':'other'");
-    ck_assert_uint_eq(json_array_size(serving_items), 0);
+    ck_assert_uint_eq(json_array_size(serving_items), 1); /* of no backup: what can be restored */
+    ck_assert_str_eq(item_text(0, "server"), "other");
+    ck_assert_int_eq(json_number_or(json_object_get(json_array_get(serving_items, 0), "restorable"), "backups", -1), 0);
 }
 END_TEST
 
@@ -106,11 +108,16 @@ START_TEST(list_and_show_tell_a_backup_and_what_is_unreadable)
     repository_put("backup/20261122T020000Z/backup.json", "{}", 2);
     serving_start(RIGHT_ADMIN);
     ask("'command':'list','server':'primary'");
-    ck_assert_uint_eq(json_array_size(serving_items), 2);
+    ck_assert_uint_eq(json_array_size(serving_items), 3);
     ck_assert_str_eq(item_text(0, "state"), "complete");
     ck_assert_ptr_null(json_object_get(json_array_get(serving_items, 0), "files"));
     ck_assert_str_eq(item_text(1, "state"), "unreadable");
     ck_assert_ptr_nonnull(json_object_get(json_array_get(serving_items, 1), "error"));
+    ck_assert_ptr_null(item_text(2, "id"));
+    const json_t *restorable = json_object_get(json_array_get(serving_items, 2), "restorable");
+    ck_assert_int_eq(json_number_or(restorable, "backups", -1), 1);
+    ck_assert_int_eq(json_number_or(json_object_get(restorable, "own_end"), "count", -1), 1);
+    ck_assert(json_is_null(json_object_get(restorable, "error")));
     ask("'command':'show','server':'primary','backup':'" SERVING_ID "'");
     ck_assert_uint_eq(json_array_size(json_object_get(result, "files")), 3);
     ck_assert_ptr_nonnull(strstr(json_text_or_null(result, "path"), SERVING_ID));
@@ -205,10 +212,10 @@ START_TEST(a_backup_that_is_read_cannot_be_deleted_until_the_session_ends)
     serving_start(RIGHT_RESTORER);
     ask("'command':'restore','server':'primary'");
     ck_assert(catalogue_read(&repo, "primary", &catalogue, &err));
-    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     ck_assert_int_eq(err.kind, ERROR_BUSY);
     serving_stop();
-    ck_assert_msg(catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err), "%s", err.message);
+    ck_assert_msg(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err), "%s", err.message);
     catalogue_done(&catalogue);
 }
 END_TEST

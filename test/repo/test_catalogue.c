@@ -1,3 +1,4 @@
+#include "pgcoffer/repo/backup_notes.h"
 #include "pgcoffer/repo/catalogue.h"
 
 #include "repo/repository.h"
@@ -182,18 +183,80 @@ START_TEST(a_backup_being_read_is_not_deleted)
     struct catalogue catalogue = read_catalogue();
     MUST(catalogue_lock_for_reading(&repo, "primary", &catalogue.entries[0], &one, &err));
     MUST(catalogue_lock_for_reading(&repo, "primary", &catalogue.entries[0], &other, &err));
-    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     ck_assert_int_eq(err.kind, ERROR_BUSY);
     file_lock_done(&one);
-    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     file_lock_done(&other);
     ck_assert(repository_has("backup/" FIRST "/backup.json"));
-    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     ck_assert_uint_gt(freed, 5);
     ck_assert(!repository_has("backup/" FIRST));
     ck_assert(!repository_has("backup/" FIRST ".deleted"));
     ck_assert(!catalogue_lock_for_reading(&repo, "primary", &catalogue.entries[0], &one, &err));
     catalogue_done(&catalogue);
+}
+END_TEST
+
+static void note_verification(const char *id, bool is_good)
+{
+    struct error err;
+    struct backup_id backup;
+    struct backup_proof proof = {.at = {INT64_C(1795311000000000)}, .is_good = is_good};
+
+    ck_assert(backup_id_parse(id, &backup));
+    MUST(backup_verified_write(&repo, "primary", &system_id, &backup, &proof, &err));
+}
+
+START_TEST(what_was_found_damaged_is_neither_latest_nor_oldest_until_it_is_found_good)
+{
+    const struct catalogue_entry *entry;
+    struct error err;
+
+    put_backup(FIRST, BACKUP_COMPLETE, "one");
+    put_backup(LATER, BACKUP_COMPLETE, "two");
+    note_verification(FIRST, true);
+    note_verification(LATER, false);
+    struct catalogue catalogue SCOPED(catalogue_done) = read_catalogue();
+    ck_assert_str_eq(find(&catalogue, "latest")->id.text, FIRST);
+    ck_assert_str_eq(find(&catalogue, "two")->id.text, LATER);
+    note_verification(FIRST, false);
+    struct catalogue none SCOPED(catalogue_done) = read_catalogue();
+    ck_assert(!catalogue_find(&none, "latest", &entry, &err));
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    ck_assert_ptr_nonnull(strstr(err.hint, LATER " (found damaged)"));
+    note_verification(LATER, true);
+    struct catalogue good SCOPED(catalogue_done) = read_catalogue();
+    ck_assert_str_eq(find(&good, "latest")->id.text, LATER);
+    ck_assert_str_eq(find(&good, "oldest")->id.text, LATER);
+}
+END_TEST
+
+START_TEST(a_pinned_backup_is_deleted_by_force_only)
+{
+    struct backup_pin pin = {.pinned_at = {1}, .until = {INT64_C(4102444800000000)}, .reason = "before the move"};
+    struct backup_id id;
+    struct error err;
+    uint64_t freed;
+
+    put_backup(FIRST, BACKUP_COMPLETE, "");
+    ck_assert(backup_id_parse(FIRST, &id));
+    MUST(backup_pin_write(&repo, "primary", &system_id, &id, &pin, &err));
+    struct catalogue catalogue SCOPED(catalogue_done) = read_catalogue();
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
+    ck_assert_int_eq(err.kind, ERROR_FAILED);
+    ck_assert_ptr_nonnull(strstr(err.message, "before the move"));
+    repository_put("backup/" FIRST "/pin.json", "{", 1);
+    ck_assert(!catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
+    ck_assert(repository_has("backup/" FIRST "/backup.json"));
+    pin.until.microseconds = 2;
+    MUST(backup_pin_write(&repo, "primary", &system_id, &id, &pin, &err));
+    put_backup(LATER, BACKUP_COMPLETE, "");
+    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
+    ck_assert(!repository_has("backup/" FIRST));
+    struct catalogue rest SCOPED(catalogue_done) = read_catalogue();
+    repository_put("backup/" LATER "/pin.json", "{", 1);
+    MUST(catalogue_delete(&repo, "primary", &rest.entries[0], true, &freed, &err));
 }
 END_TEST
 
@@ -219,7 +282,7 @@ START_TEST(a_backup_half_deleted_before_is_no_obstacle)
     put_backup(FIRST, BACKUP_COMPLETE, "");
     repository_put("backup/" FIRST ".deleted/base.tar.zst", "x", 1);
     struct catalogue catalogue = read_catalogue();
-    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], &freed, &err));
+    MUST(catalogue_delete(&repo, "primary", &catalogue.entries[0], false, &freed, &err));
     ck_assert(!repository_has("backup/" FIRST ".deleted"));
     catalogue_done(&catalogue);
 }
@@ -273,6 +336,8 @@ int main(void)
     tcase_add_test(tests, a_label_means_the_newest_with_it);
     tcase_add_test(tests, an_unreadable_backup_is_listed_with_its_reason);
     tcase_add_test(tests, a_backup_being_read_is_not_deleted);
+    tcase_add_test(tests, what_was_found_damaged_is_neither_latest_nor_oldest_until_it_is_found_good);
+    tcase_add_test(tests, a_pinned_backup_is_deleted_by_force_only);
     tcase_add_test(tests, a_lock_file_lost_in_a_copy_is_made_again);
     tcase_add_test(tests, a_backup_half_deleted_before_is_no_obstacle);
     tcase_add_test(tests, a_start_sweeps_what_no_backup_needs);

@@ -262,6 +262,15 @@ def test_alternative_names_and_admins_of_certificates(gateway):
     with gateway.connect(boss) as remote:
         assert remote.ask("reload")[-1]["event"] == "result"
         assert {row["server"] for row in remote.ask("status")[-1]["data"]["servers"]} == {"one", "two"}
+        missing = remote.ask("pin", server="one", backup="latest")[-1]
+        assert missing["kind"] == "usage" and "no complete backup" in missing["message"], missing
+    result = {"options": {"result": "{}"}}  # a restorer tells of its own server's drills only
+    for command, server, rest, kind in (("drill-result", "one", result, "usage"), ("drill-result", "two", result, "denied"),
+                                        ("pin", "one", {}, "denied")):
+        with gateway.connect(gateway.pki.client("db1")) as remote:
+            refused = remote.ask(command, server=server, backup="latest", **rest)[-1]
+            assert refused["kind"] == kind, refused
+    with gateway.connect(boss) as remote:
         assert remote.ask("shutdown")[-1]["event"] == "result"
     assert gateway.agent.process.wait(10) == 0
 

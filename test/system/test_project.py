@@ -49,6 +49,7 @@ def test_everything_is_installed_where_the_fhs_puts_it(installed):
     configuration = installed / "etc/pgcoffer/pgcoffer.conf"
     for path in ("bin/pgcoffer", "sbin/pgcofferd", "lib/systemd/system/pgcofferd.service",
                  "lib/systemd/system/pgcoffer-backup@.service", "lib/systemd/system/pgcoffer-backup@.timer",
+                 "lib/systemd/system/pgcoffer-verify.service", "lib/systemd/system/pgcoffer-verify.timer",
                  "lib/sysusers.d/pgcoffer.conf", "lib/tmpfiles.d/pgcoffer.conf", "share/man/man1/pgcoffer.1.gz",
                  "share/man/man5/pgcoffer.conf.5.gz", "share/man/man8/pgcofferd.8.gz", "share/doc/pgcoffer/README.md",
                  "share/doc/pgcoffer/repository-format.md"):
@@ -77,7 +78,8 @@ def test_the_units_start_the_programs_that_are_installed(installed):
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@primary.service", "pgcoffer-backup@primary.timer"])
+@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@primary.service", "pgcoffer-backup@primary.timer",
+                                  "pgcoffer-verify.service", "pgcoffer-verify.timer"])
 def test_the_units_are_clean(units, unit):
     done = run("systemd-analyze", "verify", "--man=no", unit, SYSTEMD_UNIT_PATH=f"{units}:")
     if "Failed to initialize manager" in done.stderr:
@@ -86,7 +88,7 @@ def test_the_units_are_clean(units, unit):
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@.service"])
+@pytest.mark.parametrize("unit", ["pgcofferd.service", "pgcoffer-backup@.service", "pgcoffer-verify.service"])
 def test_the_units_leave_little_to_attack(units, unit):
     done = run("systemd-analyze", "security", "--offline=yes", "--no-pager", units / unit)
     if "unrecognized option" in done.stderr:
@@ -153,7 +155,8 @@ def test_the_programs_are_hardened(name):
 
 @needs("readelf")
 def test_a_recovery_does_not_load_what_only_check_needs():
-    assert "libpq" not in run("readelf", "-W", "-d", BUILD / "bin" / "pgcoffer").stdout
+    needed = run("readelf", "-W", "-d", BUILD / "bin" / "pgcoffer").stdout
+    assert "libpq" not in needed and "libarchive" not in needed
 
 
 def test_check_is_done_by_the_other_program_wherever_both_are_installed(installed, tmp_path):

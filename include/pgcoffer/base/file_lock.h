@@ -17,6 +17,9 @@ struct file_lock {
 
 /* Never waits: an ERROR_BUSY that quotes the holder's line when somebody has it. `holder` may be NULL. */
 bool file_lock_exclusive(const char *path, const char *holder, struct file_lock *ret_lock, struct error *err) NODISCARD;
+/* For a lock that nobody has for longer than it takes to write a small file: waits for it, BUSY after seconds. It
+ * leaves no line about the holder. */
+bool file_lock_await(const char *path, struct file_lock *ret_lock, struct error *err) NODISCARD;
 /* `path` must exist; opened for reading only. */
 bool file_lock_shared(const char *path, struct file_lock *ret_lock, struct error *err) NODISCARD;
 void file_lock_done(struct file_lock *lock); /* releases; fine when not held */

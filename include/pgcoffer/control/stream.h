@@ -85,7 +85,8 @@ json_t *request_to_json(const struct request *request);
 void request_done(struct request *request);
 bool request_has(const struct request *request, enum option_id option);         /* flag set */
 const char *request_text(const struct request *request, enum option_id option); /* NULL: not given */
-/* What only programs send: "file", "offset", "length" of read, "file" of wal-get; given when request_parse() passed. */
+/* What only programs send: "file", "offset", "length" of read, "file" of wal-get, "annotations" of annotate, "result" of
+ * drill-result; given when request_parse() passed. */
 const char *request_wire_text(const struct request *request, const char *name);
 
 /* ---- progress, the same numbers everywhere ---- */

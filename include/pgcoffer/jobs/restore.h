@@ -22,6 +22,16 @@ struct restore_options {
     unsigned jobs; /* 0: one per core; RESTORE_MOST_JOBS at most */
     bool is_dry_run;
     bool keep_archive_mode;
+    bool leaves_lease; /* a daemon is asked to keep the WAL that is going to be replayed (repo/wal_lease.h) */
+    /*
+     * A copy that is started with a configuration of its own and removed by the caller: tablespaces without a mapping
+     * go beside the target directory (<target_directory>.OID), nothing of the old postgresql.auto.conf is kept, and
+     * neither advice nor a failure speaks of a folder that stays.
+     */
+    bool is_scratch;
+    /* Called with the plan ({"backup","segment_size","start","reachable",...}) before anything is written; may refuse.
+     * May be NULL. */
+    bool (*accept)(void *context, const json_t *plan, struct error *err);
     const char *restore_command_prefix; /* "/usr/bin/pgcoffer -c /etc/... --direct": up to, without, "wal-get" */
     /* --standby: the server's settings for primary_conninfo; NULL without a configuration (then it is an error) */
     const struct server_config *server;
@@ -35,7 +45,7 @@ struct restore_options {
 /*
  * The plan and the outcome, for people and --json; new reference in *ret_result: {"server","backup","system_id",
  * "timeline","target","stop","replay_to","segments_read","directory","tablespaces":[{"oid","original_path","path"}],"dry_run","why","consistent_at",
- * "reachable","reachable_at","bytes","files","seconds","warnings":[TEXT...],"start":TEXT}. Everything is refused before
+ * "reachable","reachable_at","bytes","files","seconds","lease_days","warnings":[TEXT...],"start":TEXT}. Everything is refused before
  * the first byte is written; a failure after that leaves a folder with a marker file and without pg_control.
  */
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,

@@ -47,6 +47,9 @@ bool repo_create_system(const struct repo *repo, const char *server, const struc
 bool repo_create_backup(const struct repo *repo, const char *server, const struct system_id *system,
                         struct timestamp start, struct backup_id *ret_id, struct error *err) NODISCARD;
 
+/* Every system identifier that a server has a folder of; malloc'd. A server without a folder has none. */
+bool repo_read_systems(const struct repo *repo, const char *server, struct system_id **ret_systems, size_t *ret_count,
+                       struct error *err) NODISCARD;
 /* server.json names the server's current system identifier. errnum is ENOENT when nothing was ever stored. */
 bool repo_read_server(const struct repo *repo, const char *server, struct system_id *ret_system,
                       struct error *err) NODISCARD;

@@ -33,6 +33,8 @@ void history_done(struct history *history);
 bool history_contains(const struct history *history, struct timeline timeline);
 /* Where `timeline` ended on the way to history->timeline; false for the own one (it has no end) and strangers. */
 bool history_switch_point(const struct history *history, struct timeline timeline, struct wal_position *ret_position);
+/* Does the way to history->timeline come by this position of `timeline`? A fork below it is another branch. */
+bool history_passes(const struct history *history, struct timeline timeline, struct wal_position position);
 /* The timeline that follows `timeline` on the way to history->timeline; false for the own one and strangers. */
 bool history_next(const struct history *history, struct timeline timeline, struct timeline *ret_next);
 /* The timeline that wrote the byte at `position`. */

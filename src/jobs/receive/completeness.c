@@ -60,14 +60,17 @@ bool receive_completeness_is_due(const struct receive_completeness *completeness
            clock_monotonic() >= completeness->note_at;
 }
 
-void receive_completeness_note(struct receive_completeness *completeness, const struct wal_archive *archive,
-                               struct timeline timeline)
+bool receive_completeness_note(struct receive_completeness *completeness, const struct wal_archive *archive,
+                               struct timeline timeline, struct wal_complete *ret_noted)
 {
     struct error ignored; /* a disk that fails shows with the next bytes */
 
     completeness->note_at = clock_monotonic() + NOTE_EVERY;
-    if (wal_complete_write(archive, timeline, &completeness->proven, &ignored))
-        completeness->proven.at.microseconds = 0;
-    else
+    if (!wal_complete_write(archive, timeline, &completeness->proven, &ignored)) {
         log_debug("%s", ignored.message);
+        return false;
+    }
+    *ret_noted = completeness->proven;
+    completeness->proven.at.microseconds = 0;
+    return true;
 }

@@ -36,8 +36,8 @@ bool receive_completeness_keepalive(struct receive_completeness *completeness, c
 void receive_completeness_asked(struct receive_completeness *completeness);
 /* Is there something to be noted, which is durable up to `durable`? */
 bool receive_completeness_is_due(const struct receive_completeness *completeness, struct wal_position durable);
-/* A failure is tried again later, and leaves what was noted before. */
-void receive_completeness_note(struct receive_completeness *completeness, const struct wal_archive *archive,
-                               struct timeline timeline);
+/* False: it is tried again later, and what was noted before is left. */
+bool receive_completeness_note(struct receive_completeness *completeness, const struct wal_archive *archive,
+                               struct timeline timeline, struct wal_complete *ret_noted) NODISCARD;
 
 #endif

@@ -11,7 +11,7 @@
 #include "pgcoffer/base/file_lock.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
-#include "pgcoffer/jobs/job.h"
+#include "pgcoffer/jobs/jobs.h"
 #include "pgcoffer/repo/catalogue.h"
 
 #define MILLISECOND        INT64_C(1000)
@@ -289,7 +289,6 @@ int job_receive_main(struct job *job)
                    .slot = job->server->settings.wal_slot,
                    .is_sync_wanted = job->server->settings.synchronous},
     };
-    struct error err;
 
     /* It runs for months: what a segment's compression or a burst of WAL took goes back at once. */
     mallopt(M_ARENA_MAX, 2);
@@ -297,8 +296,6 @@ int job_receive_main(struct job *job)
     mallopt(M_TRIM_THRESHOLD, 1 << 18);
     receive_report_state(&receiver.report, RECEIVE_STARTING, NULL);
     if (prepare(&receiver, &lock)) {
-        if (!job_last_backup(&job->repo, job->server->name, &receiver.report.last_backup, &err))
-            log_failure(LOG_LEVEL_WARNING, &err);
         receive_hosts_begin(&receiver.hosts, job->server, &receiver.report, job->worker->interrupt_fd);
         receive_certificates_begin(&receiver.certificates, receive_hosts_view(&receiver.hosts), &job->repo,
                                    &receiver.report, job->worker->interrupt_fd);

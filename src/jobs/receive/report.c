@@ -64,6 +64,14 @@ static json_t *certificate_to_json(const struct pg_certificate *certificate)
                      certificate->not_after, "fingerprint", certificate->fingerprint);
 }
 
+static json_t *complete_to_json(const struct receive_report *report)
+{
+    if (report->complete.at.microseconds == 0)
+        return json_null();
+    return json_pack("{s:I, s:o, s:o}", "timeline", (json_int_t)report->complete_timeline.value, "lsn",
+                     events_position(report->complete.position), "at", events_time(report->complete.at));
+}
+
 static json_t *room_to_json(const struct receive_report_room *room)
 {
     if (!room->is_known)
@@ -104,10 +112,9 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "sync", sync_to_json(report));
     json_object_set_new(data, "room", room_to_json(&report->room));
+    json_object_set_new(data, "complete", complete_to_json(report));
     json_object_set_new(data, "gaps", report->gaps != NULL ? json_incref(report->gaps) : json_null());
     json_object_set_new(data, "system_id", json_string(report->system.text));
-    json_object_set_new(data, "last_backup",
-                        report->last_backup != NULL ? json_deep_copy(report->last_backup) : json_null());
 
     json_t *event = json_object();
     json_object_set_new(event, "event", json_string("receiver"));
@@ -117,8 +124,6 @@ json_t *receive_report_to_json(const struct receive_report *report)
 
 void receive_report_done(struct receive_report *report)
 {
-    json_decref(report->last_backup);
-    report->last_backup = NULL;
     json_decref(report->hosts);
     report->hosts = NULL;
     json_decref(report->gaps);
@@ -263,6 +268,14 @@ void receive_report_positions(struct receive_report *report, struct timeline tim
     report->timeline = timeline;
     report->received = received;
     report->flushed = flushed;
+    report->is_changed = true;
+}
+
+void receive_report_complete(struct receive_report *report, struct timeline timeline,
+                             const struct wal_complete *complete)
+{
+    report->complete_timeline = timeline;
+    report->complete = *complete;
     report->is_changed = true;
 }
 

@@ -6,6 +6,7 @@
 #include "pgcoffer/pg/connection.h"
 #include "pgcoffer/pg/sync_names.h"
 #include "pgcoffer/repo/layout.h"
+#include "pgcoffer/repo/wal_complete.h"
 #include "pgcoffer/repo/wal_gaps.h"
 
 /*
@@ -61,7 +62,8 @@ struct receive_report {
     enum sync_state sync_state;                    /* by synchronous_standby_names */
     char *sync_names;                              /* owned; NULL: the server does not tell */
     struct system_id system;                       /* "" until it is known */
-    json_t *last_backup;                           /* owned; NULL: none */
+    struct timeline complete_timeline;
+    struct wal_complete complete; /* as it was noted last; at 0: it was not */
     struct receive_report_room room;
     json_t *gaps; /* owned; NULL: not looked at yet */
     bool has_error;
@@ -91,6 +93,9 @@ void receive_report_room(struct receive_report *report, const struct receive_rep
 void receive_report_gaps(struct receive_report *report, const struct wal_gaps *gaps, struct wal_segment_size size);
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed);
+/* What was noted on the disk, so that whoever plans a restore knows it, too. */
+void receive_report_complete(struct receive_report *report, struct timeline timeline,
+                             const struct wal_complete *complete);
 void receive_report_server(struct receive_report *report, struct wal_position server_position);
 /* Sends what has changed if enough time has passed since the last one. */
 void receive_report_turn(struct receive_report *report);

@@ -157,10 +157,13 @@ static bool answer(struct receive_stream *stream, struct error *err)
 /* On an idle server nothing is written; so that a moment without transactions counts as received, it is noted. */
 static void note_completeness(struct receive_stream *stream)
 {
+    struct wal_complete noted;
+
     if (!receive_completeness_is_due(&stream->completeness, stream_status_dependable_end(stream)))
         return;
     stream_status_enter_disk(stream);
-    receive_completeness_note(&stream->completeness, &stream->receiver->archive, stream->timeline);
+    if (receive_completeness_note(&stream->completeness, &stream->receiver->archive, stream->timeline, &noted))
+        receive_report_complete(&stream->receiver->report, stream->timeline, &noted);
     stream_status_leave_disk(stream);
 }
 

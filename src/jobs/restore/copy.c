@@ -28,7 +28,7 @@ struct run {
 struct copy {
     struct restore *restore;
     struct pool *pool;
-    struct writer *writer;
+    const struct frame_sink *sink;
     struct run *runs; /* as many as may be in flight; their memory is used again and again */
     size_t run_count;
     struct run *free_runs;
@@ -151,7 +151,7 @@ static bool write_run(struct copy *copy, struct run *run, struct error *err)
     const uint8_t *plain = run->plain;
 
     for (size_t i = 0; i < run->count; i++) {
-        if (!writer_take(copy->writer, &run->frames[i], plain, err))
+        if (!copy->sink->take(copy->sink->context, &run->frames[i], plain, err))
             return false;
         plain += run->frames[i].length;
         copy->restore->written_bytes += run->frames[i].length;
@@ -172,7 +172,7 @@ static bool copy_frames(struct copy *copy, struct error *err)
         if (!pool_take(copy->pool, &run, err) || !restore_may_go_on(copy->restore, err) || !write_run(copy, run, err))
             return false;
     }
-    return writer_finish(copy->writer, err);
+    return copy->sink->finish(copy->sink->context, err);
 }
 
 static bool check_frames(const struct index *index, uint64_t *ret_bytes, struct error *err)
@@ -192,18 +192,17 @@ static void copy_done(struct copy *copy)
     copy->restore->is_ending = true;
     pool_free(copy->pool, NULL);
     copy->restore->is_ending = false;
-    writer_free(copy->writer);
     for (size_t i = 0; i < copy->run_count; i++)
         free(copy->runs[i].plain);
     free(copy->runs);
 }
 
-bool restore_copy(struct restore *restore, struct error *err)
+bool restore_copy(struct restore *restore, const struct frame_sink *sink, struct error *err)
 {
     static const struct pool_ops ops = {.begin = fetcher_begin, .work = fetch_run, .end = fetcher_end};
     unsigned jobs = restore_jobs(restore);
     /* One run in each thread, one waiting for each, one being written. */
-    struct copy copy SCOPED(copy_done) = {.restore = restore, .run_count = 2 * (size_t)jobs + 1};
+    struct copy copy SCOPED(copy_done) = {.restore = restore, .sink = sink, .run_count = 2 * (size_t)jobs + 1};
 
     uint64_t bytes;
 
@@ -215,6 +214,5 @@ bool restore_copy(struct restore *restore, struct error *err)
         copy.runs[i].next_free = copy.free_runs;
         copy.free_runs = &copy.runs[i];
     }
-    copy.writer = writer_new(restore);
     return pool_new(&ops, restore, jobs, (unsigned)copy.run_count, &copy.pool, err) && copy_frames(&copy, err);
 }

@@ -57,7 +57,7 @@ static bool read_file(const struct restore *restore, const char *path, struct bu
 
 /* ---- the beginning ---- */
 
-static bool is_empty_folder(int fd)
+bool restore_is_empty_folder(int fd)
 {
     int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* with a position of its own */
     DIR *folder = copy >= 0 ? fdopendir(copy) : NULL;
@@ -78,7 +78,7 @@ static bool check_still_ours(const struct restore_place *place, struct error *er
 {
     struct stat status;
 
-    if (fstat(place->fd, &status) == 0 && status.st_uid == geteuid() && is_empty_folder(place->fd))
+    if (fstat(place->fd, &status) == 0 && status.st_uid == geteuid() && restore_is_empty_folder(place->fd))
         return true;
     error_set(err, ERROR_STORAGE, "\"%s\" was replaced or filled by somebody else just now", place->path);
     return error_hint(err, "Restore into a folder whose parent only you can write.");
@@ -194,7 +194,7 @@ static bool write_settings(struct restore *restore, struct error *err)
     bool exists;
 
     if (!read_file(restore, "postgresql.conf", &main_conf, &restore->has_postgresql_conf, err) ||
-        !read_file(restore, "postgresql.auto.conf", &old, &exists, err))
+        (!restore->options->is_scratch && !read_file(restore, "postgresql.auto.conf", &old, &exists, err)))
         return false;
     struct conf_setting *settings = recovery_settings_make(restore, (const char *)main_conf.bytes, main_conf.used);
     char *comment SCOPED(scoped_free) =
@@ -203,7 +203,8 @@ static bool write_settings(struct restore *restore, struct error *err)
     recovery_settings_free(settings);
     if (!is_made || !put_file(restore, "postgresql.auto.conf", changed.bytes, changed.used, err))
         return false;
-    restore_advise(restore, &main_conf, &changed);
+    if (!restore->options->is_scratch)
+        restore_advise(restore, &main_conf, &changed);
     return true;
 }
 

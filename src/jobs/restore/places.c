@@ -121,9 +121,12 @@ static bool map_tablespaces(struct restore *restore, struct error *err)
         struct restore_place *place = &restore->places[i];
         if (place->path != NULL)
             continue;
-        if (!options->use_original_tablespaces)
+        if (options->is_scratch)
+            place->path = memory_text("%s.%" PRIu32, options->target_directory, place->oid);
+        else if (options->use_original_tablespaces)
+            place->path = memory_copy_text(place->original_path);
+        else
             return refuse_unmapped(restore, place, err);
-        place->path = memory_copy_text(place->original_path);
     }
     return true;
 }

@@ -66,6 +66,7 @@ json_t *restore_result(const struct restore *restore)
     json_object_set_new(result, "bytes", json_integer((json_int_t)restore->written_bytes));
     json_object_set_new(result, "wal_files", json_integer((json_int_t)restore->plan.wal_file_count));
     json_object_set_new(result, "seconds", json_real(seconds));
+    json_object_set_new(result, "lease_days", json_integer(restore->lease_days));
     json_object_set(result, "warnings", restore->warnings);
     if (!is_dry_run) {
         char *start SCOPED(scoped_free) = start_command(restore);
@@ -126,7 +127,7 @@ bool restore_fail_incomplete(const struct restore *restore, struct error *err)
 {
     char names[MOST_NAMES];
 
-    if (!restore->places[0].is_begun) /* it is the first */
+    if (!restore->places[0].is_begun || restore->options->is_scratch) /* it is the first */
         return false;
     tell_incomplete(restore, err);
     unsigned left_out = list_begun(restore, 0, " ", restore_quote_for_shell, names);

@@ -116,10 +116,22 @@ static bool check_index(const struct restore *restore, struct error *err)
     return true;
 }
 
+bool restore_read_index(struct restore *restore, struct error *err)
+{
+    return fetch_index(restore, err) && check_index(restore, err);
+}
+
+static bool is_accepted(const struct restore *restore, struct error *err)
+{
+    const struct restore_options *options = restore->options;
+
+    return options->accept == NULL || options->accept(options->context, restore->plan.json, err);
+}
+
 static bool prepare(struct restore *restore, struct error *err)
 {
     return recovery_settings_check(restore->options, err) && check_user(err) && restore_plan_ask(restore, err) &&
-           restore_choose_places(restore, err) && fetch_index(restore, err) && check_index(restore, err) &&
+           is_accepted(restore, err) && restore_choose_places(restore, err) && restore_read_index(restore, err) &&
            restore_check_room(restore, err) && restore_may_go_on(restore, err);
 }
 
@@ -134,9 +146,19 @@ static void count_bytes(struct restore *restore)
 
 /* ---- from the first byte on ---- */
 
+static bool copy_to_places(struct restore *restore, struct error *err)
+{
+    struct writer *writer = writer_new(restore);
+    const struct frame_sink sink = {writer_take, writer_finish, writer};
+    bool is_copied = restore_copy(restore, &sink, err);
+
+    writer_free(writer);
+    return is_copied;
+}
+
 static bool write_everything(struct restore *restore, struct error *err)
 {
-    return restore_make_places(restore, err) && restore_write_manifest(restore, err) && restore_copy(restore, err) &&
+    return restore_make_places(restore, err) && restore_write_manifest(restore, err) && copy_to_places(restore, err) &&
            restore_write_recovery_files(restore, err) && restore_fetch_wal(restore, err) &&
            restore_sync(restore, err) && restore_release(restore, err);
 }
@@ -149,6 +171,30 @@ static void restore_done(struct restore *restore)
     buffer_done(&restore->pg_control);
     json_decref(restore->warnings);
     restore_plan_done(&restore->plan);
+}
+
+/* What cannot be promised is said; what the recovery wants may be there all the same. */
+static void leave_lease(struct restore *restore)
+{
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+    struct request request SCOPED(request_done) = {.command = COMMAND_ID_lease, .options = json_object()};
+    char timeline[16];
+    struct error failure;
+
+    snprintf(request.server, sizeof request.server, "%s", restore->plan.server);
+    snprintf(request.backup, sizeof request.backup, "%s", restore->plan.backup);
+    snprintf(timeline, sizeof timeline, "%u", restore->plan.timeline);
+    json_object_set_new(request.options, "timeline", json_string(timeline));
+    json_t *message SCOPED(scoped_json) = request_to_json(&request);
+    json_t *answer SCOPED(scoped_json) = NULL;
+    if (restore->connector->open(restore->connector->context, &stream, &failure) &&
+        control_send(stream, message, &failure))
+        answer = control_await_result(stream, NULL, NULL, &failure);
+    if (answer == NULL)
+        restore_warn(restore, "retention may remove WAL before the restored server has replayed it: %s",
+                     failure.message);
+    else
+        restore->lease_days = (unsigned)json_number_or(answer, "days", 0);
 }
 
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,
@@ -165,6 +211,8 @@ bool restore_run(const struct restore_options *options, const struct connector *
     progress_meter_start(&restore.meter, restore.started_at);
     if (!prepare(&restore, err))
         return false;
+    if (options->leaves_lease && !options->is_dry_run)
+        leave_lease(&restore);
     if (options->is_dry_run)
         count_bytes(&restore);
     else if (!write_everything(&restore, err))

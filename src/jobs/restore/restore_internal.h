@@ -61,6 +61,7 @@ struct restore {
     size_t place_count;
     struct buffer pg_control;
     json_t *warnings;
+    unsigned lease_days; /* so long the WAL is kept that is going to be replayed; 0: that was not promised */
     int64_t started_at; /* clock_monotonic() */
     struct progress_meter meter;
     uint64_t phase_bytes;   /* done in this phase */
@@ -111,6 +112,10 @@ bool restore_plan_ask(struct restore *restore, struct error *err) NODISCARD;
 void restore_plan_done(struct restore_plan *plan);
 const struct plan_file *restore_plan_file(const struct restore_plan *plan, const char *name);
 
+/* restore.c */
+/* The index, with what makes it a backup. */
+bool restore_read_index(struct restore *restore, struct error *err) NODISCARD;
+
 /* session_read.c: the `read` request. Begin, the bytes with control_receive_bytes(), end. */
 struct read_range {
     const char *server, *backup, *file;
@@ -142,13 +147,33 @@ bool tree_create_file(struct tree *tree, const char *path, mode_t mode, int *ret
 /* -1 and errno. */
 int tree_open(const struct restore_place *place, const char *path, int flags, mode_t mode);
 
-/* writer.c: the plain stream of each archive becomes folders and files */
+/* member_stream.c: frame by frame, the members of each archive, one after the other */
+struct member_sink {
+    bool (*archive)(void *context, const char *archive, struct error *err); /* another one begins */
+    bool (*begin)(void *context, const struct index_member *member, struct error *err);
+    bool (*data)(void *context, const struct index_member *member, uint64_t offset, const void *bytes, size_t size,
+                 struct error *err);
+    bool (*end)(void *context, const struct index_member *member, struct error *err);
+    void *context;
+};
+struct member_stream;
+/* What is passed here outlives it. */
+struct member_stream *member_stream_new(const struct index *index, const char *backup,
+                                        const struct member_sink *sink) NEVER_NULL;
+bool member_stream_take(struct member_stream *stream, const struct index_frame *frame, const void *plain,
+                        struct error *err) NODISCARD;
+/* Every member of every archive has passed. */
+bool member_stream_finish(const struct member_stream *stream, struct error *err) NODISCARD;
+void member_stream_free(struct member_stream *stream);
+/* INTEGRITY: index and archive do not fit. False. */
+bool member_stream_fail(const char *backup, const char *archive, struct error *err);
+
+/* writer.c: the plain stream of each archive becomes folders and files. A frame_sink's functions: */
 struct writer;
 struct writer *writer_new(struct restore *restore) NEVER_NULL;
-bool writer_take(struct writer *writer, const struct index_frame *frame, const void *plain,
-                 struct error *err) NODISCARD;
+bool writer_take(void *writer, const struct index_frame *frame, const void *plain, struct error *err) NODISCARD;
 /* Every member of every archive has been written. */
-bool writer_finish(struct writer *writer, struct error *err) NODISCARD;
+bool writer_finish(void *writer, struct error *err) NODISCARD;
 void writer_free(struct writer *writer);
 
 /* fetcher.c: what a thread of the pool has: a connection of its own, and a decoder */
@@ -166,8 +191,15 @@ typedef bool fetcher_attempt(void *context, struct fetcher *fetcher, struct erro
 bool fetcher_try(const struct restore *restore, struct fetcher *fetcher, fetcher_attempt *attempt, void *context,
                  struct error *err) NODISCARD;
 
-/* copy.c, sync.c, wal_files.c */
-bool restore_copy(struct restore *restore, struct error *err) NODISCARD;
+/* copy.c: every frame of the backup, checked, in the order of the index */
+struct frame_sink {
+    bool (*take)(void *context, const struct index_frame *frame, const void *plain, struct error *err);
+    bool (*finish)(void *context, struct error *err);
+    void *context;
+};
+bool restore_copy(struct restore *restore, const struct frame_sink *sink, struct error *err) NODISCARD;
+
+/* sync.c, wal_files.c */
 bool restore_fetch_wal(struct restore *restore, struct error *err) NODISCARD;
 bool restore_sync(struct restore *restore, struct error *err) NODISCARD;
 
@@ -196,6 +228,9 @@ bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, str
 /* Into the empty file `fd`, and only a whole segment: after any other answer the stream is of no more use. */
 bool wal_fetch_whole(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
                      struct wal_fetched *ret_fetched, struct error *err) NODISCARD;
+/* Into the empty file `fd`, whatever it is. */
+bool wal_fetch_into(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
+                    struct wal_fetched *ret_fetched, struct error *err) NODISCARD;
 
 /* inflate.c: a zstd stream in pieces */
 struct inflater;
@@ -246,6 +281,7 @@ char *quote_for_conninfo(const char *text) NEVER_NULL; /* a value of a connectio
 char *quote_percent(const char *text) NEVER_NULL;      /* for restore_command */
 
 /* finish.c */
+bool restore_is_empty_folder(int fd);
 /* The folders, empty but for the marker. */
 bool restore_make_places(struct restore *restore, struct error *err) NODISCARD;
 /* Early: the plan's session may have been idle for too long when a large copy is done. */

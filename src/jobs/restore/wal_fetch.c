@@ -250,19 +250,31 @@ bool wal_fetch(struct control_stream *stream, const struct wal_fetch *fetch, str
     return result != NULL;
 }
 
-bool wal_fetch_whole(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
-                     struct wal_fetched *ret_fetched, struct error *err)
+static bool fetch_into(struct control_stream *stream, const struct wal_fetch *fetch, bool is_any_kind, int fd,
+                       struct wal_fetched *ret_fetched, struct error *err)
 {
     struct announced announced;
 
     if (!ask(stream, fetch, &announced, err))
         return false;
     *ret_fetched = fetched_of(&announced);
-    if (ret_fetched->kind != WAL_FETCHED_WHOLE)
+    if (ret_fetched->kind == WAL_FETCHED_NOTHING || (!is_any_kind && ret_fetched->kind != WAL_FETCHED_WHOLE))
         return true;
     struct output output = {.fd = fd, .path = fetch->path, .limit = announced.length};
     if (!receive_content(stream, &announced, &output, err))
         return error_wrap(err, "could not fetch \"%s\"", fetch->file);
     json_t *result SCOPED(scoped_json) = control_await_result(stream, NULL, NULL, err);
     return result != NULL;
+}
+
+bool wal_fetch_whole(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
+                     struct wal_fetched *ret_fetched, struct error *err)
+{
+    return fetch_into(stream, fetch, false, fd, ret_fetched, err);
+}
+
+bool wal_fetch_into(struct control_stream *stream, const struct wal_fetch *fetch, int fd,
+                    struct wal_fetched *ret_fetched, struct error *err)
+{
+    return fetch_into(stream, fetch, true, fd, ret_fetched, err);
 }

@@ -62,16 +62,10 @@ struct timestamp held_wal_until(struct held_wal *wal, const struct history *hist
                                 const struct backup_meta *meta)
 {
     const struct wal_complete complete = wal_complete_read(&wal->archive, history->timeline);
-    struct timestamp noted = reach_complete_at(reach, history, &complete);
-    struct timestamp until = held_wal_last_commit(wal, history, reach);
 
     if (reach->end.value < meta->end_position.value)
         return (struct timestamp){0};
-    if (until.microseconds < noted.microseconds)
-        until = noted;
-    if (until.microseconds < plan_stop_time(meta).microseconds)
-        until = plan_stop_time(meta);
-    return until;
+    return reach_until(meta, reach_complete_at(reach, history, &complete), held_wal_last_commit(wal, history, reach));
 }
 
 json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
@@ -84,7 +78,7 @@ json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
     const struct wal_gap *gap = reach_find_gap(&reach, history, &wal->gaps);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
                      events_position(reach.end), "at", events_time(held_wal_until(wal, history, &reach, meta)), "from",
-                     events_time(plan_stop_time(meta)), "last_commit_at",
+                     events_time(reach_stop_time(meta)), "last_commit_at",
                      events_time(held_wal_last_commit(wal, history, &reach)), "gap",
                      gap != NULL ? gap_to_json(gap, wal->archive.segment_size) : json_null());
 }

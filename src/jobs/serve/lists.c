@@ -1,7 +1,9 @@
 #include <string.h>
 
 #include "jobs/events_internal.h"
+#include "jobs/notes_internal.h"
 #include "jobs/serve/held_wal_internal.h"
+#include "jobs/serve/restorable_internal.h"
 #include "pgcoffer/base/memory.h"
 
 /* WAL that cannot be read keeps nobody from listing: where it reaches is null then. */
@@ -32,21 +34,25 @@ static bool send_entry(struct session *session, const char *server, const struct
         item = json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", entry->id.text, "state", "unreadable", "server", server,
                          "system_identifier", entry->system.text, "error", failure);
     }
+    notes_add(item, session->repo, server, entry);
     return control_send_item(session->client, item, err);
 }
 
 static bool list_server(struct session *session, const char *server, json_t *names, struct error *err)
 {
-    struct catalogue catalogue SCOPED(scoped_catalogue) = {0};
+    struct stock stock SCOPED(stock_done) = {.timeline_count = 0};
     struct held_wal wal SCOPED(held_wal_done) = {.is_open = false};
 
-    if (!catalogue_read(session->repo, server, &catalogue, err))
+    if (!catalogue_read(session->repo, server, &stock.catalogue, err))
         return false;
     json_array_append_new(names, control_text(server));
-    for (size_t i = 0; i < catalogue.count; i++)
-        if (!send_entry(session, server, &catalogue.entries[i], &wal, err))
+    for (size_t i = 0; i < stock.catalogue.count; i++)
+        if (!send_entry(session, server, &stock.catalogue.entries[i], &wal, err))
             return false;
-    return true;
+    return control_send_item(session->client,
+                             json_pack("{s:o, s:o}", "server", control_text(server), "restorable",
+                                       restorable_to_json(&stock, session->repo, server)),
+                             err);
 }
 
 /* Without a server's name: those the supervisor says the caller may see; an admin sees all. */
@@ -101,5 +107,6 @@ bool answer_show(struct session *session, const struct request *request, struct 
     json_t *result = events_backup(entry->meta);
     json_object_set_new(result, "path", control_text(path));
     json_object_set_new(result, "reach", reach_of(&wal, session, request->server, entry));
+    notes_add(result, session->repo, request->server, entry);
     return control_send_result(session->client, result, err);
 }

@@ -16,8 +16,7 @@ struct stretch {
 
 static bool is_usable(const struct held_wal *wal, const struct catalogue_entry *entry)
 {
-    return wal->is_open && entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE &&
-           strcmp(entry->system.text, wal->system.text) == 0;
+    return wal->is_open && catalogue_is_usable(entry) && strcmp(entry->system.text, wal->system.text) == 0;
 }
 
 /* Needs its own WAL up to its end. */
@@ -46,7 +45,7 @@ static json_t *stretch_to_json(struct held_wal *wal, const struct stretch *stret
     struct timestamp commit = held_wal_last_commit(wal, stretch->history, &stretch->reach);
 
     return json_pack("{s:s, s:I, s:o, s:o, s:o}", "backup", stretch->oldest->id.text, "timeline",
-                     (json_int_t)stretch->reach.timeline.value, "from", events_time(plan_stop_time(stretch->oldest)),
+                     (json_int_t)stretch->reach.timeline.value, "from", events_time(reach_stop_time(stretch->oldest)),
                      "until", events_time(until), "last_commit_at", events_time(commit));
 }
 

@@ -47,7 +47,7 @@ static void explain(const struct plan_wish *wish, struct plan *plan)
         snprintf(plan->why, sizeof plan->why, "it was named");
         return;
     }
-    timestamp_format(plan_stop_time(meta), time);
+    timestamp_format(reach_stop_time(meta), time);
     wal_position_format(meta->end_position, position);
     switch (wish->target) {
     case PLAN_END:
@@ -86,6 +86,24 @@ static const struct catalogue_entry *oldest_behind(const struct plan_stock *stoc
     return NULL;
 }
 
+/* Older backups keep only the WAL that makes them consistent. */
+bool plan_is_expired(const struct plan_stock *stock, struct timeline timeline, struct wal_position position)
+{
+    return stock->expired != NULL &&
+           wal_expired_has(stock->expired, timeline, position, (struct wal_position){position.value + 1});
+}
+
+static bool fail_expired(const struct plan_stock *stock, const char *place, const char *what, struct error *err)
+{
+    error_set(err, ERROR_USAGE, "%s was removed by retention: %s", place, what);
+    return error_hint(
+        err,
+        "--target-immediate restores the backup as it was at its end; later moments are reached from a "
+        "newer one. \"pgcoffer wal status %s\" shows which moments can be reached, and wal_retention says "
+        "for how long.",
+        stock->server);
+}
+
 bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline, struct wal_position position,
                        const char *what, struct error *err)
 {
@@ -94,6 +112,8 @@ bool plan_fail_missing(const struct plan_stock *stock, struct timeline timeline,
     char place[REACH_PLACE_SIZE], text[GAP_TOLD_SIZE];
 
     reach_format_place(timeline, position, stock->segment_size, place);
+    if (plan_is_expired(stock, timeline, position))
+        return fail_expired(stock, place, what, err);
     error_set(err, ERROR_INTEGRITY, "%s is missing from the archive: %s", place, what);
     if (gap != NULL) {
         gap_describe(gap, text);
@@ -118,16 +138,20 @@ bool plan_fail_behind(const struct plan_stock *stock, const struct plan *plan, c
     return plan_fail_missing(stock, plan->reach.timeline, plan->reach.end, what, err);
 }
 
-/* Without all of its own WAL a backup never becomes consistent. */
+bool plan_has_own_wal(const struct plan_stock *stock, const struct history *history, const struct backup_meta *meta,
+                      struct timeline *ret_missing_timeline, struct wal_position *ret_missing)
+{
+    return wal_ranges_cover(stock->ranges, history, meta->start_timeline, meta->start_position, meta->end_position,
+                            stock->segment_size, ret_missing_timeline, ret_missing);
+}
+
 static bool check_own_wal(const struct plan_stock *stock, const struct plan *plan, struct error *err)
 {
-    const struct backup_meta *meta = plan->backup->meta;
     struct timeline missing_timeline;
     struct wal_position missing;
     char what[128];
 
-    if (wal_ranges_cover(stock->ranges, plan->history, meta->start_timeline, meta->start_position, meta->end_position,
-                         stock->segment_size, &missing_timeline, &missing))
+    if (plan_has_own_wal(stock, plan->history, plan->backup->meta, &missing_timeline, &missing))
         return true;
     snprintf(what, sizeof what, "backup %s needs it", plan->backup->id.text);
     return plan_fail_missing(stock, missing_timeline, missing, what, err);
@@ -254,7 +278,7 @@ static bool check_end(const struct plan_stock *stock, const struct plan *plan, s
     if (!plan->reach.has_gap)
         return true;
     plan_fail_behind(stock, plan, "the end of what is held lies behind it, and a recovery cannot pass it", err);
-    if (stock->lookup.find_last_record == NULL ||
+    if (err->kind == ERROR_USAGE || stock->lookup.find_last_record == NULL ||
         !stock->lookup.find_last_record(stock->lookup.context, plan->reach.timeline, plan->reach.end, &last, &ignored))
         return false;
     wal_position_format(last, position);
@@ -283,22 +307,12 @@ static bool check_target(const struct plan_stock *stock, const struct plan_wish 
     return true;
 }
 
-/* What is within the reach says itself when it was written. */
-static struct timestamp find_complete_at(const struct plan_stock *stock, const struct plan *plan)
+struct timestamp plan_noted_at(const struct plan_stock *stock, const struct history *history, const struct reach *reach)
 {
-    struct timestamp latest = plan_stop_time(plan->backup->meta);
-
-    if (latest.microseconds < plan->last_end_at.microseconds)
-        latest = plan->last_end_at;
-    for (size_t i = 0; i < stock->timeline_count; i++) {
-        const struct plan_timeline *timeline = &stock->timelines[i];
-        if (timeline->history.timeline.value != plan->history->timeline.value)
-            continue;
-        struct timestamp noted = reach_complete_at(&plan->reach, plan->history, &timeline->complete);
-        if (latest.microseconds < noted.microseconds)
-            latest = noted;
-    }
-    return latest;
+    for (size_t i = 0; i < stock->timeline_count; i++)
+        if (stock->timelines[i].history.timeline.value == history->timeline.value)
+            return reach_complete_at(reach, history, &stock->timelines[i].complete);
+    return (struct timestamp){0};
 }
 
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan, struct error *err)
@@ -311,7 +325,8 @@ bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, s
         return false;
     const struct backup_meta *meta = plan->backup->meta;
     plan->reach = reach_along(stock->ranges, plan->history, meta->start_timeline, meta->start_position);
-    plan->complete_at = find_complete_at(stock, plan);
+    /* What is within the reach says itself when it was written. */
+    plan->complete_at = reach_until(meta, plan_noted_at(stock, plan->history, &plan->reach), plan->last_end_at);
     /* Known to be lost, and nothing behind it has come yet. */
     if (stock->gaps != NULL)
         plan->gap = reach_find_gap(&plan->reach, plan->history, stock->gaps);

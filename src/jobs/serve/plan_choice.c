@@ -4,11 +4,6 @@
 
 #include "jobs/serve/plan_internal.h"
 
-struct timestamp plan_stop_time(const struct backup_meta *meta)
-{
-    return meta->server_stopped_at.microseconds != 0 ? meta->server_stopped_at : meta->stopped_at;
-}
-
 static const struct plan_timeline *find_timeline(const struct plan_stock *stock, struct timeline timeline)
 {
     for (size_t i = 0; i < stock->timeline_count; i++)
@@ -29,7 +24,7 @@ static bool ends_before_target(const struct backup_meta *meta, const struct plan
 {
     switch (wish->target) {
     case PLAN_TIME:
-        return plan_stop_time(meta).microseconds <= wish->time.microseconds;
+        return reach_stop_time(meta).microseconds <= wish->time.microseconds;
     case PLAN_LSN:
         return meta->end_position.value <= wish->position.value;
     case PLAN_END:
@@ -43,13 +38,19 @@ static bool ends_before_target(const struct backup_meta *meta, const struct plan
 
 static bool is_usable(const struct plan_stock *stock, const struct catalogue_entry *entry)
 {
-    return entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE &&
-           strcmp(entry->system.text, stock->system->text) == 0;
+    return catalogue_is_usable(entry) && strcmp(entry->system.text, stock->system->text) == 0;
 }
 
 static bool is_unreadable(const struct plan_stock *stock, const struct catalogue_entry *entry)
 {
     return entry->meta == NULL && strcmp(entry->system.text, stock->system->text) == 0;
+}
+
+/* It would be usable, had its last verification not found damage. */
+static bool is_found_damaged(const struct plan_stock *stock, const struct catalogue_entry *entry)
+{
+    return entry->is_suspect && entry->meta != NULL && entry->meta->state == BACKUP_COMPLETE &&
+           strcmp(entry->system.text, stock->system->text) == 0;
 }
 
 bool plan_is_candidate(const struct plan_stock *stock, const struct plan_wish *wish, const struct history *history,
@@ -63,14 +64,10 @@ bool plan_is_candidate(const struct plan_stock *stock, const struct plan_wish *w
 static const struct catalogue_entry *newest(const struct plan_stock *stock, const struct plan_wish *wish,
                                             const struct history *history)
 {
-    const struct catalogue_entry *found = NULL;
-
-    for (size_t i = 0; i < stock->catalogue->count; i++) {
-        const struct catalogue_entry *entry = &stock->catalogue->entries[i];
-        if (plan_is_candidate(stock, wish, history, entry))
-            found = entry;
-    }
-    return found;
+    for (size_t i = stock->catalogue->count; i-- > 0;)
+        if (plan_is_candidate(stock, wish, history, &stock->catalogue->entries[i]))
+            return &stock->catalogue->entries[i];
+    return NULL;
 }
 
 static void describe_end(const struct backup_meta *meta, const struct plan_wish *wish, char *ret_text, size_t size)
@@ -83,7 +80,7 @@ static void describe_end(const struct backup_meta *meta, const struct plan_wish 
         snprintf(ret_text, size, "%s", position);
         return;
     }
-    timestamp_format(plan_stop_time(meta), time);
+    timestamp_format(reach_stop_time(meta), time);
     snprintf(ret_text, size, "%s", time);
 }
 
@@ -99,6 +96,15 @@ static bool fail_without_backup(const struct plan_stock *stock, const struct pla
             if (is_unreadable(stock, &stock->catalogue->entries[i])) {
                 *err = stock->catalogue->entries[i].error;
                 return error_wrap(err, "backup %s cannot be read", stock->catalogue->entries[i].id.text);
+            }
+        for (size_t i = stock->catalogue->count; i-- > 0;)
+            if (is_found_damaged(stock, &stock->catalogue->entries[i])) {
+                error_set(err, ERROR_INTEGRITY,
+                          "every complete backup of \"%s\" was found damaged when it was verified", stock->server);
+                return error_hint(err,
+                                  "\"pgcoffer restore %s %s\" restores the newest one all the same, as far as it "
+                                  "can; \"pgcoffer backup %s\" takes another.",
+                                  stock->server, stock->catalogue->entries[i].id.text, stock->server);
             }
         error_set(err, ERROR_USAGE, "there is no complete backup of \"%s\"", stock->server);
         return error_hint(err, "\"pgcoffer list %s\" shows what there is; \"pgcoffer backup %s\" takes one.",
@@ -197,6 +203,9 @@ static bool check_named(const struct plan_wish *wish, struct plan *plan, struct 
     if (entry->meta->state == BACKUP_DAMAGED)
         plan_warn(plan, "backup %s is damaged: the server reported %" PRIu64 " pages with a wrong checksum",
                   entry->id.text, entry->meta->checksum_failures);
+    if (entry->is_suspect)
+        plan_warn(plan, "backup %s was found damaged when it was last verified: \"pgcoffer show\" tells how",
+                  entry->id.text);
     if (ends_before_target(entry->meta, wish))
         return true;
     describe_end(entry->meta, wish, end, sizeof end);
@@ -205,11 +214,14 @@ static bool check_named(const struct plan_wish *wish, struct plan *plan, struct 
     return error_hint(err, "Leave out the backup to have the right one chosen.");
 }
 
-/* A backup that cannot be read might have been the right one. */
-static void warn_of_unreadable(const struct plan_stock *stock, struct plan *plan)
+/* A backup that cannot be read, or not be relied on, might have been the right one. */
+static void warn_of_passed_over(const struct plan_stock *stock, struct plan *plan)
 {
     for (size_t i = 0; i < stock->catalogue->count; i++) {
         const struct catalogue_entry *entry = &stock->catalogue->entries[i];
+        if (entry->is_suspect && strcmp(entry->system.text, stock->system->text) == 0)
+            plan_warn(plan, "backup %s was passed over, because its last verification found it damaged",
+                      entry->id.text);
         if (is_unreadable(stock, entry))
             plan_warn(plan, "backup %s was passed over, because its metadata cannot be read: %.300s", entry->id.text,
                       entry->error.message);
@@ -222,7 +234,7 @@ bool plan_choose_backup(const struct plan_stock *stock, const struct plan_wish *
     if (wish->backup != NULL && !check_named(wish, plan, err))
         return false;
     if (wish->backup == NULL)
-        warn_of_unreadable(stock, plan);
+        warn_of_passed_over(stock, plan);
     switch (wish->timeline_choice) {
     case PLAN_TIMELINE_NUMBER:
         return choose_on_number(stock, wish, plan, err);

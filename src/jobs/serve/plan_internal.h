@@ -3,6 +3,7 @@
 
 #include "jobs/reach_internal.h"
 #include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/repo/wal_expire.h"
 #include "pgcoffer/repo/wal_gaps.h"
 #include "pgcoffer/wal/contents.h"
 
@@ -81,8 +82,9 @@ struct plan_stock {
     const struct system_id *system;        /* only its backups count, and all that follows is its WAL */
     const struct plan_timeline *timelines; /* ascending */
     size_t timeline_count;
-    const struct wal_ranges *ranges; /* without what is damaged */
-    const struct wal_gaps *gaps;     /* may be NULL */
+    const struct wal_ranges *ranges;  /* without what is damaged */
+    const struct wal_gaps *gaps;      /* may be NULL */
+    const struct wal_ranges *expired; /* removed by retention; may be NULL */
     struct wal_segment_size segment_size;
     struct plan_lookup lookup;
 };
@@ -111,8 +113,14 @@ struct plan {
  */
 bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, struct plan *ret_plan,
                  struct error *err) NODISCARD;
-/* When the backup ended, by the server's clock where it is known: recovery targets are times of that clock. */
-struct timestamp plan_stop_time(const struct backup_meta *meta);
+/* Has retention removed the WAL at that position? */
+bool plan_is_expired(const struct plan_stock *stock, struct timeline timeline, struct wal_position position);
+/* Without all of its own WAL a backup never becomes consistent. False: the first position that is missing. */
+bool plan_has_own_wal(const struct plan_stock *stock, const struct history *history, const struct backup_meta *meta,
+                      struct timeline *ret_missing_timeline, struct wal_position *ret_missing);
+/* reach_complete_at() with what the stock knows of the timeline that `history` leads to. */
+struct timestamp plan_noted_at(const struct plan_stock *stock, const struct history *history,
+                               const struct reach *reach);
 /* Appends a warning; more than there is room for are dropped. */
 void plan_warn(struct plan *plan, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -1,10 +1,10 @@
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "jobs/events_internal.h"
 #include "jobs/serve/record_search_internal.h"
 #include "jobs/serve/session_internal.h"
+#include "jobs/serve/stock_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -14,26 +14,15 @@
 #define MOST_NAMES_IN_RESULT   256
 #define MOST_HISTORY_IN_RESULT 100
 
-/* What plan_stock points to. */
 struct gathered {
-    struct catalogue catalogue;
-    struct wal_archive archive;
-    struct wal_ranges ranges; /* without what is recorded as damaged */
-    struct wal_gaps gaps;
-    struct plan_timeline *timelines;
-    size_t timeline_count;
+    struct stock stock;
     struct record_search search;
 };
 
 static void gathered_done(struct gathered *gathered)
 {
-    for (size_t i = 0; i < gathered->timeline_count; i++)
-        history_done(&gathered->timelines[i].history);
-    free(gathered->timelines);
     record_search_done(&gathered->search);
-    wal_ranges_done(&gathered->ranges);
-    wal_gaps_done(&gathered->gaps);
-    catalogue_done(&gathered->catalogue);
+    stock_done(&gathered->stock);
 }
 
 /* ---- the wish ---- */
@@ -110,74 +99,37 @@ static bool check_other_options(const struct request *request, const struct plan
 
 static bool parse_wish(const struct request *request, struct plan_wish *ret_wish, struct error *err)
 {
-    *ret_wish = (struct plan_wish){.value = "", .is_exclusive = request_has(request, OPTION_ID_target_exclusive)};
+    /* An export is the backup and what makes it consistent, and nothing behind that. */
+    *ret_wish = (struct plan_wish){.target = request->command == COMMAND_ID_export ? PLAN_IMMEDIATE : PLAN_END,
+                                   .value = "",
+                                   .is_exclusive = request_has(request, OPTION_ID_target_exclusive)};
     return parse_target(request, ret_wish, err) && parse_timeline(request, ret_wish, err) &&
            check_other_options(request, ret_wish, err);
 }
 
 /* ---- the stock ---- */
 
-static void add_timeline(struct gathered *gathered, struct timeline timeline)
-{
-    struct plan_timeline *entry = &gathered->timelines[gathered->timeline_count];
-
-    *entry = (struct plan_timeline){0};
-    if (!wal_archive_history(&gathered->archive, timeline, &entry->history, &entry->damage)) {
-        /* A switch that is not published yet: WAL without a history. */
-        if (entry->damage.errnum == ENOENT)
-            return;
-        entry->is_damaged = true;
-        entry->history.timeline = timeline;
-    }
-    entry->complete = wal_complete_read(&gathered->archive, timeline);
-    gathered->timeline_count++;
-}
-
-static bool gather_timelines(struct gathered *gathered, struct error *err)
-{
-    struct timeline *timelines SCOPED(scoped_free) = NULL;
-    size_t count = 0;
-
-    if (!wal_archive_timelines(&gathered->archive, &timelines, &count, err))
-        return false;
-    /* And timeline 1, which has no history file: its last segments may be what is missing. */
-    gathered->timelines = calloc(count + 1, sizeof *gathered->timelines);
-    if (gathered->timelines == NULL)
-        return error_set(err, ERROR_FAILED, "no memory for %zu timelines", count);
-    if (count == 0 || timelines[0].value != 1)
-        add_timeline(gathered, (struct timeline){1});
-    for (size_t i = 0; i < count; i++)
-        add_timeline(gathered, timelines[i]);
-    return true;
-}
-
-static bool read_held(struct gathered *gathered, struct error *err)
-{
-    struct wal_gap_record record SCOPED(scoped_wal_gap_record) = {.open = {NULL, 0}};
-
-    return wal_gaps_read(&gathered->archive, &record, err) &&
-           wal_gaps_look(&gathered->archive, &record, &gathered->ranges, &gathered->gaps, err);
-}
-
 static bool gather(const struct session *session, const struct request *request, struct plan_wish *wish,
                    struct gathered *gathered, struct error *err)
 {
     const struct system_id *system = NULL;
 
-    if (!catalogue_read(session->repo, request->server, &gathered->catalogue, err))
+    const struct catalogue *catalogue = &gathered->stock.catalogue;
+
+    if (!catalogue_read(session->repo, request->server, &gathered->stock.catalogue, err))
         return false;
-    system = &gathered->catalogue.current;
+    system = &catalogue->current;
     if (request->backup[0] != '\0') {
-        if (!catalogue_find(&gathered->catalogue, request->backup, &wish->backup, err))
+        if (!catalogue_find(catalogue, request->backup, &wish->backup, err))
             return false;
         system = &wish->backup->system;
     }
-    if (gathered->catalogue.count == 0) {
+    if (catalogue->count == 0) {
         error_set(err, ERROR_USAGE, "there is no backup of \"%s\"", request->server);
         return error_hint(err, "\"pgcoffer backup %s\" takes one.", request->server);
     }
-    return session_open_wal(session, request->server, system, &gathered->archive, err) && read_held(gathered, err) &&
-           record_search_begin(&gathered->search, &gathered->archive, err) && gather_timelines(gathered, err);
+    return stock_read_wal(&gathered->stock, session->repo, request->server, system, err) &&
+           record_search_begin(&gathered->search, &gathered->stock.archive, err);
 }
 
 /* ---- the answer ---- */
@@ -327,17 +279,8 @@ bool answer_restore(struct session *session, const struct request *request, stru
 
     if (!parse_wish(request, &wish, err) || !gather(session, request, &wish, &gathered, err))
         return false;
-    const struct plan_stock stock = {
-        .server = request->server,
-        .catalogue = &gathered.catalogue,
-        .system = &gathered.archive.system,
-        .timelines = gathered.timelines,
-        .timeline_count = gathered.timeline_count,
-        .ranges = &gathered.ranges,
-        .gaps = &gathered.gaps,
-        .segment_size = gathered.archive.segment_size,
-        .lookup = record_search_lookup(&gathered.search),
-    };
+    struct plan_stock stock = stock_for_plan(&gathered.stock, request->server);
+    stock.lookup = record_search_lookup(&gathered.search);
     bool has_wal = request_has(request, OPTION_ID_with_wal);
     if (!plan_choose(&stock, &wish, &plan, err) || !held_add(session, request->server, plan.backup, &held, err) ||
         (has_wal && !list_wal_files(&stock, &wish, &plan, names, err)))
@@ -345,7 +288,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
     if (has_wal && !request_has(request, OPTION_ID_standby))
         add_later_histories(&stock, &plan, names);
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
-    json_object_set_new(json, "reachable_at", events_time(complete_until(&gathered.archive, &plan)));
+    json_object_set_new(json, "reachable_at", events_time(complete_until(&gathered.stock.archive, &plan)));
     json_object_set_new(json, "segments_read", json_integer((json_int_t)gathered.search.read_count));
     return (!has_wal || add_wal_files(session, json, names, err)) &&
            control_send_result(session->client, TAKE(json), err);

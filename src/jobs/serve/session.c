@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "jobs/serve/stock_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -30,7 +31,8 @@ static session_answer *answer_of(enum command_id command)
         [COMMAND_ID_list] = answer_list,         [COMMAND_ID_show] = answer_show,
         [COMMAND_ID_restore] = answer_restore,   [COMMAND_ID_wal_get] = answer_wal_get,
         [COMMAND_ID_wal_list] = answer_wal_list, [COMMAND_ID_wal_status] = answer_wal_status,
-        [COMMAND_ID_read] = answer_read,
+        [COMMAND_ID_read] = answer_read,         [COMMAND_ID_drill] = answer_restore,
+        [COMMAND_ID_export] = answer_restore,
     };
 
     return answers[command];
@@ -166,12 +168,5 @@ bool session_open_wal(const struct session *session, const char *server, const s
         current = catalogue.current;
         system = &current;
     }
-    if (system->text[0] == '\0') {
-        error_set(err, ERROR_INTEGRITY, "nothing was ever stored of \"%s\"", server);
-        return error_hint(err, "\"pgcoffer status %s\" tells whether its WAL receiver has met the server.", server);
-    }
-    if (!wal_archive_open(session->repo, server, system, (struct wal_segment_size){0}, ret_archive, err))
-        return false;
-    return ret_archive->segment_size.bytes != 0 ||
-           error_set(err, ERROR_INTEGRITY, "no WAL was ever stored of \"%s\", system %s", server, system->text);
+    return stock_open_wal(session->repo, server, system, ret_archive, err);
 }

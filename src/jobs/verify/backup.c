@@ -129,19 +129,49 @@ static bool check_files(struct verify *verify, const struct catalogue_entry *ent
     return true;
 }
 
-bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, struct error *err)
+static bool check_backup(struct verify *verify, const struct catalogue_entry *entry, struct error *err)
 {
-    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
     struct backup_meta *meta SCOPED(scoped_backup_meta) = NULL;
     struct error failure;
 
-    if (!catalogue_lock_for_reading(verify->repo, verify->server, entry, &lock, &failure)) {
-        if (failure.kind == ERROR_BUSY || failure.errnum == ENOENT) /* deleted since it was listed */
-            return events_log(verify->events, err, "warning", "backup %s was left out: %s", entry->id.text,
-                              failure.message);
-        return verify_read_failure(verify, entry->id.text, "lock", VERIFY_NO_FRAME, NULL, &failure, err);
-    }
     if (!backup_meta_read(verify->repo, verify->server, &entry->system, &entry->id, &meta, &failure))
         return verify_read_failure(verify, entry->id.text, METADATA_NAME, VERIFY_NO_FRAME, NULL, &failure, err);
     return check_files(verify, entry, meta, err);
+}
+
+void verify_add_result(json_t *results, const struct catalogue_entry *entry, enum verify_outcome outcome)
+{
+    static const char *const words[] = {
+        [VERIFY_OK] = "ok", [VERIFY_DAMAGED] = "damaged", [VERIFY_RECENT] = "recent", [VERIFY_LEFT] = "left"};
+
+    if (outcome != VERIFY_GONE)
+        json_array_append_new(results,
+                              json_pack("{s:s, s:s, s:[]}", "id", entry->id.text, "state", words[outcome], "problems"));
+}
+
+bool verify_backup(struct verify *verify, const struct catalogue_entry *entry, enum verify_outcome *ret_outcome,
+                   struct error *err)
+{
+    struct file_lock lock SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    int64_t began = clock_monotonic();
+    struct error failure;
+
+    *ret_outcome = VERIFY_DAMAGED;
+    if (!catalogue_lock_for_reading(verify->repo, verify->server, entry, &lock, &failure)) {
+        if (failure.kind == ERROR_BUSY || failure.errnum == ENOENT) {
+            *ret_outcome = VERIFY_GONE;
+            return events_log(verify->events, err, "warning", "backup %s was left out: %s", entry->id.text,
+                              failure.message);
+        }
+        return verify_read_failure(verify, entry->id.text, "lock", VERIFY_NO_FRAME, NULL, &failure, err);
+    }
+    verify->mark = verify->problem_count;
+    bool is_done = check_backup(verify, entry, err);
+    uint64_t milliseconds = (uint64_t)(clock_monotonic() - began) / 1000;
+    bool has_damage = verify->problem_count != verify->mark;
+    if (!is_done && (err->errnum == ETIME || has_damage) &&
+        !verify_record_unfinished(verify, entry, milliseconds, &failure))
+        *err = failure;
+    *ret_outcome = has_damage ? VERIFY_DAMAGED : VERIFY_OK;
+    return is_done && verify_record_backup(verify, entry, milliseconds, err) && verify_notes(verify, entry, err);
 }

@@ -5,101 +5,26 @@
 #include "jobs/verify/verify_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/config/retention.h"
 
 /* A result is one line; a repository with thousands of backups or ranges is counted instead of listed. */
 #define MOST_RESULT_BYTES ((size_t)60 * 1024)
-#define MOST_SYSTEMS      64
 
-/* What is verified of one server. */
-struct scope {
-    struct catalogue catalogue;
-    const struct catalogue_entry *only; /* the backup named; NULL: all */
-    struct system_id systems[MOST_SYSTEMS];
-    size_t system_count;
-    bool is_wal_only;
-};
-
-static void scope_done(struct scope *scope)
-{
-    catalogue_done(&scope->catalogue);
-}
-
-static void add_system(struct scope *scope, const struct system_id *system)
-{
-    if (system->text[0] == '\0' || scope->system_count == MOST_SYSTEMS)
-        return;
-    for (size_t i = 0; i < scope->system_count; i++)
-        if (strcmp(scope->systems[i].text, system->text) == 0)
-            return;
-    scope->systems[scope->system_count++] = *system;
-}
-
-static bool open_scope(const struct verify *verify, const struct request *request, struct scope *ret_scope,
-                       struct error *err)
-{
-    struct scope *scope = ret_scope;
-
-    scope->is_wal_only = request_has(request, OPTION_ID_wal_only);
-    if (!catalogue_read(verify->repo, verify->server, &scope->catalogue, err))
-        return false;
-    if (request->backup[0] != '\0') {
-        if (!catalogue_find(&scope->catalogue, request->backup, &scope->only, err))
-            return false;
-        add_system(scope, &scope->only->system);
-        return true;
-    }
-    add_system(scope, &scope->catalogue.current);
-    for (size_t i = 0; i < scope->catalogue.count; i++)
-        add_system(scope, &scope->catalogue.entries[i].system);
-    return true;
-}
-
-static bool is_in_scope(const struct scope *scope, const struct catalogue_entry *entry)
-{
-    return scope->only == NULL || scope->only == entry;
-}
-
-/* For the progress: a little more or less does no harm. */
-static uint64_t count_bytes(const struct verify *verify, const struct scope *scope)
-{
-    uint64_t total = 0;
-    struct error ignored;
-
-    for (size_t i = 0; i < scope->catalogue.count; i++)
-        if (!scope->is_wal_only && is_in_scope(scope, &scope->catalogue.entries[i]) &&
-            scope->catalogue.entries[i].meta != NULL)
-            total += scope->catalogue.entries[i].meta->stored_bytes;
-    for (size_t i = 0; i < scope->system_count; i++) {
-        struct wal_archive archive;
-        struct wal_files files = {0};
-        if (!wal_archive_open(verify->repo, verify->server, &scope->systems[i], (struct wal_segment_size){0}, &archive,
-                              &ignored) ||
-            archive.segment_size.bytes == 0 || !wal_archive_list(&archive, &files, &ignored))
-            continue;
-        for (size_t j = 0; j < files.count; j++)
-            total += files.files[j].stored_bytes;
-        wal_files_done(&files);
-    }
-    return total;
-}
-
-/* Metadata that cannot be read is told even when only WAL was asked for: what it needs is not known then. */
-static bool check_backups(struct verify *verify, const struct scope *scope, json_t *results, struct error *err)
+static bool check_backups(struct verify *verify, const struct verify_scope *scope, json_t *results, struct error *err)
 {
     for (size_t i = 0; i < scope->catalogue.count; i++) {
         const struct catalogue_entry *entry = &scope->catalogue.entries[i];
-        if (!is_in_scope(scope, entry) || (scope->is_wal_only && entry->meta != NULL))
+        enum verify_outcome outcome = VERIFY_RECENT;
+        if (!verify_scope_has(scope, entry))
             continue;
-        size_t before = verify->problem_count;
-        if (!verify_backup(verify, entry, err))
+        if (!verify_is_recent(verify, entry) && !verify_backup(verify, entry, &outcome, err))
             return false;
-        json_array_append_new(results, json_pack("{s:s, s:s, s:[]}", "id", entry->id.text, "state",
-                                                 verify->problem_count == before ? "ok" : "damaged", "problems"));
+        verify_add_result(results, entry, outcome);
     }
     return true;
 }
 
-static bool check_wal(struct verify *verify, const struct scope *scope, json_t *ret_wal, struct error *err)
+static bool check_wal(struct verify *verify, const struct verify_scope *scope, json_t *ret_wal, struct error *err)
 {
     struct verify_wal_outcome outcome = {0};
     json_t *ranges SCOPED(scoped_json) = json_array();
@@ -115,6 +40,7 @@ static bool check_wal(struct verify *verify, const struct scope *scope, json_t *
             return false;
     }
     json_object_set_new(ret_wal, "segments", json_integer((json_int_t)outcome.segments));
+    json_object_set_new(ret_wal, "recent", json_integer((json_int_t)outcome.recent));
     json_object_set(ret_wal, "ranges", ranges);
     json_object_set_new(ret_wal, "problems", json_array());
     return true;
@@ -123,15 +49,15 @@ static bool check_wal(struct verify *verify, const struct scope *scope, json_t *
 static bool verify_server(struct verify *verify, const struct request *request, const char *server, json_t *results,
                           struct error *err)
 {
-    struct scope scope SCOPED(scope_done) = {.only = NULL};
+    struct verify_scope scope SCOPED(verify_scope_done) = {.only = NULL};
     json_t *backups SCOPED(scoped_json) = json_array();
     json_t *wal SCOPED(scoped_json) = json_object();
 
     verify->server = server;
     verify->done_bytes = 0;
-    if (!open_scope(verify, request, &scope, err))
+    if (!verify_scope_open(verify, request, server, &scope, err))
         return false;
-    progress_meter_phase(&verify->meter, clock_monotonic(), "verify", server, count_bytes(verify, &scope));
+    progress_meter_phase(&verify->meter, clock_monotonic(), "verify", server, verify_scope_bytes(verify, &scope));
     if (!verify_advance(verify, 0, server, err) || !check_backups(verify, &scope, backups, err) ||
         !check_wal(verify, &scope, wal, err))
         return false;
@@ -151,16 +77,77 @@ static bool check_name(const struct config *config, const struct repo *repo, con
     return lstat(folder, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+bool verify_names(const struct verify *verify, const struct request *request, const struct config *config,
+                  const char ***ret_names, size_t *ret_count, struct error *err)
+{
+    bool is_one = request->server[0] != '\0';
+
+    if (is_one && !check_name(config, verify->repo, request->server, err))
+        return false;
+    *ret_count = is_one ? 1 : config->server_count;
+    *ret_names = memory_new((*ret_count + 1) * sizeof **ret_names);
+    for (size_t i = 0; i < *ret_count; i++)
+        (*ret_names)[i] = is_one ? request->server : config->servers[i].name;
+    return true;
+}
+
 static bool verify_servers(struct verify *verify, const struct request *request, const struct config *config,
                            json_t *results, struct error *err)
 {
-    if (request->server[0] != '\0')
-        return check_name(config, verify->repo, request->server, err) &&
-               verify_server(verify, request, request->server, results, err);
-    for (size_t i = 0; i < config->server_count; i++)
-        if (!verify_server(verify, request, config->servers[i].name, results, err))
+    const char **names SCOPED(scoped_free) = NULL;
+    size_t count = 0;
+
+    if (!verify_names(verify, request, config, &names, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!verify_server(verify, request, names[i], results, err))
             return false;
     return true;
+}
+
+/* "7d" ago, or a moment. */
+static bool parse_since(const char *text, struct timestamp now, struct timestamp *ret_since, struct error *err)
+{
+    struct error failure;
+    int64_t seconds = 0;
+
+    if (text == NULL)
+        return true;
+    if (retention_duration_parse(text, &seconds, &failure)) {
+        ret_since->microseconds = now.microseconds - seconds * 1000000;
+        return true;
+    }
+    if (!timestamp_parse(text, ret_since, err)) {
+        error_set(err, ERROR_USAGE, "--since: \"%.64s\" is neither a duration nor a time", text);
+        return error_hint(err, "Write it as 36h, 7d or 2w, or as 2026-11-22 or \"2026-11-22 01:30:00+00\".");
+    }
+    return ret_since->microseconds <= now.microseconds ||
+           error_set(err, ERROR_USAGE, "--since: \"%.64s\" has not come yet", text);
+}
+
+static bool parse_deadline(const char *text, int64_t *ret_deadline, struct error *err)
+{
+    int64_t seconds = 0;
+
+    if (text == NULL)
+        return true;
+    if (!retention_duration_parse(text, &seconds, err)) {
+        error_set(err, ERROR_USAGE, "--max-duration: \"%.64s\" is not a duration", text);
+        return error_hint(err, "Write it as a whole number with its unit, min, h, d or w, such as 2h.");
+    }
+    *ret_deadline = clock_monotonic() + seconds * 1000000;
+    return true;
+}
+
+static bool verify_as_asked(struct verify *verify, const struct request *request, const struct config *config,
+                            json_t *results, struct error *err)
+{
+    if (!parse_since(request_text(request, OPTION_ID_since), verify->began, &verify->since, err) ||
+        !parse_deadline(request_text(request, OPTION_ID_max_duration), &verify->deadline, err))
+        return false;
+    if (verify->deadline != 0 || request_has(request, OPTION_ID_oldest_first))
+        return verify_partially(verify, request, config, results, err);
+    return verify_servers(verify, request, config, results, err);
 }
 
 static void shorten(json_t *servers)
@@ -211,12 +198,13 @@ bool verify_run(const struct request *request, const struct config *config, cons
         .is_recording = interrupt_fd >= 0,
         .workers = (unsigned)config->settings.workers,
         .server = "",
+        .began = clock_now(),
     };
     json_t *servers SCOPED(scoped_json) = json_array();
     struct error ignored;
 
     progress_meter_start(&verify.meter, clock_monotonic());
-    if (verify_servers(&verify, request, config, servers, err) && judge(&verify, servers, err))
+    if (verify_as_asked(&verify, request, config, servers, err) && judge(&verify, servers, err))
         return true;
     (void)!control_send_error(events, err, &ignored);
     return false;

@@ -18,6 +18,11 @@ bool verify_problem(struct verify *verify, const char *backup, const char *file,
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     text_make_printable(text);
+    if (verify->problem_count == verify->mark && frame >= 0)
+        snprintf(verify->problem_since_mark, sizeof verify->problem_since_mark, "%s, frame %lld: %.300s", file,
+                 (long long)frame, text);
+    else if (verify->problem_count == verify->mark)
+        snprintf(verify->problem_since_mark, sizeof verify->problem_since_mark, "%s: %.300s", file, text);
     if (verify->problem_count++ == 0)
         snprintf(verify->first_problem, sizeof verify->first_problem, "%s: %s%s%s: %.300s", verify->server,
                  backup != NULL ? backup : "", backup != NULL ? " " : "", file, text);
@@ -47,6 +52,11 @@ bool verify_advance(struct verify *verify, uint64_t bytes, const char *item, str
     if (is_interrupted(verify)) {
         error_set(err, ERROR_FAILED, "the verification was cancelled");
         err->errnum = ECANCELED;
+        return false;
+    }
+    if (verify->deadline != 0 && clock_monotonic() >= verify->deadline) {
+        error_set(err, ERROR_FAILED, "the time for the verification is over");
+        err->errnum = ETIME;
         return false;
     }
     if (!progress_meter_advance(&verify->meter, clock_monotonic(), verify->done_bytes))

@@ -7,14 +7,16 @@
 #include "jobs/verify/verify_internal.h"
 #include "pgcoffer/base/memory.h"
 
-static void checked_wal_done(struct checked_wal *wal)
+void verify_wal_done(struct checked_wal *wal)
 {
     for (size_t i = 0; i < wal->history_count; i++)
         history_done(&wal->histories[i]);
     free(wal->histories);
     wal_ranges_done(&wal->ranges);
+    wal_ranges_done(&wal->expired);
     wal_gap_record_done(&wal->record);
     wal_files_done(&wal->files);
+    free(wal->verified);
 }
 
 const struct history *verify_find_history(const struct checked_wal *wal, struct timeline timeline)
@@ -63,8 +65,11 @@ static bool tell_gap(struct checked_wal *wal, struct timeline timeline, struct w
     char name[WAL_SEGMENT_NAME_SIZE];
     char from[WAL_POSITION_TEXT_SIZE];
     char to[WAL_POSITION_TEXT_SIZE];
-    json_t *suffering SCOPED(scoped_json) = verify_suffering(wal, timeline, start, end);
+    json_t *suffering SCOPED(scoped_json) = NULL;
 
+    if (wal_expired_has(&wal->expired, timeline, start, end))
+        return true;
+    suffering = verify_suffering(wal, timeline, start, end);
     wal_segment_format(wal_segment_at(timeline, start, wal->archive.segment_size), wal->archive.segment_size, name);
     wal_position_format(start, from);
     wal_position_format(end, to);
@@ -150,7 +155,7 @@ static bool check_own_wal(struct checked_wal *wal, const struct backup_meta *met
                           "the backup needs %s, which is missing", place);
 }
 
-static bool check_backups(struct checked_wal *wal, const struct backup_meta *only, struct error *err)
+bool verify_wal_of_backups(struct checked_wal *wal, const struct backup_meta *only, struct error *err)
 {
     for (size_t i = 0; i < wal->catalogue->count; i++) {
         const struct catalogue_entry *entry = &wal->catalogue->entries[i];
@@ -161,8 +166,9 @@ static bool check_backups(struct checked_wal *wal, const struct backup_meta *onl
     return true;
 }
 
-static json_t *ranges_to_json(const struct wal_ranges *ranges)
+json_t *verify_ranges_to_json(const struct checked_wal *wal)
 {
+    const struct wal_ranges *ranges = &wal->ranges;
     json_t *list = json_array();
 
     for (size_t i = 0; i < ranges->count; i++)
@@ -173,35 +179,62 @@ static json_t *ranges_to_json(const struct wal_ranges *ranges)
     return list;
 }
 
-/* The first segment that a recovery of `from` reads; with NULL the first of all. */
-static struct wal_segment first_segment(const struct checked_wal *wal, const struct backup_meta *from)
+struct wal_segment verify_first_segment(const struct checked_wal *wal, const struct backup_meta *from)
 {
     if (from == NULL)
         return (struct wal_segment){{0}, 0};
     return wal_segment_at(from->start_timeline, from->start_position, wal->archive.segment_size);
 }
 
+/* What was verified is only a convenience. */
+static bool read_verified(struct checked_wal *wal, struct error *err)
+{
+    struct error failure;
+
+    wal->verified = memory_new(sizeof *wal->verified);
+    return wal_verified_read(&wal->archive, wal->verified, &failure) ||
+           events_log(wal->verify->events, err, "warning", "%s: %s; all of the WAL counts as never verified",
+                      wal->verify->server, failure.message);
+}
+
+/* The list of backups is there, and not a byte of WAL. */
+static bool check_any_wal(struct checked_wal *wal, struct error *err)
+{
+    for (size_t i = 0; i < wal->catalogue->count; i++)
+        if (is_of_system(wal, &wal->catalogue->entries[i]))
+            return verify_problem(wal->verify, NULL, "wal", VERIFY_NO_FRAME, NULL, err,
+                                  "there are backups, but no WAL was ever stored");
+    return true;
+}
+
+bool verify_wal_open(struct verify *verify, const struct catalogue *catalogue, const struct system_id *system,
+                     struct checked_wal *ret_wal, struct error *err)
+{
+    struct checked_wal *wal = ret_wal;
+    struct error failure;
+
+    *wal = (struct checked_wal){.verify = verify, .catalogue = catalogue};
+    if (!wal_archive_open(verify->repo, verify->server, system, (struct wal_segment_size){0}, &wal->archive, &failure))
+        return verify_read_failure(verify, NULL, "segment_size.json", VERIFY_NO_FRAME, NULL, &failure, err);
+    if (wal->archive.segment_size.bytes == 0)
+        return check_any_wal(wal, err);
+    wal_expired_read(&wal->archive, &wal->expired);
+    return wal_archive_list(&wal->archive, &wal->files, err) && wal_archive_ranges(&wal->archive, &wal->ranges, err) &&
+           verify_read_record(wal, err) && read_verified(wal, err) && verify_timelines(wal, err) &&
+           check_gaps(wal, err) && check_empty_files(wal, err);
+}
+
 bool verify_wal(struct verify *verify, const struct catalogue *catalogue, const struct system_id *system,
                 const struct backup_meta *from, struct verify_wal_outcome *outcome, struct error *err)
 {
-    struct checked_wal wal SCOPED(checked_wal_done) = {.verify = verify, .catalogue = catalogue};
-    size_t count = 0;
-    struct error failure;
+    struct checked_wal wal SCOPED(verify_wal_done) = {.verify = verify};
 
-    if (!wal_archive_open(verify->repo, verify->server, system, (struct wal_segment_size){0}, &wal.archive, &failure))
-        return verify_read_failure(verify, NULL, "segment_size.json", VERIFY_NO_FRAME, NULL, &failure, err);
-    if (wal.archive.segment_size.bytes != 0) {
-        if (!wal_archive_list(&wal.archive, &wal.files, err) || !wal_archive_ranges(&wal.archive, &wal.ranges, err) ||
-            !verify_read_record(&wal, err) || !verify_timelines(&wal, err) || !check_gaps(&wal, err) ||
-            !check_empty_files(&wal, err) || !verify_segments(&wal, first_segment(&wal, from), &count, err))
-            return false;
-    }
-    outcome->segments += count;
-    outcome->ranges = ranges_to_json(&wal.ranges);
+    if (!verify_wal_open(verify, catalogue, system, &wal, err))
+        return false;
+    outcome->ranges = verify_ranges_to_json(&wal);
     if (wal.archive.segment_size.bytes == 0)
-        for (size_t i = 0; i < catalogue->count; i++)
-            if (is_of_system(&wal, &catalogue->entries[i]))
-                return verify_problem(verify, NULL, "wal", VERIFY_NO_FRAME, NULL, err,
-                                      "there are backups, but no WAL was ever stored");
-    return wal.archive.segment_size.bytes == 0 || check_backups(&wal, from, err);
+        return true;
+    return verify_segments(&wal, (struct verify_stretch){0, wal.files.count}, verify_first_segment(&wal, from), outcome,
+                           err) &&
+           verify_wal_of_backups(&wal, from, err);
 }

@@ -17,13 +17,6 @@ bool verify_read_record(struct checked_wal *wal, struct error *err)
            verify_read_failure(wal->verify, NULL, "gaps.json", VERIFY_NO_FRAME, json_array(), &failure, err);
 }
 
-/* A record that cannot be written is no reason to end: the damage itself is told all the same. */
-static bool tell_failure(struct checked_wal *wal, struct error *failure, struct error *err)
-{
-    error_wrap(failure, "what was found could not be recorded");
-    return events_log(wal->verify->events, err, "warning", "%s: %s", wal->verify->server, failure->message);
-}
-
 bool verify_note_damage(struct checked_wal *wal, const struct wal_file *file, const struct error *damage,
                         struct error *err)
 {
@@ -37,7 +30,7 @@ bool verify_note_damage(struct checked_wal *wal, const struct wal_file *file, co
     gap.start = wal_segment_start(file->segment, wal->archive.segment_size);
     gap.end = wal_segment_end(file->segment, wal->archive.segment_size);
     snprintf(gap.words, sizeof gap.words, "%s", damage->message);
-    return wal_gaps_record(&wal->archive, &gap, &failure) || tell_failure(wal, &failure, err);
+    return wal_gaps_record(&wal->archive, &gap, &failure) || verify_tell_unrecorded(wal->verify, &failure, err);
 }
 
 const struct wal_gap *verify_known_damage(const struct checked_wal *wal, const struct wal_file *file)
@@ -51,5 +44,5 @@ bool verify_note_sound(struct checked_wal *wal, const struct wal_file *file, str
 
     if (!wal->verify->is_recording || verify_known_damage(wal, file) == NULL)
         return true;
-    return wal_gaps_mend(&wal->archive, file->segment, &failure) || tell_failure(wal, &failure, err);
+    return wal_gaps_mend(&wal->archive, file->segment, &failure) || verify_tell_unrecorded(wal->verify, &failure, err);
 }

@@ -23,7 +23,11 @@ struct segment_check {
     struct pool *pool;
     struct wal_row row;
     struct wal_notes notes;
+    struct wal_verified_range sound; /* found so, and not recorded yet */
 };
+
+/* So many are recorded at once: a run that is killed loses no more. */
+#define RECORDED_AT_ONCE 256
 
 /* It may be renamed, compressed and removed under its raw name between two looks. */
 static bool read_settled(struct segment_task *task, struct error *err)
@@ -103,6 +107,61 @@ static bool tell(struct segment_check *check, const struct segment_task *task, c
     return verify_read_failure(check->wal->verify, NULL, file, VERIFY_NO_FRAME, suffering, failure, err);
 }
 
+static bool record(const struct segment_check *check, const struct wal_verified_range *range, struct error *err)
+{
+    struct error failure;
+
+    if (range->first == range->end || !check->wal->verify->is_recording)
+        return true;
+    return wal_verified_record(&check->wal->archive, range, &failure) ||
+           verify_tell_unrecorded(check->wal->verify, &failure, err);
+}
+
+static bool record_sound(struct segment_check *check, struct error *err)
+{
+    struct wal_verified_range sound = check->sound;
+
+    check->sound = (struct wal_verified_range){.first = 0};
+    return record(check, &sound, err);
+}
+
+/* Of a segment: only a compressed one stays as it is. */
+static bool note_verdict(struct segment_check *check, const struct wal_file *file, bool is_sound, struct error *err)
+{
+    struct wal_verified_range *sound = &check->sound;
+    struct wal_segment segment = file->segment;
+    bool is_next = sound->end == segment.number && sound->timeline.value == segment.timeline.value;
+
+    if (!is_sound && wal_verified_at(check->wal->verified, segment).microseconds != 0)
+        return record_sound(check, err) &&
+               record(check, &(struct wal_verified_range){segment.timeline, segment.number, segment.number + 1, {0}},
+                      err);
+    if (!is_sound || file->state != WAL_FILE_COMPRESSED)
+        return true;
+    if ((!is_next || sound->end - sound->first == RECORDED_AT_ONCE) && !record_sound(check, err))
+        return false;
+    if (sound->first == sound->end)
+        *sound =
+            (struct wal_verified_range){segment.timeline, segment.number, segment.number, check->wal->verify->began};
+    sound->end++;
+    return true;
+}
+
+/* Removed by retention while this was under way: no loss. */
+static bool is_expired_since(struct checked_wal *wal, struct wal_segment segment)
+{
+    struct wal_segment_size size = wal->archive.segment_size;
+    struct wal_file file;
+    struct error ignored;
+
+    if (!wal_archive_stat(&wal->archive, segment, &file, &ignored) || file.state != WAL_FILE_MISSING)
+        return false;
+    wal_ranges_done(&wal->expired);
+    wal_expired_read(&wal->archive, &wal->expired);
+    return wal_expired_has(&wal->expired, segment.timeline, wal_segment_start(segment, size),
+                           wal_segment_end(segment, size));
+}
+
 static bool take_oldest(struct segment_check *check, struct error *err)
 {
     void *task_pointer = NULL;
@@ -114,11 +173,15 @@ static bool take_oldest(struct segment_check *check, struct error *err)
     bool is_wanted = wal_row_wants(&check->row, &task->found) || verify_known_damage(check->wal, &task->found) != NULL;
     if (is_sound && task->found.held_bytes > 0 && is_wanted)
         is_sound = wal_row_read(&check->row, task->bytes.bytes, &task->found, &failure);
+    if (!is_sound && is_expired_since(check->wal, task->listed.segment))
+        return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
     if (!is_sound && !(tell(check, task, &failure, err) && verify_note_damage(check->wal, &task->found, &failure, err)))
         return false;
     if (is_sound && !verify_note_sound(check->wal, &task->found, err))
         return false;
     if (is_sound && !wal_notes_check(&check->notes, task->bytes.bytes, &task->found, err))
+        return false;
+    if (!note_verdict(check, &task->found, is_sound, err))
         return false;
     return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
 }
@@ -135,21 +198,26 @@ static struct segment_task *new_task(const struct checked_wal *wal, size_t i)
     return task;
 }
 
-static bool is_before(struct wal_segment segment, struct wal_segment first)
+bool verify_is_before(struct wal_segment segment, struct wal_segment first)
 {
     return segment.timeline.value < first.timeline.value || segment.number < first.number;
 }
 
-static bool read_each(struct segment_check *check, struct wal_segment first, size_t *ret_count, struct error *err)
+static bool read_each(struct segment_check *check, struct verify_stretch stretch, struct wal_segment first,
+                      struct verify_wal_outcome *outcome, struct error *err)
 {
-    *ret_count = 0;
-    for (size_t i = 0; i < check->wal->files.count; i++) {
-        if (is_before(check->wal->files.files[i].segment, first))
+    for (size_t i = stretch.begin; i < stretch.end; i++) {
+        const struct wal_file *file = &check->wal->files.files[i];
+        if (verify_is_before(file->segment, first))
             continue;
+        if (verify_is_recent_segment(check->wal->verify, check->wal->verified, file)) {
+            outcome->recent++;
+            continue;
+        }
         if (!pool_has_room(check->pool) && !take_oldest(check, err))
             return false;
         pool_submit(check->pool, new_task(check->wal, i));
-        (*ret_count)++;
+        outcome->segments++;
     }
     while (pool_in_flight(check->pool) > 0)
         if (!take_oldest(check, err))
@@ -157,18 +225,22 @@ static bool read_each(struct segment_check *check, struct wal_segment first, siz
     return true;
 }
 
-bool verify_segments(struct checked_wal *wal, struct wal_segment first, size_t *ret_count, struct error *err)
+bool verify_segments(struct checked_wal *wal, struct verify_stretch stretch, struct wal_segment first,
+                     struct verify_wal_outcome *outcome, struct error *err)
 {
     struct segment_check check = {.wal = wal, .row = {.wal = wal}};
     unsigned most = MOST_SEGMENT_BYTES / wal->archive.segment_size.bytes;
     unsigned workers = wal->verify->workers > 0 ? wal->verify->workers : pool_default_workers();
+    struct error ignored;
 
     if (workers > most)
         workers = most > 0 ? most : 1;
     if (!pool_new(&segment_pool_ops, NULL, workers, workers + (most > workers ? 1 : 0), &check.pool, err))
         return false;
     wal_notes_begin(&check.notes, wal);
-    bool ok = read_each(&check, first, ret_count, err);
+    bool ok = read_each(&check, stretch, first, outcome, err);
+    if (!record_sound(&check, ok ? err : &ignored))
+        ok = false;
     wal_notes_done(&check.notes);
     pool_free(check.pool, free_task);
     wal_row_done(&check.row);

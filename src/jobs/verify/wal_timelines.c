@@ -165,6 +165,8 @@ static bool check_connection(const struct checked_wal *wal, const struct history
 
     if (first_range(wal, fork->timeline) == NULL)
         return true;
+    if (of_child != NULL && wal_expired_has(&wal->expired, child, start, of_child->start))
+        return true; /* and with it perhaps the end of the parent */
     wal_position_format(fork->switched_at, position);
     if (of_child != NULL && of_child->start.value != start.value) {
         wal_position_format(of_child->start, text);
@@ -178,6 +180,9 @@ static bool check_connection(const struct checked_wal *wal, const struct history
             fork->switched_at.value <= range->end.value)
             return true;
     }
+    if (wal_expired_has(&wal->expired, fork->timeline, (struct wal_position){fork->switched_at.value - 1},
+                        fork->switched_at))
+        return true;
     return error_set(failure, ERROR_INTEGRITY,
                      "it says that timeline %" PRIu32 " ended at %s, but its WAL is not held up to there",
                      fork->timeline.value, position);

@@ -1,0 +1,183 @@
+#include <string.h>
+
+#include "jobs/events_internal.h"
+#include "jobs/notes_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+#include "pgcoffer/jobs/job.h"
+#include "pgcoffer/repo/backup_notes.h"
+#include "pgcoffer/repo/catalogue.h"
+#include "pgcoffer/repo/wal_expire.h"
+#include "pgcoffer/repo/wal_lease.h"
+
+/* Writes what is noted beside one backup: a pin, annotations, the result of a drill. */
+
+struct place {
+    const struct repo *repo;
+    const char *server;
+    const struct catalogue_entry *entry;
+};
+
+static bool parse_until(const char *text, struct timestamp now, struct timestamp *ret_until, struct error *err)
+{
+    if (text == NULL)
+        return true;
+    if (!timestamp_parse(text, ret_until, err))
+        return error_wrap(err, "--until");
+    if (ret_until->microseconds > now.microseconds)
+        return true;
+    error_set(err, ERROR_USAGE, "--until: \"%.64s\" has passed already", text);
+    return error_hint(err, "Name a later day, or leave --until out: then the backup is kept until it is unpinned.");
+}
+
+static bool pin(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    struct backup_pin pin = {.is_pinned = true, .pinned_at = clock_now()};
+    const char *reason = request_text(request, OPTION_ID_reason);
+
+    if (reason != NULL && strlen(reason) >= sizeof pin.reason)
+        return error_set(err, ERROR_USAGE, "--reason has more than %zu bytes", sizeof pin.reason - 1);
+    snprintf(pin.reason, sizeof pin.reason, "%s", reason != NULL ? reason : "");
+    if (!parse_until(request_text(request, OPTION_ID_until), pin.pinned_at, &pin.until, err) ||
+        !backup_pin_write(place->repo, place->server, &place->entry->system, &place->entry->id, &pin, err))
+        return false;
+    json_object_set_new(result, "pinned", json_true());
+    json_object_set_new(result, "pin", notes_pin(&pin));
+    return true;
+}
+
+static bool unpin(const struct place *place, json_t *result, struct error *err)
+{
+    bool was_pinned = false;
+
+    if (!backup_pin_remove(place->repo, place->server, &place->entry->system, &place->entry->id, &was_pinned, err))
+        return false;
+    json_object_set_new(result, "pinned", json_false());
+    json_object_set_new(result, "was_pinned", json_boolean(was_pinned));
+    return true;
+}
+
+static bool take_pairs(const char *text, struct backup_annotations *annotations, struct error *err)
+{
+    json_t *pairs SCOPED(scoped_json) = json_parse_object(text, strlen(text), err);
+    const char *key;
+    json_t *value;
+
+    if (pairs == NULL) {
+        err->kind = ERROR_USAGE;
+        return false;
+    }
+    json_object_foreach(pairs, key, value)
+    {
+        if (!json_is_string(value))
+            return error_set(err, ERROR_USAGE, "an annotation is no text");
+        if (!backup_annotations_set(annotations, key, json_string_value(value), err))
+            return false;
+    }
+    return true;
+}
+
+static bool annotate(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    struct backup_annotations annotations SCOPED(scoped_backup_annotations) = {.count = 0};
+    const struct system_id *system = &place->entry->system;
+    const struct backup_id *id = &place->entry->id;
+
+    if (!backup_annotations_read(place->repo, place->server, system, id, &annotations, err))
+        return error_hint(err, "When this file is removed, the annotations can be written anew.");
+    if (!take_pairs(request_wire_text(request, "annotations"), &annotations, err) ||
+        !backup_annotations_write(place->repo, place->server, system, id, &annotations, err))
+        return false;
+    json_object_set_new(result, "annotations", notes_annotations(&annotations));
+    return true;
+}
+
+static bool record_drill(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    struct backup_drill drill = {.backup = place->entry->id, .system = place->entry->system};
+    const char *text = request_wire_text(request, "result");
+
+    if (!backup_drill_parse_result(text, strlen(text), &drill, err)) {
+        err->kind = ERROR_USAGE;
+        return error_wrap(err, "the result of a drill");
+    }
+    drill.proof.at = clock_now(); /* by this clock, whatever the one of the client says */
+    if (!backup_drill_write(place->repo, place->server, &drill, err))
+        return false;
+    log_info("a drill of backup %s %s%s%s", drill.backup.text, drill.proof.is_good ? "passed" : "failed",
+             drill.proof.words[0] != '\0' ? ": " : "", drill.proof.words);
+    json_object_set_new(result, "drill", notes_drill(&drill));
+    return true;
+}
+
+/* From the backup's start on, on the way to the timeline that is followed. */
+static bool lease_wal(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    const struct backup_meta *meta = place->entry->meta;
+    const char *text = request_wire_text(request, "timeline");
+    struct wal_ranges expired;
+    struct wal_archive archive;
+    uint64_t timeline = 0;
+
+    if (meta == NULL) {
+        *err = place->entry->error;
+        return false;
+    }
+    if (!text_parse_unsigned(text, UINT32_MAX, &timeline) || timeline < meta->start_timeline.value)
+        return error_set(err, ERROR_USAGE, "\"%.20s\" is not a timeline of backup %s", text, meta->id.text);
+    const struct retention_lease lease = {{(uint32_t)timeline}, meta->start_timeline, meta->start_position};
+    if (!wal_archive_open(place->repo, place->server, &place->entry->system, (struct wal_segment_size){0}, &archive,
+                          err) ||
+        !wal_lease_write(place->repo, place->server, &place->entry->system, &lease, err))
+        return false;
+    wal_expired_read(&archive, &expired);
+    bool is_late = wal_expired_has(&expired, meta->start_timeline, meta->start_position,
+                                   (struct wal_position){meta->start_position.value + 1});
+    wal_ranges_done(&expired);
+    if (is_late)
+        return error_set(err, ERROR_BUSY, "retention has just removed backup %s and its WAL", meta->id.text);
+    json_object_set_new(result, "days", json_integer(WAL_LEASE_DAYS));
+    return true;
+}
+
+static bool write_note(const struct place *place, const struct request *request, json_t *result, struct error *err)
+{
+    if (request->command == COMMAND_ID_pin)
+        return pin(place, request, result, err);
+    if (request->command == COMMAND_ID_unpin)
+        return unpin(place, result, err);
+    if (request->command == COMMAND_ID_annotate)
+        return annotate(place, request, result, err);
+    if (request->command == COMMAND_ID_lease)
+        return lease_wal(place, request, result, err);
+    return record_drill(place, request, result, err);
+}
+
+static bool run(const struct job *job, json_t **ret_result, struct error *err)
+{
+    const struct request *request = &job->worker->request;
+    struct place place = {.repo = &job->repo, .server = job->server->name};
+    struct catalogue catalogue SCOPED(catalogue_done) = {.entries = NULL};
+    struct file_lock backup SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    struct file_lock notes SCOPED(file_lock_done) = FILE_LOCK_NONE;
+    json_t *result SCOPED(scoped_json) = json_object();
+
+    /* An unreadable backup may be pinned too: perhaps its data can still be saved. */
+    if (!catalogue_read(place.repo, place.server, &catalogue, err) ||
+        !catalogue_find_any(&catalogue, request->backup, &place.entry, err) ||
+        !catalogue_lock_for_reading(place.repo, place.server, place.entry, &backup, err) ||
+        !backup_notes_lock(place.repo, place.server, &notes, err))
+        return false;
+    json_object_set_new(result, "server", json_string(place.server));
+    json_object_set_new(result, "backup", json_string(place.entry->id.text));
+    if (!write_note(&place, request, result, err))
+        return false;
+    *ret_result = TAKE(result);
+    return true;
+}
+
+int job_note_main(struct job *job)
+{
+    return job_answer(job, run);
+}

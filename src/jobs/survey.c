@@ -1,0 +1,183 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/events_internal.h"
+#include "jobs/growth_internal.h"
+#include "jobs/notes_internal.h"
+#include "jobs/room_internal.h"
+#include "jobs/serve/restorable_internal.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/base/memory.h"
+#include "pgcoffer/jobs/jobs.h"
+
+/* The role `survey`: what `status` tells of a server's repository, which the supervisor itself never reads. */
+
+#define MOST_FAILED 8
+
+/* ---- proofs ---- */
+
+struct verifications {
+    const struct catalogue_entry *last;
+    struct backup_proof proof; /* of the last one */
+    json_t *failed;            /* ids of those whose last one failed */
+    json_int_t failed_count;
+    char unreadable[256]; /* why a note cannot be read */
+};
+
+static void look_at_verification(const struct repo *repo, const char *server, const struct catalogue_entry *entry,
+                                 struct verifications *all)
+{
+    struct backup_proof *proof SCOPED(scoped_free) = memory_new(sizeof *proof);
+    struct error err;
+
+    if (!backup_verified_read(repo, server, &entry->system, &entry->id, proof, &err)) {
+        snprintf(all->unreadable, sizeof all->unreadable, "%.255s", err.message);
+        return;
+    }
+    if (proof->at.microseconds == 0)
+        return;
+    if (!proof->is_good) {
+        all->failed_count++;
+        json_array_append_new(all->failed, json_string(entry->id.text));
+        if (json_array_size(all->failed) > MOST_FAILED)
+            json_array_remove(all->failed, 0);
+    }
+    if (all->last == NULL || proof->at.microseconds >= all->proof.at.microseconds) {
+        all->last = entry;
+        all->proof = *proof;
+    }
+}
+
+static json_t *last_drill(const struct repo *repo, const char *server, char ret_unreadable[256])
+{
+    struct backup_drill *drill SCOPED(scoped_free) = memory_new(sizeof *drill);
+    struct error err;
+
+    if (server_drill_read(repo, server, drill, &err))
+        return notes_drill(drill);
+    snprintf(ret_unreadable, 256, "%.255s", err.message);
+    return json_null();
+}
+
+static json_t *proofs_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
+{
+    struct verifications all = {.failed = json_array()};
+
+    for (size_t i = 0; i < catalogue->count; i++)
+        look_at_verification(repo, server, &catalogue->entries[i], &all);
+    json_t *drill = last_drill(repo, server, all.unreadable);
+    json_t *verify = notes_proof(&all.proof);
+    if (all.last != NULL)
+        json_object_set_new(verify, "backup", json_string(all.last->id.text));
+    return json_pack("{s:o, s:I, s:o, s:o, s:o}", "verify", verify, "failed_count", all.failed_count, "failed",
+                     all.failed, "drill", drill, "unreadable",
+                     all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
+}
+
+/* ---- room ---- */
+
+static bool is_known(const struct catalogue *catalogue, size_t count, const struct system_id *system)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(catalogue->entries[i].system.text, system->text) == 0)
+            return true;
+    return false;
+}
+
+static void add_wal(const struct repo *repo, const char *server, const struct system_id *system, struct growth *growth)
+{
+    struct wal_files files SCOPED(wal_files_done) = {NULL, 0};
+    struct wal_archive archive;
+    struct error ignored; /* "restorable" tells */
+
+    if (system->text[0] == '\0' ||
+        !wal_archive_open(repo, server, system, (struct wal_segment_size){0}, &archive, &ignored) ||
+        archive.segment_size.bytes == 0 || !wal_archive_list(&archive, &files, &ignored))
+        return;
+    for (size_t i = 0; i < files.count; i++)
+        growth_add_segment(growth, files.files[i].written_at, files.files[i].stored_bytes);
+}
+
+/* Former systems' too. */
+static void measure(const struct repo *repo, const char *server, const struct catalogue *catalogue,
+                    struct growth *growth)
+{
+    for (size_t i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *entry = &catalogue->entries[i];
+        if (entry->meta != NULL)
+            growth_add_backup(growth, entry->meta->stopped_at, entry->meta->stored_bytes);
+        if (strcmp(entry->system.text, catalogue->current.text) != 0 && !is_known(catalogue, i, &entry->system))
+            add_wal(repo, server, &entry->system, growth);
+    }
+    add_wal(repo, server, &catalogue->current, growth);
+}
+
+static json_t *room_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
+{
+    struct growth *growth SCOPED(scoped_free) = memory_new(sizeof *growth);
+    struct room_disk *disk SCOPED(scoped_free) = memory_new(sizeof *disk);
+    char *folder SCOPED(scoped_free) = room_folder(repo, server);
+    struct room room;
+    struct error ignored;
+
+    measure(repo, server, catalogue, growth);
+    uint64_t daily = growth_per_day(growth, clock_now());
+    bool has_room = room_read(folder, &room, &ignored);
+    room_find_disk(folder, disk);
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "disk", control_text(disk->name), "free",
+                     has_room ? json_integer((json_int_t)room.free_bytes) : json_null(), "backups",
+                     (json_int_t)growth->backups, "backup_bytes", (json_int_t)growth->backup_bytes, "segments",
+                     (json_int_t)growth->segments, "wal_bytes", (json_int_t)growth->wal_bytes, "daily_bytes",
+                     daily > 0 ? json_integer((json_int_t)daily) : json_null());
+}
+
+/* ---- all ---- */
+
+/* {"id","state","stopped_at","label"} of the newest complete or damaged one. */
+static json_t *last_backup(const struct catalogue *catalogue)
+{
+    for (size_t i = catalogue->count; i-- > 0;) {
+        const struct backup_meta *meta = catalogue->entries[i].meta;
+        if (meta != NULL && meta->state != BACKUP_COPIED)
+            return json_pack("{s:s, s:s, s:o, s:o}", "id", meta->id.text, "state", backup_state_word(meta->state),
+                             "stopped_at", events_time(meta->stopped_at), "label", control_text(meta->label));
+    }
+    return json_null();
+}
+
+static json_t *survey_server(const struct repo *repo, const char *server)
+{
+    struct stock stock SCOPED(stock_done) = {.timeline_count = 0};
+    json_t *begun_at = events_time(clock_now());
+    struct error failure;
+
+    if (!catalogue_read(repo, server, &stock.catalogue, &failure)) {
+        json_t *error = control_error_to_json(&failure);
+        json_object_del(error, "event");
+        json_decref(begun_at);
+        return json_pack("{s:o, s:o}", "server", control_text(server), "error", error);
+    }
+    json_t *proofs = proofs_to_json(repo, server, &stock.catalogue);
+    json_t *room = room_to_json(repo, server, &stock.catalogue);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "last_backup",
+                     last_backup(&stock.catalogue), "proofs", proofs, "room", room, "restorable",
+                     restorable_to_json(&stock, repo, server));
+}
+
+int job_survey_main(struct job *job)
+{
+    const struct config *config = job->config;
+    struct error failure;
+
+    worker_end_at_once_when_told(); /* it changes nothing on the disk */
+    for (size_t i = 0; i < config->server_count; i++) {
+        json_t *event SCOPED(scoped_json) =
+            json_pack("{s:s, s:o}", "event", "survey", "data", survey_server(&job->repo, config->servers[i].name));
+        if (control_send(job->worker->channel, event, &failure))
+            continue;
+        log_debug("the survey cannot be told: %s", failure.message);
+        return error_exit_status(&failure);
+    }
+    return control_send_result(job->worker->channel, json_object(), &failure) ? EXIT_SUCCESS
+                                                                              : error_exit_status(&failure);
+}

@@ -1,0 +1,152 @@
+"""What can be restored, as list and status say it: every moment they claim is planned, none in a gap is, and what was proven and what room is taken stand beside it."""
+
+import datetime
+
+import pytest
+
+from harness.agent import Agent
+from harness.cluster import Cluster
+from harness.scratch import make_folder, wait_for
+
+MICROSECOND = datetime.timedelta(microseconds=1)
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def insert(cluster, number):
+    """When the row was committed, by the server's clock."""
+    cluster.sql(f"INSERT INTO rows VALUES ({number})")
+    return cluster.sql(f"SELECT pg_xact_commit_timestamp(xmin) FROM rows WHERE n = {number}")
+
+
+def lsn(cluster):
+    return cluster.sql("SELECT pg_current_wal_lsn()::text")
+
+
+def flush(agent, cluster):
+    cluster.sql("SELECT pg_switch_wal()")
+    insert(cluster, 0)
+    agent.wait_flushed("primary", lsn(cluster))
+
+
+def restorable(agent, command="list"):
+    (server,) = agent.json(command, "primary")["servers"]
+    return server["restorable"] if command == "list" else server["survey"]["restorable"]
+
+
+def is_planned(scene, time):
+    done = scene.agent.cli("restore", "primary", "--target-time", time.isoformat(), "--target-directory",
+                           scene.agent.folder / "planned", "--dry-run", "--json")
+    assert done.code in (0, 2, 7), done
+    return done.code == 0
+
+
+class Scene:
+    """Two backups, and a segment between them that is lost: what came behind row 2 and before the second cannot be reached."""
+
+    def __init__(self, agent, cluster):
+        self.agent, self.cluster = agent, cluster
+        cluster.sql("CREATE TABLE rows (n int)")
+        self.empty = agent.ok("status").out
+        self.early = insert(cluster, 1)
+        self.first = agent.backup("primary")["id"]
+        self.reached = insert(cluster, 2)
+        flush(agent, cluster)
+        self.lost = insert(cluster, 3)
+        name = cluster.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")
+        flush(agent, cluster)
+        self.second = agent.backup("primary")["id"]
+        self.last = insert(cluster, 4)
+        agent.wait_flushed("primary", lsn(cluster))
+        self.whole = restorable(agent)
+        agent.stop()
+        for path in agent.system_folder("primary").glob(f"wal/00000001/????????/{name}*"):
+            path.unlink()
+        agent.start()
+        agent.wait_streaming("primary")
+
+
+@pytest.fixture(scope="module")
+def scene(scratch, programs, pki):
+    folder = make_folder(scratch / "windows")
+    cluster = Cluster(folder / "server", pki, settings=("track_commit_timestamp = on", "wal_sender_timeout = '6s'", "autovacuum = off"))
+    agent = Agent(folder / "agent", programs, pki)
+    try:
+        cluster.start().create_role()
+        agent.add_server("primary", cluster).start().wait_streaming("primary")
+        yield Scene(agent, cluster)
+    finally:
+        agent.close()
+        cluster.close()
+
+
+def test_before_the_first_backup_nothing_can_be_restored(scene):
+    assert "primary: nothing can be restored: there is no complete backup" in scene.empty
+    assert "never proven by a drill" in scene.empty and "no backup was ever verified" in scene.empty
+
+
+def test_without_a_gap_it_is_one_window(scene):
+    (window,) = scene.whole["windows"]
+    assert scene.whole["gaps"] == [] and (window["backup"], window["last_backup"]) == (scene.first, scene.second)
+    assert window["open"] and scene.early < moment(window["from"]) < scene.lost < moment(window["until"])
+
+
+def test_a_gap_is_named_with_its_times_and_no_moment_in_it_is_planned_while_all_that_are_claimed_are(scene):
+    told = restorable(scene.agent)
+    first, second = told["windows"]
+    (gap,) = told["gaps"]
+    assert (first["backup"], second["backup"]) == (scene.first, scene.second)
+    assert (gap["from"], gap["until"]) == (first["until"], second["from"]) and gap["wal"]["segments"] == 1
+    assert moment(gap["from"]) < scene.lost < moment(gap["until"]) and "WAL is missing from" in gap["words"]
+    assert moment(first["from"]) <= scene.reached <= moment(first["until"])
+    assert scene.last <= moment(second["until"])
+    assert not first["open"] and second["open"]
+
+    for window in (first, second):
+        begin, end = moment(window["from"]), moment(window["until"])
+        for time in (begin, begin + (end - begin) / 2, end):
+            assert is_planned(scene, time), (time, told)
+        assert not is_planned(scene, begin - MICROSECOND), told
+    for time in (moment(first["until"]) + MICROSECOND, scene.lost, moment(second["from"]) - MICROSECOND, scene.early):
+        assert not is_planned(scene, time), (time, told)
+
+    line = next(line for line in scene.agent.ok("list").out.splitlines() if line.startswith("primary: every moment"))
+    assert f"from {first['from']} to " in line and f"after {gap['from']} and before {gap['until']} (WAL is missing" in line
+
+
+def test_status_says_the_same_and_the_newer_end_moves_without_a_new_look(scene):
+    wait_for(lambda: len(restorable(scene.agent, "status")["windows"]) == 2, "the gap is in status")
+    until = moment(restorable(scene.agent, "status")["windows"][-1]["until"])
+    (server,) = scene.agent.json("status")["servers"]
+    at = server["survey"]["at"]
+
+    def moved():
+        (now,) = scene.agent.json("status")["servers"]
+        return now if moment(now["survey"]["restorable"]["windows"][-1]["until"]) > until else None
+    now = wait_for(moved, "the end moves", 90)
+    assert now["survey"]["at"] == at or moment(now["survey"]["at"]) - moment(at) > datetime.timedelta(seconds=60)
+    assert is_planned(scene, moment(now["survey"]["restorable"]["windows"][-1]["until"]))
+    assert "every moment from" in scene.agent.ok("status").out
+
+
+def test_status_tells_what_is_stored_and_what_was_proven(scene):
+    def survey():
+        return scene.agent.json("status")["servers"][0]["survey"]
+    room = survey()["room"]
+    folder = scene.agent.system_folder("primary")
+    wal = sum(path.stat().st_size for path in folder.glob("wal/*/*/*") if path.suffix != ".json")
+    assert room["backups"] == 2 and room["backup_bytes"] > 1_000_000 and room["segments"] > 2
+    assert room["wal_bytes"] > wal / 2 and room["free"] > 0 and room["days_until_full"] is None
+    assert survey()["proofs"]["verify"] is None
+    scene.agent.cli("verify", "primary", scene.second)  # which tells the gap, too
+    verified = survey()["proofs"]
+    assert verified["verify"]["good"] and verified["verify"]["backup"] == scene.second and verified["failed_count"] == 0
+    (archive,) = folder.glob(f"backup/{scene.first}/base.tar.zst")
+    with open(archive, "r+b") as file:
+        file.seek(archive.stat().st_size // 2)
+        file.write(b"broken")
+    assert scene.agent.cli("verify", "primary", scene.first).code == 7
+    assert survey()["proofs"]["failed"] == [scene.first]
+    assert "1 BACKUP FOUND DAMAGED BY VERIFY: " + scene.first in scene.agent.ok("status").out
