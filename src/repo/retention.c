@@ -354,7 +354,8 @@ static void tell_removed(const struct decision *decision)
             snprintf(verdict->words, sizeof verdict->words, "it is damaged, and there is a newer complete one");
         } else if (policy->count > 0) {
             verdict->rule = RETENTION_RULE_SURPLUS;
-            snprintf(verdict->words, sizeof verdict->words, "there are %u newer ones (retention_count)", policy->count);
+            snprintf(verdict->words, sizeof verdict->words, "there are enough newer ones (retention_count = %u)",
+                     policy->count);
         } else {
             verdict->rule = RETENTION_RULE_AGED;
             snprintf(verdict->words, sizeof verdict->words, "no day, week, month or year of retention keeps it");

@@ -58,6 +58,9 @@ def test_first_backup(follow):
 PROVED = {"replication.login", "identity.accepted", "hba.plaintext", "server.tls_files", "backup.newest", "receiver.streaming"}
 # Where the role may read the rules of the server.
 PROVED_BY_RULES = {"03-client-certificates": {"hba.rules", "hba.looser"}, "04-own-ca-and-maps": {"hba.looser", "hba.maps"}}
+# What a chapter promises of the answers it puts into files.
+ANSWERS = {"09-care": {"explained": r"\A(.*: keep \(days\): .*\n){3}.*: remove \(unneeded\)", "expired": "(?s)monday.*to their own end only",
+                       "proven": "recovered in", "failed": "the query's answer is f", "copied": r"\A10000\n\Z"}}
 
 
 @pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter not in ("01-first-backup", TWO_HOSTS)])
@@ -70,6 +73,9 @@ def test_chapter_ends_with_a_backup_and_nothing_to_complain_about(follow, chapte
         assert [result for result in results if result["state"] == "skip" and not result["seen"]] == []
         passed = {result["id"] for result in results if result["state"] == "pass"}
         assert passed >= PROVED | PROVED_BY_RULES.get(chapter, set())
+    for name, pattern in ANSWERS.get(chapter, {}).items():
+        answer = (practice / name).read_text()
+        assert re.search(pattern, answer), f"{name}: {answer}"
 
 
 def test_every_public_tutorial_and_every_chapter_has_its_row():
