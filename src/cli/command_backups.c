@@ -88,13 +88,17 @@ static void set_duration(struct table *table, size_t column, const json_t *backu
     table_set(table, column, "%s", duration);
 }
 
+static const char *gap_words(const json_t *reach)
+{
+    return json_is_object(json_object_get(reach, "gap")) ? " (gap behind it)" : "";
+}
+
 /* "0/5000060", and whether more would follow behind a gap. */
 static void set_reach(struct table *table, size_t column, const json_t *reach)
 {
     const char *position = json_text_or_null(reach, "lsn");
 
-    table_set(table, column, "%s%s", position != NULL ? position : "-",
-              json_is_object(json_object_get(reach, "gap")) ? " (gap behind it)" : "");
+    table_set(table, column, "%s%s", position != NULL ? position : "-", gap_words(reach));
 }
 
 /* The label, and in brackets the annotations. */
@@ -180,7 +184,15 @@ bool command_list(struct invocation *invocation, struct error *err)
 static void print_backup(const struct invocation *invocation, const json_t *result)
 {
     json_t *shown SCOPED(scoped_json) = notes_in_words(result);
+    const json_t *reach = json_object_get(result, "reach");
+    const char *position = json_text_or_null(reach, "lsn");
 
+    if (position != NULL) {
+        char *words SCOPED(scoped_free) =
+            memory_text("%s on timeline %" JSON_INTEGER_FORMAT "%s", position,
+                        json_integer_value(json_object_get(reach, "timeline")), gap_words(reach));
+        json_object_set_new(shown, "reach", json_string(words));
+    }
     table_print_members(invocation, shown);
     notes_warn(invocation, result);
 }

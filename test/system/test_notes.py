@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import json
 import os
+import re
 import signal
 import time
 
@@ -81,6 +82,7 @@ def test_a_pin_is_shown_and_keeps_the_backup(stored):
     assert row["pinned"] and row["pin"]["reason"] == "before the move"
     assert "until 2100-01-31" in agent.ok("list", "primary").out
     assert "until 2100-01-31T00:00:00Z: before the move" in agent.ok("show", "primary", older).out
+    assert re.search(r"^reach +[0-9A-F]+/[0-9A-F]+ on timeline 1$", agent.ok("show", "primary", older).out, re.M)
     assert "it is pinned: --force would be needed" in agent.ok("delete", "primary", older, "--dry-run").out
     refused = agent.cli("delete", "primary", older)
     assert refused.code == 1 and "pinned until 2100-01-31T00:00:00Z: before the move" in refused.err, refused
