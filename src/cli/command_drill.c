@@ -157,7 +157,8 @@ static bool run(struct invocation *invocation, struct drill_options *options, st
         record(invocation, source, &result);
     if (!is_good) {
         invocation->findings = json_incref(result.json);
-        return false;
+        return result.is_proof && error_wrap(err, "backup %s of %s is not proven", result.record.backup.text,
+                                             invocation_argument(invocation, 0));
     }
     if (output_is_json(invocation))
         output_json(result.json);

@@ -144,6 +144,7 @@ def test_a_drill_to_a_target_stops_there(stage):
 def test_a_query_that_says_no_fails_the_drill_and_that_is_recorded(stage, words, told):
     refused = stage.drill(*words, code=1)
     assert told in refused.json["error"]["message"] and refused.json["good"] is False and refused.json["recorded"]
+    assert f"backup {stage.backup} of primary is not proven: " in refused.json["error"]["message"]
     noted = stage.listed()["drill"]
     assert not noted["good"] and told in noted["words"]
 
