@@ -121,6 +121,19 @@ START_TEST(a_recovery_is_followed_in_pieces_of_any_size)
 }
 END_TEST
 
+START_TEST(a_full_disk_says_nothing_of_the_backup)
+{
+    struct recovery_log log = heard("FATAL:  could not extend file \"base/5/16384\": No space left on device\n"
+                                    "LOG:  startup process (PID 12) exited with exit code 1\n",
+                                    4096);
+
+    ck_assert(log.is_disk_full);
+    log = heard("FATAL:  could not open file \"base/5/16384\": No such file or directory\n", 4096);
+    ck_assert(!log.is_disk_full);
+    ck_assert_str_ne(log.failure, "");
+}
+END_TEST
+
 START_TEST(a_restore_command_that_failed_is_told_by_its_status)
 {
     struct recovery_log log =
@@ -184,6 +197,7 @@ int main(void)
     tcase_add_loop_test(tests, the_limits_stand_in_front_of_the_number_that_is_always_the_same, 0, 3);
     tcase_add_test(tests, what_is_no_pg_control_is_refused);
     tcase_add_loop_test(tests, a_recovery_is_followed_in_pieces_of_any_size, 0, 3);
+    tcase_add_test(tests, a_full_disk_says_nothing_of_the_backup);
     tcase_add_test(tests, a_restore_command_that_failed_is_told_by_its_status);
     tcase_add_test(tests, a_log_without_end_keeps_its_last_words);
     tcase_add_test(tests, only_folders_that_nobody_holds_are_swept);

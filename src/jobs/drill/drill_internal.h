@@ -82,6 +82,7 @@ struct recovery_log {
     char file[32];        /* the last of them */
     char replayed_to[24]; /* "" until it is known */
     char last_commit[64]; /* as PostgreSQL writes a time */
+    bool is_disk_full;    /* which is what ended it */
     char failure[512];    /* the message that ended it */
     char words[768];      /* of it and of restore_command, the last ones */
     int restore_command;  /* the status it ended with that ended the recovery; 0: none did */

@@ -89,6 +89,8 @@ static bool fail_early(const struct drill *drill, struct error *err)
     if (log->restore_command > WAL_GET_BASE)
         error_set(err, kind_of_restore_command(log->restore_command), "PostgreSQL did not get the WAL it needs: %s",
                   log->failure);
+    else if (log->is_disk_full) /* which says nothing of the backup */
+        error_set(err, ERROR_STORAGE, "there is no room left for the copy: %s", log->failure);
     else if (log->is_recovering)
         error_set(err, ERROR_INTEGRITY, "PostgreSQL could not recover from the backup and its WAL: %s",
                   log->failure[0] != '\0' ? log->failure : end);
@@ -97,6 +99,8 @@ static bool fail_early(const struct drill *drill, struct error *err)
                   log->failure[0] != '\0' ? log->failure : end);
     if (log->words[0] != '\0')
         error_detail(err, "%s", log->words);
+    if (log->is_disk_full)
+        return error_hint(err, "Name a folder with more room with --scratch DIR.");
     if (strstr(log->words, "resource manager") != NULL)
         return error_hint(err, "Its WAL has records of an extension, whose library a drill does not load.");
     return false;

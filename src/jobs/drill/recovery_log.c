@@ -52,6 +52,7 @@ static void take_trouble(struct recovery_log *log, const char *line)
         const char *words = strchr(line, ':') + 1;
         snprintf(log->failure, sizeof log->failure, "%s", words + strspn(words, " "));
         take_restore_command(log, line);
+        log->is_disk_full = strstr(line, "No space left on device") != NULL;
     }
     if (is_end || text_starts_with(line, "ERROR:") || text_starts_with(line, "WARNING:") ||
         text_starts_with(line, "DETAIL:") || text_starts_with(line, "HINT:") || text_starts_with(line, "CONTEXT:") ||
