@@ -43,6 +43,11 @@ class Stored:
         """Everything but what the daemon writes at any time."""
         return sorted(str(path) for path in self.agent.system_folder("primary").rglob("*") if path.suffix in (".zst", ".json"))
 
+    def leases(self, kind=""):
+        """Of restores; of backups and drills by the name of the kind."""
+        pattern = "?" * 34 + (f".{kind}-*" if kind else "")
+        return sorted((self.agent.system_folder("primary") / "lease").glob(pattern))
+
     def listed(self):
         (server,) = self.agent.json("list", "primary")["servers"]
         return [row["id"] for row in server["backups"]]
@@ -168,11 +173,11 @@ def test_all_servers_without_a_name(stored):
 
 def test_what_a_restored_server_may_still_replay_stays_for_a_week(stored):
     agent, restored = stored.agent, stored.backups[4]
-    for former in (agent.system_folder("primary") / "lease").iterdir():
+    for former in stored.leases():
         former.unlink()
     result = json.loads(restore(agent, stored.folder / "leased", restored).out)
     assert result["lease_days"] == 7 and result["warnings"] == []
-    (lease,) = (agent.system_folder("primary") / "lease").iterdir()
+    (lease,) = stored.leases()
     assert lease.name.startswith("00000001-") and lease.name.endswith("-00000001")
     assert json.loads(restore(agent, stored.folder / "dry", restored, "--dry-run").out)["lease_days"] == 0
     for _ in range(2):

@@ -95,6 +95,7 @@ struct drill {
     const struct drill_options *options;
     const struct connector *connector;
     struct drill_result *result;
+    json_t *lease; /* a text; NULL: none was left */
     struct restore_options restore;
     struct drill_scratch scratch;
     char *data; /* the copy's data directory */
