@@ -213,27 +213,28 @@ static void print_proofs(const struct invocation *invocation, const char *server
 
 /* ---- room ---- */
 
-/* "primary: 12 backups take 3.1 GB, WAL 800.0 MB; 120.0 MB come a day: the disk (...) is full in 90 days" */
+/* "primary: 12 backups take 3.1 GB, WAL 800.0 MB; 9.5 GB free; 120.0 MB come a day; with all ... full in 79 days" */
 static void print_stored(const struct invocation *invocation, const char *server, const json_t *room)
 {
     char backups[TEXT_BYTES_SIZE], wal[TEXT_BYTES_SIZE], daily[TEXT_BYTES_SIZE], free_text[TEXT_BYTES_SIZE];
     int64_t count = json_number_or(room, "backups", 0), days = json_number_or(room, "days_until_full", -1);
-    int64_t bytes_a_day = json_number_or(room, "daily_bytes", 0);
+    int64_t bytes_a_day = json_number_or(room, "daily_bytes", -1), free_bytes = json_number_or(room, "free", -1);
 
     if (!json_is_object(room))
         return;
     text_format_bytes((uint64_t)json_number_or(room, "backup_bytes", 0), backups);
     text_format_bytes((uint64_t)json_number_or(room, "wal_bytes", 0), wal);
     text_format_bytes((uint64_t)bytes_a_day, daily);
-    text_format_bytes((uint64_t)json_number_or(room, "free", 0), free_text);
-    char *line SCOPED(scoped_free) = memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free", count,
-                                                 count == 1 ? "" : "s", count == 1 ? "s" : "", backups, wal, free_text);
-    if (bytes_a_day > 0)
-        add(&line, "; %s come a day", daily);
-    if (days >= 0)
-        add(&line, ": full in %" PRId64 " day%s", days, days == 1 ? "" : "s");
-    else if (bytes_a_day <= 0)
+    text_format_bytes((uint64_t)free_bytes, free_text);
+    char *line SCOPED(scoped_free) =
+        memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free", count, count == 1 ? "" : "s",
+                    count == 1 ? "s" : "", backups, wal, free_bytes >= 0 ? free_text : "it is not known how much is");
+    if (bytes_a_day >= 0)
+        add(&line, "; %s come a day", bytes_a_day > 0 ? daily : "no bytes");
+    else
         add(&line, "; less than a day is stored, too little to say what comes");
+    if (days >= 0)
+        add(&line, "; with all that comes on this disk it is full in %" PRId64 " day%s", days, days == 1 ? "" : "s");
     output_line(invocation, "%s: %s", server, line);
 }
 

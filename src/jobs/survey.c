@@ -119,16 +119,17 @@ static json_t *room_to_json(const struct repo *repo, const char *server, const s
     char *folder SCOPED(scoped_free) = room_folder(repo, server);
     struct room room;
     struct error ignored;
+    uint64_t daily;
 
     measure(repo, server, catalogue, growth);
-    uint64_t daily = growth_per_day(growth, clock_now());
+    bool has_daily = growth_per_day(growth, clock_now(), &daily);
     bool has_room = room_read(folder, &room, &ignored);
     room_find_disk(folder, disk);
     return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "disk", control_text(disk->name), "free",
                      has_room ? json_integer((json_int_t)room.free_bytes) : json_null(), "backups",
-                     (json_int_t)growth->backups, "backup_bytes", (json_int_t)growth->backup_bytes, "segments",
-                     (json_int_t)growth->segments, "wal_bytes", (json_int_t)growth->wal_bytes, "daily_bytes",
-                     daily > 0 ? json_integer((json_int_t)daily) : json_null());
+                     (json_int_t)growth->backups.count, "backup_bytes", (json_int_t)growth->backups.bytes, "segments",
+                     (json_int_t)growth->wal.count, "wal_bytes", (json_int_t)growth->wal.bytes, "daily_bytes",
+                     has_daily ? json_integer((json_int_t)daily) : json_null());
 }
 
 /* ---- all ---- */
@@ -159,9 +160,9 @@ static json_t *survey_server(const struct repo *repo, const char *server)
     }
     json_t *proofs = proofs_to_json(repo, server, &stock.catalogue);
     json_t *room = room_to_json(repo, server, &stock.catalogue);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "last_backup",
-                     last_backup(&stock.catalogue), "proofs", proofs, "room", room, "restorable",
-                     restorable_to_json(&stock, repo, server));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "system_id",
+                     control_text(stock.catalogue.current.text), "last_backup", last_backup(&stock.catalogue), "proofs",
+                     proofs, "room", room, "restorable", restorable_to_json(&stock, repo, server));
 }
 
 int job_survey_main(struct job *job)
