@@ -148,6 +148,25 @@ def test_a_query_that_says_no_fails_the_drill_and_that_is_recorded(stage, words,
     assert not noted["good"] and told in noted["words"]
 
 
+def last_proof(stage):
+    (server,) = stage.agent.json("status")["servers"]
+    return server["survey"]["proofs"]["drill"]
+
+
+def assert_everybody_says_that_the_last_proof_failed(stage, noted):
+    proof = last_proof(stage)
+    assert proof["backup"] == stage.backup and not proof["good"]
+    assert (proof["at"], proof["words"]) == (noted["at"], noted["words"])
+    loud = f"primary: WARNING: THE LAST PROOF FAILED: drill at {noted['at']} with backup {stage.backup}: {noted['words']}"
+    assert loud in stage.agent.ok("status").out.splitlines()
+    (row,) = [line for line in stage.agent.ok("list", "primary").out.splitlines() if f" {stage.backup} " in f" {line} "]
+    assert f"FAILED {noted['at'][:10]}" in row, row
+    shown = stage.agent.ok("show", "primary", stage.backup).out
+    (line,) = [line for line in shown.splitlines() if line.startswith("drill")]
+    assert "FAILED" in line and "frame" in line, shown
+    assert stage.agent.json("show", "primary", stage.backup)["drill"] == noted
+
+
 def test_a_damaged_frame_fails_the_drill_is_named_and_recorded(stage):
     path = stage.agent.backup_folder("primary", stage.backup) / "base.tar.zst"
     whole = path.read_bytes()
@@ -160,8 +179,13 @@ def test_a_damaged_frame_fails_the_drill_is_named_and_recorded(stage):
     assert "base.tar.zst" in refused.err and "frame" in refused.err and "rm -r" not in refused.err
     noted = stage.listed()["drill"]
     assert not noted["good"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]
-    stage.drill()
+    assert_everybody_says_that_the_last_proof_failed(stage, noted)
+    drilled = stage.drill().json
     assert stage.listed()["drill"]["good"]
+    proof = last_proof(stage)
+    assert proof["good"] and proof["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
+    told = stage.agent.ok("status").out
+    assert "PROOF FAILED" not in told and f"primary: proven by a drill at {proof['at']} with backup {stage.backup}, recovered in" in told
 
 
 def test_damaged_wal_fails_the_drill_and_direct_records_nothing(stage):
@@ -310,16 +334,6 @@ def test_other_versions_are_drilled_by_their_own_binaries(version, scratch, pki,
         stage.close()
 
 
-def find_proof(row):
-    """The last drill, wherever `status` has it."""
-    for name, value in row.items():
-        if name == "drill":
-            return value
-        if isinstance(value, dict) and (found := find_proof(value)):
-            return found
-    return None
-
-
 @pytest.mark.long
 def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_the_last_word(stage):
     stage.cluster.sql("CREATE TABLE large AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 1200000) n")
@@ -328,15 +342,11 @@ def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_
     stage.cluster.sql("INSERT INTO large SELECT n, 'later' FROM generate_series(1, 100000) n")
     stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"), 120)
 
-    def proof():
-        (row,) = [row for row in stage.agent.json("status")["servers"] if row["server"] == "primary"]
-        return find_proof(row)
-
     drilled = stage.drill("--query", "SELECT count(*) FROM large", "--amcheck", timeout=900).json
     assert drilled["backup"] == backup["id"] and drilled["query"]["answer"] == "1300000\n"
     print(f"drilled in {drilled['recovery_seconds']:.1f} s: {drilled['phases']}")
-    noted = wait_for(lambda: proof() and proof()["backup"] == backup["id"] and proof(), proof)
-    assert noted["good"] and noted["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
+    noted = last_proof(stage)
+    assert noted["good"] and noted["backup"] == backup["id"] and noted["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
     path = stage.agent.backup_folder("primary", backup["id"]) / "base.tar.zst"
     with open(path, "r+b") as file:
         file.seek(path.stat().st_size // 2)
@@ -345,5 +355,5 @@ def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_
         file.write(bytes([byte ^ 1]))
     refused = stage.drill(code=7, timeout=900)
     assert "base.tar.zst" in refused.err and "frame" in refused.err
-    noted = wait_for(lambda: not proof()["good"] and proof(), proof)
-    assert noted["backup"] == backup["id"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]
+    noted = last_proof(stage)
+    assert not noted["good"] and noted["backup"] == backup["id"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]
