@@ -1,5 +1,6 @@
 """pgcoffer drill: a backup is proven, measured and recorded; nothing of the drill stays, however it ends."""
 
+import hashlib
 import os
 import pathlib
 import signal
@@ -246,6 +247,7 @@ def test_bad_input_is_refused(stage):
     assert "--query-timeout" in refuse(2, "primary", "--query-timeout", "5")
     assert "nothing to ask" in refuse(2, "primary", "--query", " ")
     assert "too deep" in refuse(2, "primary", "--scratch", deep)
+    assert "comma" in refuse(2, "primary", "--scratch", "/tmp/a,b")
     assert "absent" in refuse(9, "primary", "--scratch", stage.folder / "absent")
     assert "absent" in refuse(9, "primary", environment={"TMPDIR": str(stage.folder / "absent")})
     if OS_USER:
@@ -270,7 +272,7 @@ def test_too_little_room_is_told_before_anything_is_written(stage):
 
 
 def test_a_drill_that_is_ended_ends_in_order(stage):
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         running = stage.begin()
         running.send_signal(number)
         _, words = running.communicate(timeout=60)
@@ -308,6 +310,74 @@ def test_two_drills_at_once_do_not_disturb_each_other(stage):
     running.terminate()
     running.communicate(timeout=60)
     stage.assert_nothing_is_left()
+
+
+def held_segments(stage):
+    """Every whole segment that is held, in order, once all of them are compressed."""
+    folder = stage.agent.system_folder("primary")
+    wait_for(lambda: not [path for path in folder.glob("wal/*/*/*") if len(path.name) == 24], "compressed")
+    return sorted(folder.glob("wal/*/*/*.zst"))
+
+
+def test_a_recovery_that_ends_before_its_time_is_no_proof(stage):
+    stage.agent.backup("primary")
+    for number in range(2):
+        stage.cluster.sql("SELECT pg_switch_wal()")
+        stage.cluster.sql(f"CREATE TABLE later_{number} AS SELECT 1")
+    stage.cluster.sql("SELECT pg_switch_wal()")
+    stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"))
+    segment = held_segments(stage)[-2]
+    stored = segment.read_bytes()
+    # Whole and sound for everybody but PostgreSQL, which takes this for the end of the WAL and opens.
+    whole = subprocess.run(["zstd", "-dqc"], input=stored, capture_output=True, check=True).stdout
+    emptied = whole[:8192] + bytes(len(whole) - 8192)
+    frame = subprocess.run(["zstd", "-qc", f"--stream-size={len(emptied)}"], input=emptied, capture_output=True, check=True).stdout
+    segment.write_bytes(frame + stored[-44:-32] + hashlib.sha256(frame).digest())
+    try:
+        refused = stage.drill(code=7)
+    finally:
+        segment.write_bytes(stored)
+    assert "ended its recovery" in refused.err, refused
+    assert refused.json["recorded"] and not refused.json["good"]
+    assert stage.drill("--query", "SELECT count(*) FROM later_1").json["query"]["answer"] == "1\n"
+
+
+def test_a_tablespace_that_the_wal_makes_is_left_to_its_owner(stage):
+    """A copy on the host of the original would write into the original's own folder, which its WAL names."""
+    stage.agent.backup("primary")
+    space = make_folder(stage.folder / "fresh")
+    stage.cluster.sql(f"CREATE TABLESPACE fresh LOCATION '{space}'")
+    stage.cluster.sql("CREATE TABLE first TABLESPACE fresh AS SELECT n FROM generate_series(1, 1000) n")
+    stage.cluster.sql("CHECKPOINT")
+    before = stage.cluster.sql("SELECT pg_current_wal_lsn()::text")
+    stage.cluster.sql("CREATE TABLE second TABLESPACE fresh AS SELECT 1")
+    stage.cluster.sql("SELECT pg_switch_wal()")
+    stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"))
+
+    def look():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in space.glob("**/*")}
+
+    stage.cluster.sql("CHECKPOINT")
+    seen, noted = look(), stage.listed()["drill"]
+    refused = stage.drill("--target-lsn", before, code=5)
+    assert "tablespace" in refused.err and str(space) in refused.err and look() == seen, refused
+    assert stage.listed()["drill"] == noted  # which says nothing of the backup
+    assert stage.cluster.sql("SELECT count(*) FROM first") == 1000
+    stage.agent.backup("primary")
+    stage.drill("--query", "SELECT count(*) FROM second")  # a tablespace of the backup's goes beside the copy
+
+
+def test_triggers_of_the_original_do_not_fire(stage):
+    """One that forbids what pg_amcheck has to install, or tells somebody."""
+    stage.cluster.sql("CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'forbidden'; END$$")
+    stage.cluster.sql("CREATE EVENT TRIGGER forbid ON ddl_command_start EXECUTE FUNCTION forbid()")
+    stage.cluster.sql("ALTER DATABASE template1 SET session_preload_libraries = 'no_such_library'")
+    try:
+        stage.agent.backup("primary")
+    finally:
+        stage.cluster.sql("SET session_replication_role = replica; DROP EVENT TRIGGER forbid; "
+                          "ALTER DATABASE template1 RESET session_preload_libraries")
+    stage.drill("--target-immediate", "--amcheck")
 
 
 def test_what_pg_amcheck_finds_fails_the_drill(stage):

@@ -220,10 +220,12 @@ static json_t *to_json(const struct drill *drill)
 }
 
 /* What says something about the backup; not a full disk, a daemon that is away, or Ctrl-C. */
-static bool is_proof(bool is_good, const struct error *failure)
+static bool is_proof(const struct backup_drill *record, bool is_good, const struct error *failure)
 {
+    bool was_asked = record->was_run[DRILL_AMCHECK] || record->was_run[DRILL_QUERY];
+
     return is_good || failure->kind == ERROR_INTEGRITY ||
-           (failure->kind == ERROR_FAILED && failure->errnum != ECANCELED);
+           (was_asked && failure->kind == ERROR_FAILED && failure->errnum == 0);
 }
 
 static void conclude(struct drill *drill, bool is_good, const struct error *failure)
@@ -238,7 +240,7 @@ static void conclude(struct drill *drill, bool is_good, const struct error *fail
     proof->is_good = is_good;
     if (!is_good)
         snprintf(proof->words, sizeof proof->words, "%s", failure->message);
-    result->is_proof = is_proof(is_good, failure);
+    result->is_proof = is_proof(&result->record, is_good, failure);
     result->json = to_json(drill);
 }
 
