@@ -132,6 +132,7 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
     def survey():
         return scene.agent.json("status")["servers"][0]["survey"]
     room = survey()["room"]
+    assert room["disk"] == scene.agent.json("status")["servers"][0]["receiver"]["room"]["disk"]
     folder = scene.agent.system_folder("primary")
     wal = sum(path.stat().st_size for path in folder.glob("wal/*/*/*") if path.suffix != ".json")
     assert room["backups"] == 2 and room["backup_bytes"] > 1_000_000 and room["segments"] > 2
