@@ -48,15 +48,20 @@ static void look_at_verification(const struct repo *repo, const char *server, co
     }
 }
 
-static json_t *last_drill(const struct repo *repo, const char *server, char ret_unreadable[256])
+/* {"drill","drill_former"} */
+static void add_drill(const struct repo *repo, const char *server, const struct catalogue *catalogue, json_t *proofs,
+                      char ret_unreadable[256])
 {
     struct backup_drill *drill SCOPED(scoped_free) = memory_new(sizeof *drill);
     struct error err;
+    bool is_read = server_drill_read(repo, server, drill, &err);
+    bool is_there = is_read && drill->proof.at.microseconds != 0;
 
-    if (server_drill_read(repo, server, drill, &err))
-        return notes_drill(drill);
-    snprintf(ret_unreadable, 256, "%.255s", err.message);
-    return json_null();
+    if (!is_read)
+        snprintf(ret_unreadable, 256, "%.255s", err.message);
+    json_object_set_new(proofs, "drill", is_there ? notes_drill(drill) : json_null());
+    json_object_set_new(proofs, "drill_former",
+                        json_boolean(is_there && strcmp(drill->system.text, catalogue->current.text) != 0));
 }
 
 static json_t *proofs_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
@@ -65,13 +70,14 @@ static json_t *proofs_to_json(const struct repo *repo, const char *server, const
 
     for (size_t i = 0; i < catalogue->count; i++)
         look_at_verification(repo, server, &catalogue->entries[i], &all);
-    json_t *drill = last_drill(repo, server, all.unreadable);
     json_t *verify = notes_proof(&all.proof);
     if (all.last != NULL)
         json_object_set_new(verify, "backup", json_string(all.last->id.text));
-    return json_pack("{s:o, s:I, s:o, s:o, s:o}", "verify", verify, "failed_count", all.failed_count, "failed",
-                     all.failed, "drill", drill, "unreadable",
-                     all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
+    json_t *proofs =
+        json_pack("{s:o, s:I, s:o}", "verify", verify, "failed_count", all.failed_count, "failed", all.failed);
+    add_drill(repo, server, catalogue, proofs, all.unreadable);
+    json_object_set_new(proofs, "unreadable", all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
+    return proofs;
 }
 
 /* ---- room ---- */
