@@ -187,5 +187,6 @@ bool command_drill(struct invocation *invocation, struct error *err)
     options.bin_dir = find_bin_dir(config, is_known ? server : NULL);
     options.restore.request = request;
     options.restore.restore_command_prefix = prefix;
+    options.restore.leaves_lease = !invocation_has(invocation, OPTION_ID_direct);
     return restoring_open(invocation, owner, config, server, &source, err) && run(invocation, &options, source, err);
 }

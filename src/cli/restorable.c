@@ -160,21 +160,32 @@ static void print_trouble(const struct invocation *invocation, const char *serve
 
 /* ---- proofs ---- */
 
-static void print_drill(const struct invocation *invocation, const char *server, const json_t *drill)
+static bool is_unreadable(const json_t *proofs)
 {
+    return json_text_or_null(proofs, "unreadable") != NULL;
+}
+
+static void print_drill(const struct invocation *invocation, const char *server, const json_t *proofs)
+{
+    const json_t *drill = json_object_get(proofs, "drill");
+    const char *former = json_is_set(proofs, "drill_former") ? " of the cluster that it was before" : "";
     char took[TEXT_DURATION_SIZE];
 
-    if (!json_is_object(drill)) {
-        output_line(invocation, "%s: never proven by a drill (pgcoffer drill %s)", server, server);
-        return;
-    }
     text_format_duration(json_number_value(json_object_get(drill, "seconds")), took);
-    if (json_is_set(drill, "good"))
+    if (!json_is_object(drill) && is_unreadable(proofs))
+        output_line(invocation, "%s: whether it was proven by a drill cannot be told", server);
+    else if (!json_is_object(drill))
+        output_line(invocation, "%s: never proven by a drill (pgcoffer drill %s)", server, server);
+    else if (!json_is_set(drill, "good"))
+        output_line(invocation, "%s: WARNING: THE LAST PROOF FAILED: drill at %s with backup %s%s: %s", server,
+                    text_of(drill, "at"), text_of(drill, "backup"), former, text_of(drill, "words"));
+    else if (former[0] != '\0')
+        output_line(invocation,
+                    "%s: never proven by a drill (pgcoffer drill %s): the last one, at %s, was with backup %s%s",
+                    server, server, text_of(drill, "at"), text_of(drill, "backup"), former);
+    else
         output_line(invocation, "%s: proven by a drill at %s with backup %s, recovered in %s", server,
                     text_of(drill, "at"), text_of(drill, "backup"), took);
-    else
-        output_line(invocation, "%s: WARNING: THE LAST PROOF FAILED: drill at %s with backup %s: %s", server,
-                    text_of(drill, "at"), text_of(drill, "backup"), text_of(drill, "words"));
 }
 
 static void print_verify(const struct invocation *invocation, const char *server, const json_t *proofs)
@@ -195,45 +206,44 @@ static void print_verify(const struct invocation *invocation, const char *server
     if (json_is_object(verify))
         output_line(invocation, "%s: last verified at %s: backup %s, %s", server, text_of(verify, "at"),
                     text_of(verify, "backup"), json_is_set(verify, "good") ? "good" : text_of(verify, "words"));
-    else
+    else if (!is_unreadable(proofs))
         output_line(invocation, "%s: no backup was ever verified (pgcoffer verify %s)", server, server);
 }
 
 static void print_proofs(const struct invocation *invocation, const char *server, const json_t *proofs)
 {
-    const char *unreadable = json_text_or_null(proofs, "unreadable");
-
     if (!json_is_object(proofs))
         return;
-    print_drill(invocation, server, json_object_get(proofs, "drill"));
+    print_drill(invocation, server, proofs);
     print_verify(invocation, server, proofs);
-    if (unreadable != NULL)
-        output_line(invocation, "%s: warning: not every proof can be read: %s", server, unreadable);
+    if (is_unreadable(proofs))
+        output_line(invocation, "%s: warning: not every proof can be read: %s", server, text_of(proofs, "unreadable"));
 }
 
 /* ---- room ---- */
 
-/* "primary: 12 backups take 3.1 GB, WAL 800.0 MB; 120.0 MB come a day: the disk (...) is full in 90 days" */
+/* "primary: 12 backups take 3.1 GB, WAL 800.0 MB; 9.5 GB free; 120.0 MB come a day; with all ... full in 79 days" */
 static void print_stored(const struct invocation *invocation, const char *server, const json_t *room)
 {
     char backups[TEXT_BYTES_SIZE], wal[TEXT_BYTES_SIZE], daily[TEXT_BYTES_SIZE], free_text[TEXT_BYTES_SIZE];
     int64_t count = json_number_or(room, "backups", 0), days = json_number_or(room, "days_until_full", -1);
-    int64_t bytes_a_day = json_number_or(room, "daily_bytes", 0);
+    int64_t bytes_a_day = json_number_or(room, "daily_bytes", -1), free_bytes = json_number_or(room, "free", -1);
 
     if (!json_is_object(room))
         return;
     text_format_bytes((uint64_t)json_number_or(room, "backup_bytes", 0), backups);
     text_format_bytes((uint64_t)json_number_or(room, "wal_bytes", 0), wal);
     text_format_bytes((uint64_t)bytes_a_day, daily);
-    text_format_bytes((uint64_t)json_number_or(room, "free", 0), free_text);
-    char *line SCOPED(scoped_free) = memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free", count,
-                                                 count == 1 ? "" : "s", count == 1 ? "s" : "", backups, wal, free_text);
-    if (bytes_a_day > 0)
-        add(&line, "; %s come a day", daily);
-    if (days >= 0)
-        add(&line, ": full in %" PRId64 " day%s", days, days == 1 ? "" : "s");
-    else if (bytes_a_day <= 0)
+    text_format_bytes((uint64_t)free_bytes, free_text);
+    char *line SCOPED(scoped_free) =
+        memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free", count, count == 1 ? "" : "s",
+                    count == 1 ? "s" : "", backups, wal, free_bytes >= 0 ? free_text : "it is not known how much is");
+    if (bytes_a_day >= 0)
+        add(&line, "; %s come a day", bytes_a_day > 0 ? daily : "no bytes");
+    else
         add(&line, "; less than a day is stored, too little to say what comes");
+    if (days >= 0)
+        add(&line, "; with all that comes on this disk it is full in %" PRId64 " day%s", days, days == 1 ? "" : "s");
     output_line(invocation, "%s: %s", server, line);
 }
 

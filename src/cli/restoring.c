@@ -31,10 +31,15 @@ static void note_interrupt(int signal_number)
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = note_interrupt};
+    struct sigaction before;
 
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* The terminal is gone, which is as good as a word; with nohup(1) it is none. */
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
 }
 
 static bool ask_interrupted(void *context)

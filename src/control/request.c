@@ -11,6 +11,8 @@ static const struct wire_word {
     {COMMAND_ID_annotate, "annotations"},
     {COMMAND_ID_drill_result, "result"},
     {COMMAND_ID_lease, "timeline"},
+    {COMMAND_ID_lease, "for"},
+    {COMMAND_ID_release, "lease"},
     {COMMAND_ID_read, "file"},
     {COMMAND_ID_read, "offset"},
     {COMMAND_ID_read, "length"},

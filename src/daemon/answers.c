@@ -18,6 +18,12 @@ static enum right right_over(struct client *client, const char *server)
     return rights_over_name(client_caller(client), supervisor->config, supervisor->own_uid, server);
 }
 
+bool answers_tell_of(struct client *client, const struct request *request, const char *server)
+{
+    return (request->server[0] == '\0' || strcmp(request->server, server) == 0) &&
+           right_over(client, server) >= RIGHT_MONITOR;
+}
+
 static json_t *started_at(const struct supervisor *supervisor)
 {
     char text[TIMESTAMP_TEXT_SIZE];
@@ -58,11 +64,11 @@ bool answer_ping(struct client *client, const struct request *request, struct er
     return true;
 }
 
-static void append_jobs(struct client *client, const struct job_entry *first, const char *server, json_t *list)
+static void append_jobs(struct client *client, const struct request *request, const struct job_entry *first,
+                        json_t *list)
 {
     for (const struct job_entry *entry = first; entry != NULL; entry = entry->next)
-        if ((server[0] == '\0' || strcmp(entry->server, server) == 0) &&
-            right_over(client, entry->server) >= RIGHT_MONITOR)
+        if (answers_tell_of(client, request, entry->server))
             json_array_append_new(list, job_entry_to_json(entry));
 }
 
@@ -93,11 +99,10 @@ bool answer_status(struct client *client, const struct request *request, struct 
     json_t *jobs = json_array();
     for (size_t i = 0; i < config->server_count; i++) {
         const char *name = config->servers[i].name;
-        if ((request->server[0] == '\0' || strcmp(request->server, name) == 0) &&
-            right_over(client, name) >= RIGHT_MONITOR)
+        if (answers_tell_of(client, request, name))
             json_array_append_new(servers, receivers_server_to_json(supervisor, name));
     }
-    append_jobs(client, supervisor->jobs.running, request->server, jobs);
+    append_jobs(client, request, supervisor->jobs.running, jobs);
     client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
                                         (int)getpid(), "started_at", started_at(supervisor), "config",
                                         control_text(config->path), "base_dir", control_text(config->settings.base_dir),
@@ -110,10 +115,9 @@ bool answer_jobs(struct client *client, const struct request *request, struct er
     const struct supervisor *supervisor = client_supervisor(client);
     json_t *jobs = json_array();
 
-    (void)request;
     (void)err;
-    append_jobs(client, supervisor->jobs.running, "", jobs);
-    append_jobs(client, supervisor->jobs.ended, "", jobs);
+    append_jobs(client, request, supervisor->jobs.running, jobs);
+    append_jobs(client, request, supervisor->jobs.ended, jobs);
     client_send_lists(client, json_pack("{s:o}", "jobs", jobs));
     return true;
 }

@@ -15,4 +15,7 @@ bool answer_ping(struct client *client, const struct request *request, struct er
 bool answer_reload(struct client *client, const struct request *request, struct error *err) NODISCARD;
 bool answer_shutdown(struct client *client, const struct request *request, struct error *err) NODISCARD;
 
+/* Does an answer to that request tell this client of this server? */
+bool answers_tell_of(struct client *client, const struct request *request, const char *server);
+
 #endif

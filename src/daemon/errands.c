@@ -27,6 +27,7 @@ static const struct {
     {COMMAND_ID_check, ROLE_check, MOST_CHECKS},
     {COMMAND_ID_drill_result, ROLE_note, MOST_NOTES},
     {COMMAND_ID_lease, ROLE_note, MOST_NOTES},
+    {COMMAND_ID_release, ROLE_note, MOST_NOTES},
 };
 
 struct errand {

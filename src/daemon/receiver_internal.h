@@ -19,7 +19,9 @@ struct survey {
     json_t *error;      /* why the last one failed; NULL: it has not */
     json_t *complete;   /* what the receiver had noted by then; NULL: nothing */
     int64_t tried_at;   /* monotonic; 0: never */
-    bool is_wanted;     /* something has changed, and no survey has begun since */
+    bool is_wanted;     /* one is to be made, and none has begun since */
+    bool has_news;      /* the same, by the receiver's word, which may change again and again: after a pause */
+    bool is_outdated;   /* what is held is from before something changed; a failed survey leaves it so */
     bool is_on_its_way; /* the one that runs looks at it */
 };
 

@@ -88,7 +88,7 @@ void receiver_take_report(struct receiver *receiver, const json_t *data)
         backoff_reset(&receiver->backoff);
     publish(receiver);
     if (is_other)
-        surveys_want(receiver->supervisor, receiver->name);
+        surveys_tell_news(receiver);
 }
 
 /* ---- for others ---- */

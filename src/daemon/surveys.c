@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "daemon/answers_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receiver_internal.h"
 #include "daemon/receivers_internal.h"
@@ -11,6 +12,7 @@
 
 #define FRESH_MICROSECONDS INT64_C(60000000)
 #define MOST_SURVEY_SIZE   32768 /* it stands in lines that others read */
+#define PAUSE_FACTOR       9     /* after one that took a second receivers' news wait for so many */
 
 struct surveys {
     struct supervisor *supervisor;
@@ -21,6 +23,8 @@ struct surveys {
     bool has_failure;
     struct event *patience; /* of those who wait for it */
     bool is_answering;      /* whoever asks now has waited */
+    int64_t paused_until;   /* monotonic */
+    struct event *pause;    /* while there is news */
 };
 
 static void on_ended(void *owner, const struct child_end *end);
@@ -43,12 +47,30 @@ static bool may_reach_further(const struct receiver *receiver)
            !json_is_set(last_window(receiver->survey.data), "open");
 }
 
-static bool is_stale(const struct receiver *receiver)
+static bool is_pause_over(const struct surveys *surveys)
+{
+    return clock_monotonic() >= surveys->paused_until;
+}
+
+static bool is_stale(const struct surveys *surveys, const struct receiver *receiver)
 {
     const struct survey *survey = &receiver->survey;
 
     return may_reach_further(receiver) || survey->is_wanted || survey->is_on_its_way || survey->tried_at == 0 ||
-           clock_monotonic() - survey->tried_at > FRESH_MICROSECONDS;
+           (survey->has_news && is_pause_over(surveys)) || clock_monotonic() - survey->tried_at > FRESH_MICROSECONDS;
+}
+
+/* Whatever came of it. */
+static void end_try(struct receiver *receiver, json_t *error_stolen)
+{
+    struct survey *survey = &receiver->survey;
+
+    survey->is_on_its_way = false;
+    survey->tried_at = clock_monotonic();
+    json_decref(survey->complete);
+    survey->complete = json_incref(json_object_get(receiver->report, "complete"));
+    json_decref(survey->error);
+    survey->error = error_stolen;
 }
 
 static void take_survey(struct supervisor *supervisor, json_t *data)
@@ -60,16 +82,12 @@ static void take_survey(struct supervisor *supervisor, json_t *data)
     if (receiver == NULL || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_SURVEY_SIZE)
         return;
     struct survey *survey = &receiver->survey;
-    survey->is_on_its_way = false;
-    survey->tried_at = clock_monotonic();
-    json_decref(survey->complete);
-    survey->complete = json_incref(json_object_get(receiver->report, "complete"));
-    json_decref(survey->error);
-    survey->error = error != NULL ? json_incref(error) : NULL;
+    end_try(receiver, json_incref(error));
     if (error != NULL)
         return;
     json_decref(survey->data);
     survey->data = json_incref(data);
+    survey->is_outdated = survey->is_wanted || survey->has_news; /* since it began */
     receivers_update_status(supervisor);
 }
 
@@ -93,14 +111,11 @@ static void on_line(void *owner, const json_t *message)
 static void fail_rest(struct surveys *surveys, const struct error *failure)
 {
     for (struct receiver *receiver = surveys->supervisor->receivers; receiver != NULL; receiver = receiver->next) {
-        struct survey *survey = &receiver->survey;
-        if (!survey->is_on_its_way)
+        if (!receiver->survey.is_on_its_way)
             continue;
-        survey->is_on_its_way = false;
-        survey->tried_at = clock_monotonic();
-        json_decref(survey->error);
-        survey->error = control_error_to_json(failure);
-        json_object_del(survey->error, "event");
+        json_t *error = control_error_to_json(failure);
+        json_object_del(error, "event");
+        end_try(receiver, error);
         log_warning("what is stored of \"%s\" cannot be told: %s", receiver->name, failure->message);
     }
 }
@@ -114,16 +129,36 @@ static bool is_chosen(const void *context, const struct server_config *server)
     return receiver != NULL && receiver->survey.is_on_its_way;
 }
 
-static bool choose_wanted(struct supervisor *supervisor)
+static bool choose_wanted(struct surveys *surveys)
 {
-    bool has_one = false;
+    bool has_one = false, is_over = is_pause_over(surveys);
 
-    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
-        receiver->survey.is_on_its_way = receiver->survey.is_wanted && !receiver->is_removed;
-        receiver->survey.is_wanted = false;
-        has_one = has_one || receiver->survey.is_on_its_way;
+    for (struct receiver *receiver = surveys->supervisor->receivers; receiver != NULL; receiver = receiver->next) {
+        struct survey *survey = &receiver->survey;
+        survey->is_on_its_way = !receiver->is_removed && (survey->is_wanted || (survey->has_news && is_over));
+        survey->is_wanted = false;
+        survey->has_news = survey->has_news && !survey->is_on_its_way;
+        has_one = has_one || survey->is_on_its_way;
     }
     return has_one;
+}
+
+static bool has_news(const struct supervisor *supervisor)
+{
+    for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (receiver->survey.has_news && !receiver->is_removed)
+            return true;
+    return false;
+}
+
+static void wait_for_pause(struct surveys *surveys)
+{
+    int64_t left = surveys->paused_until - clock_monotonic();
+
+    if (left < 0)
+        left = 0;
+    const struct timeval delay = {.tv_sec = left / 1000000, .tv_usec = left % 1000000};
+    evtimer_add(surveys->pause, &delay);
 }
 
 static void start(struct surveys *surveys)
@@ -132,8 +167,13 @@ static void start(struct surveys *surveys)
     struct supervisor *supervisor = surveys->supervisor;
     struct error err;
 
-    if (surveys->child != NULL || supervisor->is_stopping || !choose_wanted(supervisor))
+    if (surveys->child != NULL || supervisor->is_stopping)
         return;
+    if (!choose_wanted(surveys)) {
+        if (has_news(supervisor))
+            wait_for_pause(surveys);
+        return;
+    }
     surveys->has_failure = false;
     surveys->begun_at = clock_now();
     surveys->begun = clock_monotonic();
@@ -158,6 +198,7 @@ static void on_ended(void *owner, const struct child_end *end)
     struct error failure;
 
     surveys->child = NULL;
+    surveys->paused_until = clock_monotonic() + PAUSE_FACTOR * (clock_monotonic() - surveys->begun);
     error_set(&failure, ERROR_FAILED, "the survey worker %s", end->reason);
     if (!surveys->supervisor->is_stopping)
         fail_rest(surveys, surveys->has_failure ? &surveys->failure : &failure);
@@ -173,6 +214,13 @@ static void on_patience_over(evutil_socket_t fd, short what, void *context)
     answer_waiting(context);
 }
 
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    start(context);
+}
+
 /* ---- for others ---- */
 
 static struct surveys *surveys_of(struct supervisor *supervisor)
@@ -182,7 +230,8 @@ static struct surveys *surveys_of(struct supervisor *supervisor)
     struct surveys *surveys = memory_new(sizeof *surveys);
     surveys->supervisor = supervisor;
     surveys->patience = evtimer_new(supervisor->events, on_patience_over, surveys);
-    if (surveys->patience == NULL)
+    surveys->pause = evtimer_new(supervisor->events, on_pause_over, surveys);
+    if (surveys->patience == NULL || surveys->pause == NULL)
         abort();
     supervisor->surveys = surveys;
     return surveys;
@@ -194,16 +243,27 @@ void surveys_want(struct supervisor *supervisor, const char *server)
         return;
     for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
         if (server[0] == '\0' || strcmp(receiver->name, server) == 0)
-            receiver->survey.is_wanted = true;
+            receiver->survey.is_wanted = receiver->survey.is_outdated = true;
     start(surveys_of(supervisor));
 }
 
-static bool want_stale(struct supervisor *supervisor, const char *server)
+void surveys_tell_news(struct receiver *receiver)
 {
+    if (receiver->supervisor->is_stopping)
+        return;
+    receiver->survey.has_news = receiver->survey.is_outdated = true;
+    start(surveys_of(receiver->supervisor));
+}
+
+/* Of those that the client may see. */
+static bool want_stale(struct client *client, const struct request *request)
+{
+    struct supervisor *supervisor = client_supervisor(client);
     bool has_one = false;
 
     for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
-        if (receiver->is_removed || (server[0] != '\0' && strcmp(receiver->name, server) != 0) || !is_stale(receiver))
+        if (receiver->is_removed || !answers_tell_of(client, request, receiver->name) ||
+            !is_stale(supervisor->surveys, receiver))
             continue;
         receiver->survey.is_wanted = receiver->survey.is_wanted || !receiver->survey.is_on_its_way;
         has_one = true;
@@ -222,7 +282,7 @@ bool surveys_await(struct client *client, const struct request *request)
     const struct timeval patience = {.tv_sec = SURVEY_PATIENCE_SECONDS};
     struct surveys *surveys = surveys_of(client_supervisor(client));
 
-    if (surveys->is_answering || !want_stale(surveys->supervisor, request->server))
+    if (surveys->is_answering || !want_stale(client, request))
         return false;
     start(surveys);
     if (surveys->child == NULL || hangs(surveys))
@@ -234,6 +294,13 @@ bool surveys_await(struct client *client, const struct request *request)
 }
 
 /* ---- told ---- */
+
+static bool is_of_its_system(const struct receiver *receiver, const json_t *data)
+{
+    const char *system_id = json_text_or_null(data, "system_id");
+
+    return system_id != NULL && strcmp(system_id, receiver->system_id) == 0;
+}
 
 /*
  * What has come in since: the last window ends where the receiver's note says. That is on the disk, where the plan of a
@@ -247,7 +314,8 @@ static void add_news(const struct receiver *receiver, json_t *data)
     struct timestamp noted, known;
     struct error ignored;
 
-    if (at != NULL && until != NULL && json_is_set(window, "open") && !receiver->survey.is_wanted &&
+    if (at != NULL && until != NULL && json_is_set(window, "open") && !receiver->survey.is_outdated &&
+        is_of_its_system(receiver, data) &&
         json_number_or(complete, "timeline", 0) == json_number_or(window, "timeline", 0) &&
         timestamp_parse(at, &noted, &ignored) && timestamp_parse(until, &known, &ignored) &&
         noted.microseconds > known.microseconds)
@@ -262,8 +330,10 @@ static int64_t daily_on_disk(const struct supervisor *supervisor, const char *di
     for (const struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next) {
         const json_t *room = json_object_get(receiver->survey.data, "room");
         const char *its_disk = json_text_or_null(room, "disk");
-        if (!receiver->is_removed && its_disk != NULL && disk != NULL && strcmp(its_disk, disk) == 0)
-            daily += json_number_or(room, "daily_bytes", 0);
+        int64_t its_daily = json_number_or(room, "daily_bytes", 0);
+        if (!receiver->is_removed && its_disk != NULL && disk != NULL && strcmp(its_disk, disk) == 0 && its_daily > 0 &&
+            its_daily <= INT64_MAX - daily)
+            daily += its_daily;
     }
     return daily;
 }
@@ -318,6 +388,7 @@ void surveys_free(struct supervisor *supervisor)
     if (supervisor->surveys == NULL)
         return;
     event_free(supervisor->surveys->patience);
+    event_free(supervisor->surveys->pause);
     free(supervisor->surveys);
     supervisor->surveys = NULL;
 }

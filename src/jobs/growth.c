@@ -2,61 +2,68 @@
 
 #define DAY INT64_C(86400000000)
 
-static void count(struct growth *growth, struct timestamp at, uint64_t bytes)
+static void count(struct growth_part *part, struct timestamp at, uint64_t bytes)
 {
     int64_t number = at.microseconds / DAY;
     size_t place = (size_t)(number % (GROWTH_DAYS + 1));
 
-    if (growth->days[place].number > number)
+    if (part->days[place].number > number)
         return; /* too long ago */
-    if (growth->days[place].number < number) {
-        growth->days[place].number = number;
-        growth->days[place].bytes = 0;
+    if (part->days[place].number < number) {
+        part->days[place].number = number;
+        part->days[place].bytes = 0;
     }
-    growth->days[place].bytes += bytes;
+    part->days[place].bytes += bytes;
 }
 
-static void add(struct growth *growth, struct timestamp at, uint64_t bytes)
+static void add(struct growth_part *part, struct timestamp at, uint64_t bytes)
 {
+    part->count++;
+    part->bytes += bytes;
     if (at.microseconds <= 0)
         return;
-    if (growth->first.microseconds != 0 && growth->first.microseconds <= at.microseconds) {
-        count(growth, at, bytes);
+    if (part->first.microseconds != 0 && part->first.microseconds <= at.microseconds) {
+        count(part, at, bytes);
         return;
     }
-    if (growth->first.microseconds != 0)
-        count(growth, growth->first, growth->first_bytes);
-    growth->first = at;
-    growth->first_bytes = bytes;
+    if (part->first.microseconds != 0)
+        count(part, part->first, part->first_bytes);
+    part->first = at;
+    part->first_bytes = bytes;
 }
 
 void growth_add_backup(struct growth *growth, struct timestamp taken_at, uint64_t bytes)
 {
-    growth->backups++;
-    growth->backup_bytes += bytes;
-    add(growth, taken_at, bytes);
+    add(&growth->backups, taken_at, bytes);
 }
 
 void growth_add_segment(struct growth *growth, struct timestamp written_at, uint64_t bytes)
 {
-    growth->segments++;
-    growth->wal_bytes += bytes;
-    add(growth, written_at, bytes);
+    add(&growth->wal, written_at, bytes);
 }
 
 /* Whole days before today, and what there is of today. */
-uint64_t growth_per_day(const struct growth *growth, struct timestamp now)
+static bool per_day(const struct growth_part *part, struct timestamp now, uint64_t *bytes_added)
 {
     int64_t today = now.microseconds / DAY;
     int64_t start = (today - GROWTH_DAYS) * DAY;
     uint64_t bytes = 0;
 
-    if (growth->first.microseconds == 0 || now.microseconds - growth->first.microseconds < DAY)
-        return 0;
-    if (start < growth->first.microseconds)
-        start = growth->first.microseconds;
+    if (part->first.microseconds == 0 || now.microseconds - part->first.microseconds < DAY)
+        return false;
+    if (start < part->first.microseconds)
+        start = part->first.microseconds;
     for (size_t i = 0; i <= GROWTH_DAYS; i++)
-        if (growth->days[i].number >= today - GROWTH_DAYS && growth->days[i].number <= today)
-            bytes += growth->days[i].bytes;
-    return (uint64_t)((double)bytes * (double)DAY / (double)(now.microseconds - start));
+        if (part->days[i].number >= today - GROWTH_DAYS && part->days[i].number <= today)
+            bytes += part->days[i].bytes;
+    *bytes_added += (uint64_t)((double)bytes * (double)DAY / (double)(now.microseconds - start));
+    return true;
+}
+
+bool growth_per_day(const struct growth *growth, struct timestamp now, uint64_t *ret_bytes)
+{
+    *ret_bytes = 0;
+    bool has_backups = per_day(&growth->backups, now, ret_bytes);
+
+    return per_day(&growth->wal, now, ret_bytes) || has_backups;
 }

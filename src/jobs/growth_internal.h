@@ -10,9 +10,8 @@
  * remains.
  */
 #define GROWTH_DAYS 30
-struct growth {
-    uint64_t backup_bytes, wal_bytes;
-    uint64_t backups, segments;
+struct growth_part {
+    uint64_t bytes, count;
     struct {
         int64_t number; /* of days since 1970 */
         uint64_t bytes;
@@ -20,10 +19,13 @@ struct growth {
     struct timestamp first; /* of all; it is what the others came after, so its own bytes do not count. 0: none */
     uint64_t first_bytes;
 };
+struct growth {
+    struct growth_part backups, wal; /* a first backup would count for much where WAL came before it */
+};
 
 void growth_add_backup(struct growth *growth, struct timestamp taken_at, uint64_t bytes);
 void growth_add_segment(struct growth *growth, struct timestamp written_at, uint64_t bytes);
-/* Bytes a day; 0: nothing came, or what is stored is less than a day old and says nothing yet. */
-uint64_t growth_per_day(const struct growth *growth, struct timestamp now);
+/* Bytes a day. False: what is stored is less than a day old and says nothing yet. */
+bool growth_per_day(const struct growth *growth, struct timestamp now, uint64_t *ret_bytes) NODISCARD;
 
 #endif

@@ -111,12 +111,27 @@ static bool record_drill(const struct place *place, const struct request *reques
     return true;
 }
 
+/* Is WAL of the backup itself about to go? One that began on another timeline is asked for its first byte. */
+static bool is_late(const struct wal_archive *archive, const struct backup_meta *meta)
+{
+    bool is_one_timeline = meta->start_timeline.value == meta->end_timeline.value;
+    struct wal_position end = {is_one_timeline ? meta->end_position.value : meta->start_position.value + 1};
+    struct wal_ranges expired;
+
+    wal_expired_read(archive, &expired);
+    bool touches = wal_expired_touches(&expired, meta->start_timeline, meta->start_position, end);
+    wal_ranges_done(&expired);
+    return touches;
+}
+
 /* From the backup's start on, on the way to the timeline that is followed. */
 static bool lease_wal(const struct place *place, const struct request *request, json_t *result, struct error *err)
 {
+    const struct system_id *system = &place->entry->system;
     const struct backup_meta *meta = place->entry->meta;
-    const char *text = request_wire_text(request, "timeline");
-    struct wal_ranges expired;
+    const char *text = request_wire_text(request, "timeline"), *word = request_wire_text(request, "for");
+    char name[WAL_LEASE_NAME_SIZE];
+    enum wal_lease_kind kind;
     struct wal_archive archive;
     uint64_t timeline = 0;
 
@@ -126,18 +141,37 @@ static bool lease_wal(const struct place *place, const struct request *request, 
     }
     if (!text_parse_unsigned(text, UINT32_MAX, &timeline) || timeline < meta->start_timeline.value)
         return error_set(err, ERROR_USAGE, "\"%.20s\" is not a timeline of backup %s", text, meta->id.text);
+    if (!wal_lease_find_kind(word, &kind) || kind == WAL_LEASE_BACKUP)
+        return error_set(err, ERROR_USAGE, "\"%.20s\" leaves no lease", word);
     const struct retention_lease lease = {{(uint32_t)timeline}, meta->start_timeline, meta->start_position};
-    if (!wal_archive_open(place->repo, place->server, &place->entry->system, (struct wal_segment_size){0}, &archive,
-                          err) ||
-        !wal_lease_write(place->repo, place->server, &place->entry->system, &lease, err))
+    if (!wal_archive_open(place->repo, place->server, system, (struct wal_segment_size){0}, &archive, err) ||
+        !wal_lease_write(place->repo, place->server, system, kind, &lease, name, err))
         return false;
-    wal_expired_read(&archive, &expired);
-    bool is_late = wal_expired_has(&expired, meta->start_timeline, meta->start_position,
-                                   (struct wal_position){meta->start_position.value + 1});
-    wal_ranges_done(&expired);
-    if (is_late)
+    if (is_late(&archive, meta))
         return error_set(err, ERROR_BUSY, "retention has just removed backup %s and its WAL", meta->id.text);
-    json_object_set_new(result, "days", json_integer(WAL_LEASE_DAYS));
+    char *path SCOPED(scoped_free) = memory_text("%s/%s", system->text, name);
+    json_object_set_new(result, "lease", json_string(path));
+    json_object_set_new(result, "days", json_integer(wal_lease_days(kind)));
+    return true;
+}
+
+/* That of a drill alone: nobody else may say that a restored server has replayed all it wants. */
+static bool release_wal(const struct place *place, const struct request *request, json_t **ret_result,
+                        struct error *err)
+{
+    const char *text = request_wire_text(request, "lease");
+    const char *slash = strchr(text, '/');
+    char system_text[SYSTEM_ID_TEXT_SIZE];
+    struct system_id system;
+
+    if (slash == NULL || (size_t)(slash - text) >= sizeof system_text)
+        return error_set(err, ERROR_USAGE, "\"%.100s\" is no lease", text);
+    snprintf(system_text, sizeof system_text, "%.*s", (int)(slash - text), text);
+    if (!system_id_parse(system_text, &system, err))
+        return false;
+    if (!wal_lease_release(place->repo, place->server, &system, WAL_LEASE_DRILL, slash + 1, err))
+        return false;
+    *ret_result = json_pack("{s:s, s:s}", "server", place->server, "lease", text);
     return true;
 }
 
@@ -163,6 +197,8 @@ static bool run(const struct job *job, json_t **ret_result, struct error *err)
     struct file_lock notes SCOPED(file_lock_done) = FILE_LOCK_NONE;
     json_t *result SCOPED(scoped_json) = json_object();
 
+    if (request->command == COMMAND_ID_release)
+        return release_wal(&place, request, ret_result, err);
     /* An unreadable backup may be pinned too: perhaps its data can still be saved. */
     if (!catalogue_read(place.repo, place.server, &catalogue, err) ||
         !catalogue_find_any(&catalogue, request->backup, &place.entry, err) ||

@@ -48,15 +48,20 @@ static void look_at_verification(const struct repo *repo, const char *server, co
     }
 }
 
-static json_t *last_drill(const struct repo *repo, const char *server, char ret_unreadable[256])
+/* {"drill","drill_former"} */
+static void add_drill(const struct repo *repo, const char *server, const struct catalogue *catalogue, json_t *proofs,
+                      char ret_unreadable[256])
 {
     struct backup_drill *drill SCOPED(scoped_free) = memory_new(sizeof *drill);
     struct error err;
+    bool is_read = server_drill_read(repo, server, drill, &err);
+    bool is_there = is_read && drill->proof.at.microseconds != 0;
 
-    if (server_drill_read(repo, server, drill, &err))
-        return notes_drill(drill);
-    snprintf(ret_unreadable, 256, "%.255s", err.message);
-    return json_null();
+    if (!is_read)
+        snprintf(ret_unreadable, 256, "%.255s", err.message);
+    json_object_set_new(proofs, "drill", is_there ? notes_drill(drill) : json_null());
+    json_object_set_new(proofs, "drill_former",
+                        json_boolean(is_there && strcmp(drill->system.text, catalogue->current.text) != 0));
 }
 
 static json_t *proofs_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
@@ -65,13 +70,14 @@ static json_t *proofs_to_json(const struct repo *repo, const char *server, const
 
     for (size_t i = 0; i < catalogue->count; i++)
         look_at_verification(repo, server, &catalogue->entries[i], &all);
-    json_t *drill = last_drill(repo, server, all.unreadable);
     json_t *verify = notes_proof(&all.proof);
     if (all.last != NULL)
         json_object_set_new(verify, "backup", json_string(all.last->id.text));
-    return json_pack("{s:o, s:I, s:o, s:o, s:o}", "verify", verify, "failed_count", all.failed_count, "failed",
-                     all.failed, "drill", drill, "unreadable",
-                     all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
+    json_t *proofs =
+        json_pack("{s:o, s:I, s:o}", "verify", verify, "failed_count", all.failed_count, "failed", all.failed);
+    add_drill(repo, server, catalogue, proofs, all.unreadable);
+    json_object_set_new(proofs, "unreadable", all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
+    return proofs;
 }
 
 /* ---- room ---- */
@@ -119,16 +125,17 @@ static json_t *room_to_json(const struct repo *repo, const char *server, const s
     char *folder SCOPED(scoped_free) = room_folder(repo, server);
     struct room room;
     struct error ignored;
+    uint64_t daily;
 
     measure(repo, server, catalogue, growth);
-    uint64_t daily = growth_per_day(growth, clock_now());
+    bool has_daily = growth_per_day(growth, clock_now(), &daily);
     bool has_room = room_read(folder, &room, &ignored);
     room_find_disk(folder, disk);
     return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "disk", control_text(disk->name), "free",
                      has_room ? json_integer((json_int_t)room.free_bytes) : json_null(), "backups",
-                     (json_int_t)growth->backups, "backup_bytes", (json_int_t)growth->backup_bytes, "segments",
-                     (json_int_t)growth->segments, "wal_bytes", (json_int_t)growth->wal_bytes, "daily_bytes",
-                     daily > 0 ? json_integer((json_int_t)daily) : json_null());
+                     (json_int_t)growth->backups.count, "backup_bytes", (json_int_t)growth->backups.bytes, "segments",
+                     (json_int_t)growth->wal.count, "wal_bytes", (json_int_t)growth->wal.bytes, "daily_bytes",
+                     has_daily ? json_integer((json_int_t)daily) : json_null());
 }
 
 /* ---- all ---- */
@@ -159,9 +166,9 @@ static json_t *survey_server(const struct repo *repo, const char *server)
     }
     json_t *proofs = proofs_to_json(repo, server, &stock.catalogue);
     json_t *room = room_to_json(repo, server, &stock.catalogue);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "last_backup",
-                     last_backup(&stock.catalogue), "proofs", proofs, "room", room, "restorable",
-                     restorable_to_json(&stock, repo, server));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "system_id",
+                     control_text(stock.catalogue.current.text), "last_backup", last_backup(&stock.catalogue), "proofs",
+                     proofs, "room", room, "restorable", restorable_to_json(&stock, repo, server));
 }
 
 int job_survey_main(struct job *job)

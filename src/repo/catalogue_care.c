@@ -182,10 +182,11 @@ static bool sweep_system(const struct repo *repo, const char *server, const stru
                          struct error *err)
 {
     char *backups SCOPED(scoped_free) = repo_system_path(repo, server, system, "backup");
+    char *leases SCOPED(scoped_free) = repo_system_path(repo, server, system, "lease");
     struct name_list names SCOPED(scoped_name_list) = {NULL, 0};
     struct backup_id id;
 
-    if (!name_list_read(backups, &names, err))
+    if (!sweep_temporary_files(leases, removed, err) || !name_list_read(backups, &names, err))
         return false;
     for (size_t i = 0; i < names.count; i++) {
         char *folder SCOPED(scoped_free) = memory_text("%s/%s", backups, names.names[i]);

@@ -336,36 +336,3 @@ void retention_wal_words(const struct retention_wal_verdict *verdict, char ret_w
     snprintf(ret_words, RETENTION_WORDS_SIZE, "%s%s%s", rules[verdict->rule].before,
              verdict->backup != NULL ? verdict->backup->id.text : "", rules[verdict->rule].behind);
 }
-
-static void add_expired(struct wal_ranges *expired, struct timeline timeline, uint64_t start, uint64_t end)
-{
-    expired->ranges = repo_grow(expired->ranges, expired->count, sizeof *expired->ranges);
-    expired->ranges[expired->count++] =
-        (struct wal_range){.timeline = timeline, .start = {start}, .end = {end}, .last_written_at = {0}};
-}
-
-void retention_expired(const struct retention_wal *wal, const struct retention_wal_verdict *verdicts,
-                       struct wal_ranges *ret_expired)
-{
-    struct wal_ranges expired = {NULL, 0};
-
-    for (size_t i = 0; i < wal->files->count; i++) {
-        const struct wal_segment segment = wal->files->files[i].segment;
-        const struct wal_file *before = i > 0 ? &wal->files->files[i - 1] : NULL;
-        struct wal_range *last = expired.count > 0 ? &expired.ranges[expired.count - 1] : NULL;
-        bool is_first = before == NULL || before->segment.timeline.value != segment.timeline.value;
-        if (verdicts[i].is_kept) {
-            if (!is_first && !verdicts[i - 1].is_kept)
-                last->end = wal_segment_start(segment, wal->segment_size);
-            continue;
-        }
-        uint64_t end = wal_segment_end(segment, wal->segment_size).value;
-        if (!is_first && !verdicts[i - 1].is_kept)
-            last->end.value = end;
-        else
-            add_expired(&expired, segment.timeline,
-                        is_first ? 0 : wal_segment_start(before->segment, wal->segment_size).value + before->held_bytes,
-                        end);
-    }
-    *ret_expired = expired;
-}

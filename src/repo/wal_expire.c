@@ -70,12 +70,34 @@ static void arrange(struct wal_ranges *ranges)
     for (size_t i = 0; i < ranges->count; i++) {
         struct wal_range *last = kept > 0 ? &ranges->ranges[kept - 1] : NULL;
         const struct wal_range *range = &ranges->ranges[i];
+        if (range->start.value >= range->end.value)
+            continue;
         if (last == NULL || last->timeline.value != range->timeline.value || last->end.value < range->start.value)
             ranges->ranges[kept++] = *range;
         else if (last->end.value < range->end.value)
             last->end = range->end;
     }
     ranges->count = kept;
+}
+
+/* What is left of each before and behind `kept`. */
+static void take_out(struct wal_ranges *ranges, const struct wal_range *kept)
+{
+    size_t count = ranges->count;
+
+    for (size_t i = 0; i < count; i++) {
+        struct wal_range *range = &ranges->ranges[i], behind = *range;
+        if (range->timeline.value != kept->timeline.value || range->end.value <= kept->start.value ||
+            range->start.value >= kept->end.value)
+            continue;
+        behind.start = kept->end;
+        if (range->start.value < kept->start.value)
+            range->end = kept->start;
+        else
+            range->end = range->start; /* empty: arrange() drops it */
+        if (behind.start.value < behind.end.value)
+            add(ranges, &behind);
+    }
 }
 
 static bool write_document(const struct wal_archive *archive, const struct wal_ranges *ranges, struct error *err)
@@ -98,7 +120,8 @@ static bool write_document(const struct wal_archive *archive, const struct wal_r
     return repo_write_document(archive->repo, path, document, err);
 }
 
-bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired, struct error *err)
+bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired,
+                      const struct wal_ranges *kept, struct error *err)
 {
     struct wal_ranges ranges SCOPED(scoped_wal_ranges) = {NULL, 0};
     struct wal_ranges former SCOPED(scoped_wal_ranges) = {NULL, 0};
@@ -107,6 +130,9 @@ bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges
     wal_expired_read(archive, &former);
     for (size_t i = 0; i < expired->count; i++)
         add(&ranges, &expired->ranges[i]);
+    arrange(&ranges);
+    for (size_t i = 0; i < kept->count; i++)
+        take_out(&ranges, &kept->ranges[i]);
     arrange(&ranges);
     bool is_same = ranges.count == former.count;
     for (size_t i = 0; is_same && i < ranges.count; i++)

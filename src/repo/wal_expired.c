@@ -60,3 +60,14 @@ bool wal_expired_has(const struct wal_ranges *expired, struct timeline timeline,
     }
     return false;
 }
+
+bool wal_expired_touches(const struct wal_ranges *expired, struct timeline timeline, struct wal_position start,
+                         struct wal_position end)
+{
+    for (size_t i = 0; i < expired->count; i++) {
+        const struct wal_range *range = &expired->ranges[i];
+        if (range->timeline.value == timeline.value && range->start.value < end.value && start.value < range->end.value)
+            return true;
+    }
+    return false;
+}

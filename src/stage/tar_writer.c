@@ -153,11 +153,18 @@ static unsigned padding_of(uint64_t size)
     return (unsigned)((BLOCK_SIZE - size % BLOCK_SIZE) % BLOCK_SIZE);
 }
 
+static bool check_whole(const struct tar_writer *writer, struct error *err)
+{
+    return writer->left == 0 || error_set(err, ERROR_FAILED, "a member of the tar is shorter than it was announced");
+}
+
 static bool add_member(struct tar_writer *writer, const char *path, char type, mode_t mode, uint64_t size,
                        struct error *err)
 {
     size_t length = strlen(path) + 1;
 
+    if (!check_whole(writer, err))
+        return false;
     if (length > sizeof((struct header){0}).name &&
         (!put_header(writer, LONG_NAME, 'L', 0, length, err) || !put(writer, path, length, err) ||
          !put_padding(writer, padding_of(length), err)))
@@ -190,9 +197,7 @@ bool tar_writer_data(struct tar_writer *writer, const void *bytes, size_t size, 
 
 bool tar_writer_finish(struct tar_writer *writer, struct error *err)
 {
-    if (writer->left > 0)
-        return error_set(err, ERROR_FAILED, "a member of the tar is shorter than it was announced");
-    return put_padding(writer, (size_t)2 * BLOCK_SIZE, err) &&
+    return check_whole(writer, err) && put_padding(writer, (size_t)2 * BLOCK_SIZE, err) &&
            (writer->zstd == NULL || put_compressed(writer, "", 0, ZSTD_e_end, err)) && flush(writer, err);
 }
 

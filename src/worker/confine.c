@@ -82,31 +82,57 @@ static bool allow_paths(int rules, const char *const *paths, uint64_t rights, st
     return true;
 }
 
+/* *ret_rules -1: a kernel without it, or with it switched off. */
+static bool make_rules(bool is_for_writing_only, uint64_t *ret_rights, int *ret_rules, struct error *err)
+{
+    struct ruleset ruleset = {0};
+
+    *ret_rules = -1;
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1)
+        return true;
+    ruleset.handled_access_fs = filesystem_rights((int)version);
+    if (is_for_writing_only)
+        ruleset.handled_access_fs &= ~(ACCESS_FS_EXECUTE | ACCESS_FS_READ | ACCESS_FS_LIST);
+    else if (version >= 4)
+        ruleset.handled_access_net = ACCESS_NET_TCP;
+    size_t size = version >= 4 ? sizeof ruleset : offsetof(struct ruleset, handled_access_net);
+    *ret_rules = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
+    *ret_rights = ruleset.handled_access_fs;
+    return *ret_rules >= 0 || error_set_kind_errno(err, ERROR_FAILED, "could not make a Landlock ruleset");
+}
+
+static bool enforce(int rules, struct error *err)
+{
+    if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the process with Landlock");
+    is_confined = true;
+    return true;
+}
+
 static bool restrict_with_landlock(const char *const *always_paths, const char *const *read_paths,
                                    const char *const *write_paths, struct error *err)
 {
     const uint64_t reading = ACCESS_FS_READ | ACCESS_FS_LIST;
-    struct ruleset ruleset = {0};
+    int rules SCOPED(scoped_close) = -1;
+    uint64_t rights = 0;
 
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 1)
-        return true; /* a kernel without it, or with it switched off */
-    ruleset.handled_access_fs = filesystem_rights((int)version);
-    if (version >= 4)
-        ruleset.handled_access_net = ACCESS_NET_TCP;
-    size_t size = version >= 4 ? sizeof ruleset : offsetof(struct ruleset, handled_access_net);
-    int rules SCOPED(scoped_close) = (int)syscall(SYS_landlock_create_ruleset, &ruleset, size, 0);
-    if (rules < 0)
-        return error_set_kind_errno(err, ERROR_FAILED, "could not make a Landlock ruleset");
-    if (!allow_paths(rules, always_paths, reading | ACCESS_FS_EXECUTE, err) ||
-        !allow_paths(rules, always_paths != NULL ? device_paths : NULL, reading | ACCESS_FS_WRITE, err) ||
-        !allow_paths(rules, read_paths, reading, err) ||
-        !allow_paths(rules, write_paths, ruleset.handled_access_fs, err))
+    if (!make_rules(false, &rights, &rules, err))
         return false;
-    if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
-        return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker with Landlock");
-    is_confined = true;
-    return true;
+    return rules < 0 ||
+           (allow_paths(rules, always_paths, reading | ACCESS_FS_EXECUTE, err) &&
+            allow_paths(rules, always_paths != NULL ? device_paths : NULL, reading | ACCESS_FS_WRITE, err) &&
+            allow_paths(rules, read_paths, reading, err) && allow_paths(rules, write_paths, rights, err) &&
+            enforce(rules, err));
+}
+
+static bool restrict_writing_with_landlock(const char *const *write_paths, struct error *err)
+{
+    int rules SCOPED(scoped_close) = -1;
+    uint64_t rights = 0;
+
+    return make_rules(true, &rights, &rules, err) &&
+           (rules < 0 || (allow_paths(rules, write_paths, rights, err) && enforce(rules, err)));
 }
 
 #ifndef __NR_fchmodat2
@@ -119,6 +145,38 @@ static bool restrict_with_landlock(const char *const *always_paths, const char *
 #define OWN_ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
+#ifdef OWN_ARCHITECTURE
+#define DENIED     (SECCOMP_RET_ERRNO | EPERM)
+#define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED)
+#ifdef __x86_64__
+#define DENY_X32 BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __X32_SYSCALL_BIT, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED)
+#else
+#define DENY_X32 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
+#endif
+/* The calls of another architecture have other numbers. */
+#define LOAD_CALL                                                                                                      \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),                                           \
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCHITECTURE, 1, 0), BPF_STMT(BPF_RET | BPF_K, DENIED),                \
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)), DENY_X32
+
+static bool install_filter(const struct sock_filter *filter, size_t size, struct error *err)
+{
+    const struct sock_fprog program = {.len = (unsigned short)size, .filter = (struct sock_filter *)filter};
+
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
+        is_confined = true;
+    else if (errno != EINVAL && errno != ENOSYS)
+        return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the process's system calls");
+    return true;
+}
+#endif
+
+static bool give_up_privileges(struct error *err)
+{
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ||
+           error_set_kind_errno(err, ERROR_FAILED, "could not give up gaining privileges");
+}
+
 /*
  * The control socket tells its callers apart by process and user. Whoever gets into a process of the daemon's user that
  * listens on the network must not become another process by which the supervisor would take it for an administrator.
@@ -126,7 +184,6 @@ static bool restrict_with_landlock(const char *const *always_paths, const char *
 static bool restrict_with_seccomp(struct error *err)
 {
 #ifdef OWN_ARCHITECTURE
-#define DENY(name) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 1), BPF_STMT(BPF_RET | BPF_K, DENIED)
 /* Unless its first argument is `process`, which the kernel takes from the lower half. */
 #define DENY_FOR_OTHERS(name, process)                                                                                 \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, 0, 4), BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FIRST_ARGUMENT),        \
@@ -139,15 +196,9 @@ static bool restrict_with_seccomp(struct error *err)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 #define SECOND_ARGUMENT (FIRST_ARGUMENT + sizeof(uint64_t))
 #define FIRST_ARGUMENT  (offsetof(struct seccomp_data, args) + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0))
-#define DENIED          (SECCOMP_RET_ERRNO | EPERM)
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_ARCHITECTURE, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, DENIED),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    const struct sock_filter filter[] = {
+        LOAD_CALL,
 #ifdef __x86_64__
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __X32_SYSCALL_BIT, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, DENIED),
         DENY(fork),
         DENY(vfork),
         DENY(open),
@@ -195,22 +246,15 @@ static bool restrict_with_seccomp(struct error *err)
         DENY_FOR_OTHERS(tgkill, (uint32_t)getpid()),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    const struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
-
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0)
-        is_confined = true;
-    else if (errno != EINVAL && errno != ENOSYS)
-        return error_set_kind_errno(err, ERROR_FAILED, "could not restrict the worker's system calls");
-#undef DENY
+    return install_filter(filter, sizeof filter / sizeof filter[0], err);
 #undef DENY_FOR_OTHERS
 #undef DENY_WITH
 #undef SECOND_ARGUMENT
 #undef FIRST_ARGUMENT
-#undef DENIED
 #else
     (void)err;
-#endif
     return true;
+#endif
 }
 
 /*
@@ -220,8 +264,8 @@ static bool restrict_with_seccomp(struct error *err)
 bool worker_confine(const struct worker_context *context, const char *const *read_paths, const char *const *write_paths,
                     struct error *err)
 {
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        return error_set_kind_errno(err, ERROR_FAILED, "could not give up gaining privileges");
+    if (!give_up_privileges(err))
+        return false;
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not make the worker undumpable");
     if (roles[context->role].may_use_network)
@@ -229,4 +273,27 @@ bool worker_confine(const struct worker_context *context, const char *const *rea
     if (roles[context->role].is_bound_to_port)
         return restrict_with_landlock(NULL, read_paths, write_paths, err) && restrict_with_seccomp(err);
     return restrict_with_landlock(system_paths, read_paths, write_paths, err);
+}
+
+static bool deny_links(struct error *err)
+{
+#ifdef OWN_ARCHITECTURE
+    const struct sock_filter filter[] = {
+        LOAD_CALL,
+#ifdef __x86_64__
+        DENY(symlink),
+#endif
+        DENY(symlinkat),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    return install_filter(filter, sizeof filter / sizeof filter[0], err);
+#else
+    (void)err;
+    return true;
+#endif
+}
+
+bool worker_confine_writing(const char *const *write_paths, struct error *err)
+{
+    return give_up_privileges(err) && restrict_writing_with_landlock(write_paths, err) && deny_links(err);
 }

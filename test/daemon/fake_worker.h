@@ -53,7 +53,24 @@ static inline const char *fake_place(struct worker_context *context, const char 
     return path;
 }
 
-/* The newest backup is "old", or "new" when one was taken; it hangs, or fails, while a file of that name is there. */
+static inline bool fake_is_there(struct worker_context *context, const char *name)
+{
+    return access(fake_place(context, name), F_OK) == 0;
+}
+
+/* False: it is to end. */
+static inline bool fake_pause(struct worker_context *context, int milliseconds)
+{
+    struct pollfd interrupt = {.fd = context->interrupt_fd, .events = POLLIN};
+
+    return poll(&interrupt, 1, milliseconds) == 0;
+}
+
+/*
+ * The newest backup is "old", or "new" when one was taken; it hangs, fails, is of another cluster, or takes its time
+ * (FAKE_SURVEY_MILLISECONDS) while a file "hangs", "fails", "other" or "slow" is there.
+ */
+#define FAKE_SURVEY_MILLISECONDS 300
 static inline void fake_survey(struct worker_context *context)
 {
     const char *server = json_string_value(json_array_get(json_object_get(context->start, "servers"), 0));
@@ -62,25 +79,36 @@ static inline void fake_survey(struct worker_context *context)
 
     fputc('.', begun);
     fclose(begun);
-    if (access(fake_place(context, "hangs"), F_OK) == 0)
+    if (fake_is_there(context, "hangs"))
         fake_wait(context);
-    if (access(fake_place(context, "fails"), F_OK) == 0) {
+    if (fake_is_there(context, "slow"))
+        (void)fake_pause(context, FAKE_SURVEY_MILLISECONDS);
+    if (fake_is_there(context, "fails")) {
         error_set(&failure, ERROR_STORAGE, "the disk is gone");
         (void)!control_send_error(context->channel, &failure, &ignored);
         return;
     }
-    bool is_taken = access(fake_place(context, "taken"), F_OK) == 0;
-    fake_send(context,
-              json_pack("{s:s, s:{s:s, s:s, s:{s:s}, s:{s:s, s:i, s:i}, s:i}}", "event", "survey", "data", "server",
-                        server, "at", "2026-11-22T01:30:00Z", "last_backup", "id", is_taken ? "new" : "old", "room",
-                        "disk", "/srv", "free", 1000, "daily_bytes", 30, "pid", (int)getpid()));
+    json_t *data = json_pack("{s:s, s:s, s:s, s:i}", "server", server, "at", "2026-11-22T01:30:00Z", "system_id",
+                             fake_is_there(context, "other") ? "74" : "73", "pid", (int)getpid());
+    json_object_set_new(data, "last_backup", json_pack("{s:s}", "id", fake_is_there(context, "taken") ? "new" : "old"));
+    json_object_set_new(data, "room", json_pack("{s:s, s:i, s:i}", "disk", "/srv", "free", 1000, "daily_bytes", 30));
+    json_object_set_new(data, "restorable",
+                        json_pack("{s:[{s:s, s:s, s:i, s:b}]}", "windows", "from", "2026-11-22T01:00:00Z", "until",
+                                  "2026-11-22T01:30:00Z", "timeline", 1, "open", 1));
+    fake_send(context, json_pack("{s:s, s:o}", "event", "survey", "data", data));
     fake_send(context, json_pack("{s:s, s:{}}", "event", "result", "data"));
 }
 
+/* The gaps change all the time while a file "flaps" is there at its start. */
 static inline void fake_receive(struct worker_context *context)
 {
-    fake_send(context, json_pack("{s:s, s:{s:s, s:i, s:s, s:s}}", "event", "receiver", "data", "state", "streaming",
-                                 "pid", (int)getpid(), "flushed", "0/3000000", "system_id", "73"));
+    bool flaps = fake_is_there(context, "flaps");
+
+    for (int gaps = 0; gaps == 0 || (flaps && fake_pause(context, 5)); gaps++)
+        fake_send(context,
+                  json_pack("{s:s, s:{s:s, s:i, s:s, s:s, s:{s:i}, s:{s:i, s:s}}}", "event", "receiver", "data",
+                            "state", "streaming", "pid", (int)getpid(), "flushed", "0/3000000", "system_id", "73",
+                            "gaps", "count", gaps, "complete", "timeline", 1, "at", "2026-11-22T02:00:00Z"));
     fake_wait(context);
 }
 

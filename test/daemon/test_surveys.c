@@ -129,6 +129,99 @@ START_TEST(a_survey_that_fails_is_told_and_what_was_known_stays)
 }
 END_TEST
 
+/* ---- what the receiver tells meanwhile ---- */
+
+static void start_anew_with(const char *name, const char *other_name)
+{
+    stop_daemon();
+    prepare_daemon();
+    put(name);
+    put(other_name);
+    begin_daemon();
+}
+
+static char *NEVER_NULL told_until(void)
+{
+    json_t *survey SCOPED(scoped_json) = ask_for_survey();
+    const json_t *windows = json_object_get(json_object_get(survey, "restorable"), "windows");
+    const char *until = json_text_or_null(json_array_get(windows, 0), "until");
+
+    return memory_copy_text(until != NULL ? until : "");
+}
+
+static void await_until(const char *wanted)
+{
+    int64_t deadline = clock_monotonic() + 15000000;
+    char *until SCOPED(scoped_free) = told_until();
+
+    while (strcmp(until, wanted) != 0 && clock_monotonic() < deadline) {
+        free(until);
+        until = told_until();
+    }
+    ck_assert_str_eq(until, wanted);
+}
+
+START_TEST(the_end_that_the_receiver_tells_counts_only_for_what_is_not_outdated)
+{
+    await_until("2026-11-22T02:00:00Z");
+    put("fails");
+    take_backup();
+    await_until("2026-11-22T01:30:00Z"); /* who knows what the job has left */
+    take_away("fails");
+    put("hangs");
+    take_backup();
+    await_until("2026-11-22T01:30:00Z");
+}
+END_TEST
+
+START_TEST(the_end_that_the_receiver_tells_is_that_of_its_own_cluster)
+{
+    await_until("2026-11-22T02:00:00Z");
+    put("other");
+    take_backup();
+    await_until("2026-11-22T01:30:00Z");
+    take_away("other");
+    take_backup();
+    await_until("2026-11-22T02:00:00Z");
+}
+END_TEST
+
+START_TEST(a_survey_that_fails_is_not_begun_anew_for_each_who_asks)
+{
+    bool is_told = false;
+
+    start_anew_with("fails", "fails");
+    while (!is_told) {
+        json_t *status SCOPED(scoped_json) = ask("status");
+        const json_t *server = json_array_get(json_object_get(status, "servers"), 0);
+        is_told = json_is_object(json_object_get(json_object_get(server, "receiver"), "complete"));
+    }
+    json_decref(ask_for_survey());
+    long before = count_surveys();
+    for (int i = 0; i < 20; i++)
+        json_decref(ask_for_survey());
+    ck_assert_int_le(count_surveys(), before + 1); /* the one for the receiver's first word may come late */
+}
+END_TEST
+
+START_TEST(what_changes_all_the_time_is_looked_at_for_a_tenth_of_it)
+{
+    const int most = 2;
+
+    start_anew_with("flaps", "slow");
+    int64_t deadline = clock_monotonic() + 30000000, began;
+    long before = count_surveys();
+    while (count_surveys() == before && clock_monotonic() < deadline)
+        json_decref(ask_for_survey());
+    began = clock_monotonic();
+    before = count_surveys();
+    while (count_surveys() < before + most && clock_monotonic() < deadline)
+        json_decref(ask_for_survey());
+    ck_assert_int_ge(count_surveys(), before + most);
+    ck_assert_int_gt(clock_monotonic() - began, INT64_C(1000) * (most - 1) * 10 * FAKE_SURVEY_MILLISECONDS);
+}
+END_TEST
+
 START_TEST(a_shutdown_ends_a_survey_that_hangs)
 {
     json_decref(ask_for_survey());
@@ -155,5 +248,9 @@ int main(int argc, char **argv)
     tcase_add_test(tests, a_survey_that_hangs_keeps_nobody_waiting_for_long);
     tcase_add_test(tests, a_survey_that_fails_is_told_and_what_was_known_stays);
     tcase_add_test(tests, a_shutdown_ends_a_survey_that_hangs);
+    tcase_add_test(tests, the_end_that_the_receiver_tells_counts_only_for_what_is_not_outdated);
+    tcase_add_test(tests, the_end_that_the_receiver_tells_is_that_of_its_own_cluster);
+    tcase_add_test(tests, a_survey_that_fails_is_not_begun_anew_for_each_who_asks);
+    tcase_add_test(tests, what_changes_all_the_time_is_looked_at_for_a_tenth_of_it);
     return suite_run("surveys", tests);
 }

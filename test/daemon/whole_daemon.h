@@ -65,15 +65,25 @@ static inline void await_daemon(void)
     ck_assert_ptr_nonnull(stream);
 }
 
-static inline void start_daemon(void)
+static inline void prepare_daemon(void)
 {
     struct error err;
 
     scratch_make();
     ck_assert(file_make_directories(scratch_path("base"), 0700, &err));
     write_configuration("");
+}
+
+static inline void begin_daemon(void)
+{
     daemon_pid = fork_daemon();
     await_daemon();
+}
+
+static inline void start_daemon(void)
+{
+    prepare_daemon();
+    begin_daemon();
 }
 
 static inline int end_of(pid_t pid)

@@ -121,6 +121,26 @@ START_TEST(a_recovery_is_followed_in_pieces_of_any_size)
 }
 END_TEST
 
+START_TEST(what_the_host_lacks_says_nothing_of_the_backup)
+{
+    struct recovery_log log = heard("FATAL:  could not extend file \"base/5/16384\": No space left on device\n"
+                                    "LOG:  startup process (PID 12) exited with exit code 1\n",
+                                    4096);
+
+    ck_assert_int_eq(recovery_log_kind(log.failure, ERROR_INTEGRITY), ERROR_STORAGE);
+    log = heard("LOG:  startup process (PID 12) was terminated by signal 9: Killed\n"
+                "LOG:  aborting startup due to startup process failure\n",
+                4096);
+    ck_assert_str_eq(log.failure, "startup process (PID 12) was terminated by signal 9: Killed");
+    ck_assert_int_eq(recovery_log_kind(log.failure, ERROR_INTEGRITY), ERROR_SERVER);
+    log = heard("LOG:  startup process (PID 12) was terminated by signal 11: Segmentation fault\n", 4096);
+    ck_assert_int_eq(recovery_log_kind(log.failure, ERROR_INTEGRITY), ERROR_INTEGRITY);
+    log = heard("FATAL:  could not open file \"base/5/16384\": No such file or directory\n", 4096);
+    ck_assert_int_eq(recovery_log_kind(log.failure, ERROR_INTEGRITY), ERROR_INTEGRITY);
+    ck_assert_str_ne(log.failure, "");
+}
+END_TEST
+
 START_TEST(a_restore_command_that_failed_is_told_by_its_status)
 {
     struct recovery_log log =
@@ -175,6 +195,47 @@ START_TEST(only_folders_that_nobody_holds_are_swept)
 }
 END_TEST
 
+/* Its parent's setgid bit does not save it, and its lock lasts until it is gone. */
+START_TEST(a_folder_in_a_group_folder_is_swept_too)
+{
+    const char *parent = scratch_directory;
+    struct drill_scratch scratch = {NULL, -1};
+    struct stat status;
+
+    ck_assert_int_eq(chmod(parent, 02700), 0);
+    char *left SCOPED(scoped_free) = memory_text("%s/pgcoffer-drill.abcdef", parent);
+    ck_assert(mkdir(left, 0700) == 0 && stat(left, &status) == 0 && (status.st_mode & S_ISGID) != 0);
+    ck_assert_msg(drill_scratch_make(parent, &scratch, &err), "%s", err.message);
+    ck_assert(stat(left, &status) < 0);
+    ck_assert(drill_scratch_remove(&scratch, &err));
+    ck_assert(!drill_scratch_make("/tmp/a,b", &scratch, &err));
+    ck_assert_int_eq(err.kind, ERROR_USAGE);
+}
+END_TEST
+
+/* ---- how far it came ---- */
+
+static bool is_accepted(const char *promised, const char *reached)
+{
+    json_t *plan SCOPED(scoped_json) = promised != NULL ? json_pack("{s:s}", "last_record", promised) : json_object();
+    const struct drill_options options = {.role = ""};
+    struct drill drill = {.options = &options, .plan = plan};
+
+    snprintf(drill.log.replayed_to, sizeof drill.log.replayed_to, "%s", reached);
+    return drill_check_end(&drill, &err);
+}
+
+START_TEST(a_recovery_has_to_reach_the_last_record_that_is_held)
+{
+    ck_assert(is_accepted("0/5000100", "0/5000100"));
+    ck_assert(is_accepted("0/5000100", "1/0"));
+    ck_assert(is_accepted(NULL, "0/3000000")); /* a target, or an older daemon */
+    ck_assert(!is_accepted("0/5000100", "0/50000D8"));
+    ck_assert_int_eq(err.kind, ERROR_INTEGRITY);
+    ck_assert(!is_accepted("0/5000100", ""));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("drill");
@@ -184,8 +245,11 @@ int main(void)
     tcase_add_loop_test(tests, the_limits_stand_in_front_of_the_number_that_is_always_the_same, 0, 3);
     tcase_add_test(tests, what_is_no_pg_control_is_refused);
     tcase_add_loop_test(tests, a_recovery_is_followed_in_pieces_of_any_size, 0, 3);
+    tcase_add_test(tests, what_the_host_lacks_says_nothing_of_the_backup);
     tcase_add_test(tests, a_restore_command_that_failed_is_told_by_its_status);
     tcase_add_test(tests, a_log_without_end_keeps_its_last_words);
     tcase_add_test(tests, only_folders_that_nobody_holds_are_swept);
+    tcase_add_test(tests, a_folder_in_a_group_folder_is_swept_too);
+    tcase_add_test(tests, a_recovery_has_to_reach_the_last_record_that_is_held);
     return suite_run("drill", tests);
 }

@@ -283,14 +283,18 @@ static bool is_own_end(struct timestamp time)
     return false;
 }
 
-static void expect_agreement(int64_t microseconds)
+static bool is_planned(struct timestamp time)
 {
-    struct timestamp time = {microseconds};
-
     wish.target = PLAN_TIME;
     wish.value = "T";
     wish.time = time;
-    bool is_reached = plan_choose(&stock, &wish, &plan, &err);
+    return plan_choose(&stock, &wish, &plan, &err);
+}
+
+static void expect_agreement(int64_t microseconds)
+{
+    struct timestamp time = {microseconds};
+    bool is_reached = is_planned(time);
     bool is_right = is_claimed(time) ? is_reached : !is_reached || is_own_end(time);
     ck_assert_msg(is_right, "at %.6f s it is %s, and the plan says: %s", (double)microseconds / (double)SECOND,
                   is_claimed(time) ? "claimed" : "not claimed", is_reached ? plan.why : err.message);
@@ -356,9 +360,9 @@ static void commit_sometimes(uint32_t timeline, int first, int last)
             commit_in_each(timeline, megabyte, megabyte + 1);
 }
 
-START_TEST(no_moment_is_claimed_that_the_plan_refuses_and_none_left_out_that_it_reaches)
+static void make_some_archive(int seed)
 {
-    srand((unsigned)_i);
+    srand((unsigned)seed);
     begin_anew();
     if (rand() % 2 == 0)
         add_timeline(2, "1\t0/1900000\tno reason\n");
@@ -374,7 +378,47 @@ START_TEST(no_moment_is_claimed_that_the_plan_refuses_and_none_left_out_that_it_
         commit_sometimes(2, 25, 60);
     for (size_t i = 0; i < held.count; i++)
         ranges[i].last_written_at = second(9000); /* so that the records count, and not a note alone */
+}
+
+START_TEST(no_moment_is_claimed_that_the_plan_refuses_and_none_left_out_that_it_reaches)
+{
+    make_some_archive(_i);
     walk();
+}
+END_TEST
+
+static bool is_within_a_backup(struct wal_position position)
+{
+    for (size_t i = 0; i < catalogue.count; i++)
+        if (entries[i].meta->start_position.value <= position.value &&
+            position.value < entries[i].meta->end_position.value)
+            return true;
+    return false;
+}
+
+/* Of a backup in which transactions ended before the clock was set back. Others of the window have an older one. */
+static bool is_right_behind_a_beginning(struct timestamp time, int64_t seconds)
+{
+    for (size_t i = 0; i < windows.count; i++)
+        if (windows.windows[i].from.microseconds <= time.microseconds &&
+            time.microseconds <= windows.windows[i].from.microseconds + seconds * SECOND)
+            return true;
+    return false;
+}
+
+START_TEST(a_clock_that_was_set_back_during_a_backup_matters_right_behind_the_beginning_of_a_window_alone)
+{
+    const int64_t step = 25;
+
+    make_some_archive(_i);
+    for (size_t i = 0; i < event_count; i++)
+        if (is_within_a_backup(events[i].event.position))
+            events[i].event.time.microseconds += step * SECOND;
+    find();
+    for (int64_t moment = 0; moment < 700; moment++)
+        if (is_claimed(second(moment)) && !is_planned(second(moment)))
+            ck_assert_msg(is_right_behind_a_beginning(second(moment), step), "at %jd s: %s", (intmax_t)moment,
+                          err.message);
 }
 END_TEST
 
@@ -398,5 +442,7 @@ int main(void)
     tcase_add_test(tests, missing_wal_is_told_rather_than_a_quiet_time_before_it);
     tcase_add_test(tests, quiet_times_that_nothing_vouches_for_are_left_out);
     tcase_add_loop_test(tests, no_moment_is_claimed_that_the_plan_refuses_and_none_left_out_that_it_reaches, 0, 150);
+    tcase_add_loop_test(
+        tests, a_clock_that_was_set_back_during_a_backup_matters_right_behind_the_beginning_of_a_window_alone, 0, 150);
     return suite_run("windows", tests);
 }

@@ -294,16 +294,19 @@ START_TEST(a_start_sweeps_what_no_backup_needs)
     unsigned removed = 0;
 
     put_backup(FIRST, BACKUP_COMPLETE, "");
-    repository_put("backup/" FIRST "/copied.json", "old", 3);        /* 1: beside its successor */
-    repository_put("backup/" FIRST "/pin.json.tmp", "half", 4);      /* 2 */
-    put_backup(SECOND, BACKUP_COPIED, "");                           /* waits for WAL: stays */
-    repository_put("backup/" TENTH "/base.tar.zst.tmp", "half", 4);  /* 3: killed in mid-backup */
-    repository_put("backup/" LATER ".deleted/base.tar.zst", "x", 1); /* 4 */
-    repository_put("../server.json.tmp", "half", 4);                 /* the receiver may be at it */
+    repository_put("backup/" FIRST "/copied.json", "old", 3);              /* 1: beside its successor */
+    repository_put("backup/" FIRST "/pin.json.tmp", "half", 4);            /* 2 */
+    put_backup(SECOND, BACKUP_COPIED, "");                                 /* waits for WAL: stays */
+    repository_put("backup/" TENTH "/base.tar.zst.tmp", "half", 4);        /* 3: killed in mid-backup */
+    repository_put("backup/" LATER ".deleted/base.tar.zst", "x", 1);       /* 4 */
+    repository_put("lease/00000001-0000000003000028-00000001.tmp", "", 0); /* 5 */
+    repository_put("lease/00000001-0000000003000028-00000001", "", 0);
+    repository_put("../server.json.tmp", "half", 4); /* the receiver may be at it */
     repository_put("backup/notes.txt", "mine", 4);
     repository_put("backup/notes.deleted/x", "mine", 4);
     MUST(catalogue_sweep(&repo, "primary", &removed, &err));
-    ck_assert_uint_eq(removed, 4);
+    ck_assert_uint_eq(removed, 5);
+    ck_assert(repository_has("lease/00000001-0000000003000028-00000001"));
     ck_assert(repository_has("../server.json.tmp"));
     ck_assert(!repository_has("backup/" FIRST "/copied.json"));
     ck_assert(!repository_has("backup/" TENTH));

@@ -4,6 +4,8 @@
 #include "pgcoffer/repo/wal_lease.h"
 #include "repo/repository.h"
 
+static const struct wal_ranges none = {NULL, 0};
+
 #define ZST(number) "wal/00000001/00000000/00000001000000000000000" number ".zst"
 
 static void hold(uint64_t first, uint64_t last)
@@ -47,7 +49,7 @@ static void expire(uint64_t first, uint64_t last, uint64_t expected)
     bool *is_removed SCOPED(scoped_free) = memory_new((files.count + 1) * sizeof *is_removed);
     for (size_t i = 0; i < files.count; i++)
         is_removed[i] = files.files[i].segment.number >= first && files.files[i].segment.number <= last;
-    MUST(wal_expired_note(&archive, &expired, &err));
+    MUST(wal_expired_note(&archive, &expired, &none, &err));
     MUST(wal_archive_expire(&archive, &files, is_removed, &segments, &bytes, &err));
     ck_assert_uint_eq(segments, expected);
     ck_assert(bytes > 0 || expected == 0);
@@ -119,7 +121,7 @@ START_TEST(a_killed_run_is_ended_by_the_next)
     const struct wal_ranges expired = {&range, 1};
 
     hold(1, 5);
-    MUST(wal_expired_note(&archive, &expired, &err)); /* announced, and nothing removed */
+    MUST(wal_expired_note(&archive, &expired, &none, &err)); /* announced, and nothing removed */
     ck_assert_uint_eq(count_gaps(), 0);
     ck_assert(repository_has(ZST("2")));
     ck_assert_int_eq(unlink(repository_path(ZST("2"))), 0);
@@ -147,10 +149,11 @@ START_TEST(a_lease_counts_for_a_week)
 {
     struct error err;
     const struct retention_lease lease = {{3}, {2}, {UINT64_C(0xABC00000028)}};
+    char name[WAL_LEASE_NAME_SIZE];
 
     ck_assert_uint_eq(count_leases(0), 0);
-    MUST(wal_lease_write(&repo, "primary", &system_id, &lease, &err));
-    MUST(wal_lease_write(&repo, "primary", &system_id, &lease, &err));
+    MUST(wal_lease_write(&repo, "primary", &system_id, WAL_LEASE_RESTORE, &lease, name, &err));
+    MUST(wal_lease_write(&repo, "primary", &system_id, WAL_LEASE_RESTORE, &lease, name, &err));
     ck_assert(repository_has("lease/00000002-00000ABC00000028-00000003"));
     repository_put("lease/notes", "x", 1);
     ck_assert_uint_eq(count_leases(0), 1);
@@ -166,6 +169,52 @@ START_TEST(a_lease_counts_for_a_week)
 }
 END_TEST
 
+START_TEST(a_drill_and_a_backup_leave_one_of_their_own_and_take_it_away)
+{
+    struct error err;
+    const struct retention_lease lease = {{3}, {2}, {UINT64_C(0xABC00000028)}};
+    char of_restore[WAL_LEASE_NAME_SIZE], of_drill[WAL_LEASE_NAME_SIZE], of_backup[WAL_LEASE_NAME_SIZE];
+
+    MUST(wal_lease_write(&repo, "primary", &system_id, WAL_LEASE_RESTORE, &lease, of_restore, &err));
+    MUST(wal_lease_write(&repo, "primary", &system_id, WAL_LEASE_DRILL, &lease, of_drill, &err));
+    MUST(wal_lease_write(&repo, "primary", &system_id, WAL_LEASE_BACKUP, &lease, of_backup, &err));
+    ck_assert_uint_eq(count_leases(0), 3);
+    ck_assert_uint_eq(count_leases(2), 2); /* that of the drill was for a day */
+    MUST(wal_leases_clean(&repo, "primary", &system_id,
+                          (struct timestamp){clock_now().microseconds + INT64_C(2) * INT64_C(86400000000)}, &err));
+    ck_assert_uint_eq(count_leases(0), 2);
+    MUST(wal_lease_release(&repo, "primary", &system_id, WAL_LEASE_DRILL, of_drill, &err)); /* gone already */
+    ck_assert(!wal_lease_release(&repo, "primary", &system_id, WAL_LEASE_DRILL, of_restore, &err));
+    ck_assert_int_eq(err.kind, ERROR_USAGE);
+    ck_assert(!wal_lease_release(&repo, "primary", &system_id, WAL_LEASE_DRILL, "../pin.json", &err));
+    MUST(wal_leases_release(&repo, "primary", &system_id, WAL_LEASE_BACKUP, &err));
+    ck_assert_uint_eq(count_leases(0), 1);
+}
+END_TEST
+
+START_TEST(what_stays_after_all_is_a_gap_again_once_it_is_lost)
+{
+    struct error err;
+    struct wal_range announced = stretch(2, 6), stays[] = {stretch(3, 5), stretch(5, 6)};
+    const struct wal_ranges expired = {&announced, 1}, kept = {stays, 2};
+    struct wal_ranges noted;
+
+    hold(1, 7);
+    MUST(wal_expired_note(&archive, &expired, &none, &err));
+    MUST(wal_expired_note(&archive, &none, &kept, &err)); /* a lease has come, or another policy */
+    wal_expired_read(&archive, &noted);
+    ck_assert_uint_eq(noted.count, 1);
+    ck_assert(wal_expired_has(&noted, (struct timeline){1}, stretch(2, 3).start, stretch(2, 3).end));
+    ck_assert(!wal_expired_touches(&noted, (struct timeline){1}, stretch(3, 8).start, stretch(3, 8).end));
+    ck_assert(wal_expired_touches(&noted, (struct timeline){1}, stretch(1, 4).start, stretch(1, 4).end));
+    wal_ranges_done(&noted);
+    ck_assert_int_eq(unlink(repository_path(ZST("2"))), 0);
+    ck_assert_uint_eq(count_gaps(), 0);
+    ck_assert_int_eq(unlink(repository_path(ZST("4"))), 0);
+    ck_assert_uint_eq(count_gaps(), 1);
+}
+END_TEST
+
 START_TEST(names_of_leases_are_strict)
 {
     static const char *const wrong[] = {"",
@@ -175,12 +224,18 @@ START_TEST(names_of_leases_are_strict)
                                         "00000000-00000ABC00000028-00000003",
                                         "00000003-00000ABC00000028-00000002",
                                         "00000002_00000ABC00000028-00000003",
-                                        "-0000002-00000ABC00000028-00000003"};
+                                        "-0000002-00000ABC00000028-00000003",
+                                        "00000002-00000ABC00000028-00000003.drill",
+                                        "00000002-00000ABC00000028-00000003.drill-0000001",
+                                        "00000002-00000ABC00000028-00000003.drill-0000000g",
+                                        "00000002-00000ABC00000028-00000003.restore-00000001",
+                                        "00000002-00000ABC00000028-00000003.backup-00000001.tmp"};
     struct retention_lease lease;
+    enum wal_lease_kind kind;
 
-    ck_assert(wal_lease_parse_name("00000002-00000ABC00000028-00000003", &lease));
+    ck_assert(wal_lease_parse_name("00000002-00000ABC00000028-00000003", &kind, &lease));
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        ck_assert_msg(!wal_lease_parse_name(wrong[i], &lease), "%s", wrong[i]);
+        ck_assert_msg(!wal_lease_parse_name(wrong[i], &kind, &lease), "%s", wrong[i]);
 }
 END_TEST
 
@@ -195,6 +250,8 @@ int main(void)
     tcase_add_test(tests, folders_that_become_empty_go_and_others_stay);
     tcase_add_test(tests, a_killed_run_is_ended_by_the_next);
     tcase_add_test(tests, a_lease_counts_for_a_week);
+    tcase_add_test(tests, a_drill_and_a_backup_leave_one_of_their_own_and_take_it_away);
+    tcase_add_test(tests, what_stays_after_all_is_a_gap_again_once_it_is_lost);
     tcase_add_test(tests, names_of_leases_are_strict);
     return suite_run("wal_expire", tests);
 }

@@ -1,5 +1,6 @@
 """pgcoffer drill: a backup is proven, measured and recorded; nothing of the drill stays, however it ends."""
 
+import hashlib
 import os
 import pathlib
 import signal
@@ -137,9 +138,9 @@ def test_a_drill_to_a_target_stops_there(stage):
 @pytest.mark.parametrize("words, told", [
     (("--query", "SELECT count(*) < 0 FROM rows"), "answer is f"),
     (("--query", "SELECT nothing FROM nowhere"), "nowhere"),
-    (("--query", "SELECT pg_sleep(100)", "--query-timeout", "1"), "timeout"),
-    (("--query", "SELECT 1", "--database", "absent"), "absent"),
-    (("--query", "SELECT 1", "--user", "nobody"), "nobody"),
+    pytest.param(("--query", "SELECT pg_sleep(100)", "--query-timeout", "1"), "timeout", marks=pytest.mark.long),
+    pytest.param(("--query", "SELECT 1", "--database", "absent"), "absent", marks=pytest.mark.long),
+    pytest.param(("--query", "SELECT 1", "--user", "nobody"), "nobody", marks=pytest.mark.long),
 ])
 def test_a_query_that_says_no_fails_the_drill_and_that_is_recorded(stage, words, told):
     refused = stage.drill(*words, code=1)
@@ -147,6 +148,25 @@ def test_a_query_that_says_no_fails_the_drill_and_that_is_recorded(stage, words,
     assert f"backup {stage.backup} of primary is not proven: " in refused.json["error"]["message"]
     noted = stage.listed()["drill"]
     assert not noted["good"] and told in noted["words"]
+
+
+def last_proof(stage):
+    (server,) = stage.agent.json("status")["servers"]
+    return server["survey"]["proofs"]["drill"]
+
+
+def assert_everybody_says_that_the_last_proof_failed(stage, noted):
+    proof = last_proof(stage)
+    assert proof["backup"] == stage.backup and not proof["good"]
+    assert (proof["at"], proof["words"]) == (noted["at"], noted["words"])
+    loud = f"primary: WARNING: THE LAST PROOF FAILED: drill at {noted['at']} with backup {stage.backup}: {noted['words']}"
+    assert loud in stage.agent.ok("status").out.splitlines()
+    (row,) = [line for line in stage.agent.ok("list", "primary").out.splitlines() if f" {stage.backup} " in f" {line} "]
+    assert f"FAILED {noted['at'][:10]}" in row, row
+    shown = stage.agent.ok("show", "primary", stage.backup).out
+    (line,) = [line for line in shown.splitlines() if line.startswith("drill")]
+    assert "FAILED" in line and "frame" in line, shown
+    assert stage.agent.json("show", "primary", stage.backup)["drill"] == noted
 
 
 def test_a_damaged_frame_fails_the_drill_is_named_and_recorded(stage):
@@ -161,8 +181,13 @@ def test_a_damaged_frame_fails_the_drill_is_named_and_recorded(stage):
     assert "base.tar.zst" in refused.err and "frame" in refused.err and "rm -r" not in refused.err
     noted = stage.listed()["drill"]
     assert not noted["good"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]
-    stage.drill()
+    assert_everybody_says_that_the_last_proof_failed(stage, noted)
+    drilled = stage.drill().json
     assert stage.listed()["drill"]["good"]
+    proof = last_proof(stage)
+    assert proof["good"] and proof["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
+    told = stage.agent.ok("status").out
+    assert "PROOF FAILED" not in told and f"primary: proven by a drill at {proof['at']} with backup {stage.backup}, recovered in" in told
 
 
 def test_damaged_wal_fails_the_drill_and_direct_records_nothing(stage):
@@ -180,6 +205,7 @@ def test_damaged_wal_fails_the_drill_and_direct_records_nothing(stage):
     assert stage.listed()["drill"] == noted
 
 
+@pytest.mark.long
 def test_over_a_gateway_a_restorer_drills_and_the_result_is_recorded(stage, pki):
     there = ("--connect", f"localhost:{stage.gateway}", "--tls-cert-file", pki.client.certificate, "--tls-key-file", pki.client.key,
              "--tls-ca-file", pki.server_ca.certificate)
@@ -223,6 +249,7 @@ def test_bad_input_is_refused(stage):
     assert "--query-timeout" in refuse(2, "primary", "--query-timeout", "5")
     assert "nothing to ask" in refuse(2, "primary", "--query", " ")
     assert "too deep" in refuse(2, "primary", "--scratch", deep)
+    assert "comma" in refuse(2, "primary", "--scratch", "/tmp/a,b")
     assert "absent" in refuse(9, "primary", "--scratch", stage.folder / "absent")
     assert "absent" in refuse(9, "primary", environment={"TMPDIR": str(stage.folder / "absent")})
     if OS_USER:
@@ -247,7 +274,7 @@ def test_too_little_room_is_told_before_anything_is_written(stage):
 
 
 def test_a_drill_that_is_ended_ends_in_order(stage):
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         running = stage.begin()
         running.send_signal(number)
         _, words = running.communicate(timeout=60)
@@ -267,7 +294,8 @@ def test_of_a_drill_that_is_killed_nothing_runs_on_and_the_next_one_sweeps(stage
     stranger.rmdir()
 
 
-@pytest.mark.parametrize("step", ["data/base", "data/postmaster.pid", "data/pg_wal/RECOVERYXLOG"])
+@pytest.mark.parametrize("step", [pytest.param("data/base", marks=pytest.mark.long), "data/postmaster.pid",
+                                  pytest.param("data/pg_wal/RECOVERYXLOG", marks=pytest.mark.long)])
 def test_a_drill_that_is_killed_at_any_step_leaves_nothing_behind_the_next_one(stage, step):
     running = subprocess.Popen(stage.agent.command(*stage.words()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
@@ -278,6 +306,7 @@ def test_a_drill_that_is_killed_at_any_step_leaves_nothing_behind_the_next_one(s
     stage.drill()
 
 
+@pytest.mark.long
 def test_two_drills_at_once_do_not_disturb_each_other(stage):
     running = stage.begin()
     stage.agent.ok(*stage.words())
@@ -285,6 +314,72 @@ def test_two_drills_at_once_do_not_disturb_each_other(stage):
     running.terminate()
     running.communicate(timeout=60)
     stage.assert_nothing_is_left()
+
+
+def held_segments(stage):
+    """Every whole segment that is held, in order, once all of them are compressed."""
+    folder = stage.agent.system_folder("primary")
+    wait_for(lambda: not [path for path in folder.glob("wal/*/*/*") if len(path.name) == 24], "compressed")
+    return sorted(folder.glob("wal/*/*/*.zst"))
+
+
+def test_a_recovery_that_ends_before_its_time_is_no_proof(stage):
+    stage.agent.backup("primary")
+    for number in range(2):
+        stage.cluster.sql("SELECT pg_switch_wal()")
+        stage.cluster.sql(f"CREATE TABLE later_{number} AS SELECT 1")
+    stage.cluster.sql("SELECT pg_switch_wal()")
+    stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"))
+    segment = held_segments(stage)[-2]
+    stored = segment.read_bytes()
+    # Whole and sound for everybody but PostgreSQL, which takes this for the end of the WAL and opens.
+    whole = subprocess.run(["zstd", "-dqc"], input=stored, capture_output=True, check=True).stdout
+    emptied = whole[:8192] + bytes(len(whole) - 8192)
+    frame = subprocess.run(["zstd", "-qc", f"--stream-size={len(emptied)}"], input=emptied, capture_output=True, check=True).stdout
+    segment.write_bytes(frame + stored[-44:-32] + hashlib.sha256(frame).digest())
+    try:
+        refused = stage.drill(code=7)
+    finally:
+        segment.write_bytes(stored)
+    assert "ended its recovery" in refused.err, refused
+    assert refused.json["recorded"] and not refused.json["good"]
+
+
+def test_a_tablespace_that_the_wal_makes_is_left_to_its_owner(stage):
+    """A copy on the host of the original would write into the original's own folder, which its WAL names."""
+    stage.agent.backup("primary")
+    space = make_folder(stage.folder / "fresh")
+    stage.cluster.sql(f"CREATE TABLESPACE fresh LOCATION '{space}'")
+    stage.cluster.sql("CREATE TABLE first TABLESPACE fresh AS SELECT n FROM generate_series(1, 1000) n")
+    stage.cluster.sql("CHECKPOINT")
+    before = stage.cluster.sql("SELECT pg_current_wal_lsn()::text")
+    stage.cluster.sql("CREATE TABLE second TABLESPACE fresh AS SELECT 1")
+    stage.cluster.sql("SELECT pg_switch_wal()")
+    stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"))
+
+    def look():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in space.glob("**/*")}
+
+    stage.cluster.sql("CHECKPOINT")
+    seen, noted = look(), stage.listed()["drill"]
+    refused = stage.drill("--target-lsn", before, code=5)
+    assert "tablespace" in refused.err and str(space) in refused.err and look() == seen, refused
+    assert stage.listed()["drill"] == noted  # which says nothing of the backup
+    assert stage.cluster.sql("SELECT count(*) FROM first") == 1000
+    stage.agent.backup("primary")  # which the next ones can drill
+
+
+def test_triggers_of_the_original_do_not_fire(stage):
+    """One that forbids what pg_amcheck has to install, or tells somebody."""
+    stage.cluster.sql("CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'forbidden'; END$$")
+    stage.cluster.sql("CREATE EVENT TRIGGER forbid ON ddl_command_start EXECUTE FUNCTION forbid()")
+    stage.cluster.sql("ALTER DATABASE template1 SET session_preload_libraries = 'no_such_library'")
+    try:
+        stage.agent.backup("primary")
+    finally:
+        stage.cluster.sql("SET session_replication_role = replica; DROP EVENT TRIGGER forbid; "
+                          "ALTER DATABASE template1 RESET session_preload_libraries")
+    stage.drill("--target-immediate", "--amcheck")
 
 
 def test_what_pg_amcheck_finds_fails_the_drill(stage):
@@ -311,16 +406,6 @@ def test_other_versions_are_drilled_by_their_own_binaries(version, scratch, pki,
         stage.close()
 
 
-def find_proof(row):
-    """The last drill, wherever `status` has it."""
-    for name, value in row.items():
-        if name == "drill":
-            return value
-        if isinstance(value, dict) and (found := find_proof(value)):
-            return found
-    return None
-
-
 @pytest.mark.long
 def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_the_last_word(stage):
     stage.cluster.sql("CREATE TABLE large AS SELECT n, repeat(md5(n::text), 30) AS t FROM generate_series(1, 1200000) n")
@@ -329,15 +414,11 @@ def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_
     stage.cluster.sql("INSERT INTO large SELECT n, 'later' FROM generate_series(1, 100000) n")
     stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_lsn()::text"), 120)
 
-    def proof():
-        (row,) = [row for row in stage.agent.json("status")["servers"] if row["server"] == "primary"]
-        return find_proof(row)
-
     drilled = stage.drill("--query", "SELECT count(*) FROM large", "--amcheck", timeout=900).json
     assert drilled["backup"] == backup["id"] and drilled["query"]["answer"] == "1300000\n"
     print(f"drilled in {drilled['recovery_seconds']:.1f} s: {drilled['phases']}")
-    noted = wait_for(lambda: proof() and proof()["backup"] == backup["id"] and proof(), proof)
-    assert noted["good"] and noted["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
+    noted = last_proof(stage)
+    assert noted["good"] and noted["backup"] == backup["id"] and noted["seconds"] == pytest.approx(drilled["recovery_seconds"], abs=0.01)
     path = stage.agent.backup_folder("primary", backup["id"]) / "base.tar.zst"
     with open(path, "r+b") as file:
         file.seek(path.stat().st_size // 2)
@@ -346,5 +427,5 @@ def test_a_gigabyte_is_drilled_its_time_is_in_status_and_damage_to_one_frame_is_
         file.write(bytes([byte ^ 1]))
     refused = stage.drill(code=7, timeout=900)
     assert "base.tar.zst" in refused.err and "frame" in refused.err
-    noted = wait_for(lambda: not proof()["good"] and proof(), proof)
-    assert noted["backup"] == backup["id"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]
+    noted = last_proof(stage)
+    assert not noted["good"] and noted["backup"] == backup["id"] and "base.tar.zst" in noted["words"] and "frame" in noted["words"]

@@ -148,6 +148,10 @@ def test_what_is_there_is_not_overwritten(stage, out):
     assert "not empty" in stage.export(stage.plain, out / "full", code=2).err
     assert "--force replaces a file" in stage.export(stage.plain, out / "full", "--force", code=2).err
     assert "no folder" in stage.export(stage.plain, out / "there.tar", "--format", "directory", code=2).err
+    (out / "link").symlink_to(make_folder(out / "empty"))
+    assert "no folder" in stage.export(stage.plain, out / "link", code=2).err  # and not when all of it is written
+    (out / "link").unlink()
+    (out / "empty").rmdir()
     assert "no file" in stage.export(stage.plain, out / "full", "--format", "tar", code=2).err
     assert sorted(path.name for path in out.iterdir()) == ["full", "there.tar"]
     running = out / "same.tar.tmp"
@@ -191,6 +195,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(stage):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0777", "tmpfs", small]).returncode != 0:
         pytest.skip("no file system can be mounted here")
     try:
+        assert "mounted" in stage.export(stage.plain, small, code=2).err
         for name in ("copy.tar", "copy"):
             refused = stage.export(stage.plain, small / name, code=9)
             assert "No space left" in refused.err and list(small.iterdir()) == [], refused

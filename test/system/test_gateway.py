@@ -185,7 +185,10 @@ def arguments_of(command):
     if "JOB" in words:
         members["job"] = command["job"]
     options = {"read": {"file": "backup.json", "offset": "0", "length": "10"},
-               "wal-get": {"file": "000000010000000000000001"}}.get(command["words"])
+               "wal-get": {"file": "000000010000000000000001"},
+               "annotate": {"annotations": '{"a":"b"}'},
+               "drill-result": {"result": "{}"},
+               "lease": {"timeline": "1"}}.get(command["words"])
     return {**members, **({"options": options} if options else {})}
 
 

@@ -1,12 +1,14 @@
 """What can be restored, as list and status say it: every moment they claim is planned, none in a gap is, and what was proven and what room is taken stand beside it."""
 
 import datetime
+import json
 
 import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster
 from harness.scratch import make_folder, wait_for
+from test_repository_format import crc32c
 
 MICROSECOND = datetime.timedelta(microseconds=1)
 
@@ -118,16 +120,13 @@ def test_a_gap_is_named_with_its_times_and_no_moment_in_it_is_planned_while_all_
 
 def test_status_says_the_same_and_the_newer_end_moves_without_a_new_look(scene):
     wait_for(lambda: len(restorable(scene.agent, "status")["windows"]) == 2, "the gap is in status")
-    until = moment(restorable(scene.agent, "status")["windows"][-1]["until"])
-    (server,) = scene.agent.json("status")["servers"]
-    at = server["survey"]["at"]
+    first_told = {}
 
     def moved():
         (now,) = scene.agent.json("status")["servers"]
-        return now if moment(now["survey"]["restorable"]["windows"][-1]["until"]) > until else None
-    now = wait_for(moved, "the end moves", 90)
-    assert now["survey"]["at"] == at or moment(now["survey"]["at"]) - moment(at) > datetime.timedelta(seconds=60)
-    assert is_planned(scene, moment(now["survey"]["restorable"]["windows"][-1]["until"]))
+        until = moment(now["survey"]["restorable"]["windows"][-1]["until"])
+        return until if until > first_told.setdefault(now["survey"]["at"], until) else None
+    assert is_planned(scene, wait_for(moved, "the end moves", 90))
     assert "every moment from" in scene.agent.ok("status").out
 
 
@@ -135,6 +134,7 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
     def survey():
         return scene.agent.json("status")["servers"][0]["survey"]
     room = survey()["room"]
+    assert room["disk"] == scene.agent.json("status")["servers"][0]["receiver"]["room"]["disk"]
     folder = scene.agent.system_folder("primary")
     wal = sum(path.stat().st_size for path in folder.glob("wal/*/*/*") if path.suffix != ".json")
     assert room["backups"] == 2 and room["backup_bytes"] > 1_000_000 and room["segments"] > 2
@@ -150,3 +150,35 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
     assert scene.agent.cli("verify", "primary", scene.first).code == 7
     assert survey()["proofs"]["failed"] == [scene.first]
     assert "1 BACKUP FOUND DAMAGED BY VERIFY: " + scene.first in scene.agent.ok("status").out
+
+
+def test_a_drill_proves_the_present_cluster_alone_and_one_that_cannot_be_read_is_not_called_none(scene):
+    path = scene.agent.system_folder("primary").parent / "drill.json"
+
+    def told(system, good):
+        noted = {"format": 1, "backup": scene.second, "system_identifier": system, "at": "2026-11-22T01:30:00Z", "good": good,
+                 "milliseconds": 1500, "words": "" if good else "torn", "phases": {}, "target": "", "rows": 0, "server_version": 0}
+        line = {**noted, "checksum": bytes.fromhex(crc32c(spell(noted)))[::-1].hex()}
+        path.write_bytes(spell(line) + b"\n")
+        return look()
+
+    def spell(noted):
+        return json.dumps(noted, sort_keys=True, separators=(",", ":")).encode()
+
+    def look():
+        scene.agent.cli("annotate", "primary", scene.second, "looked=again")  # what is stored has changed
+        return scene.agent.json("status")["servers"][0]["survey"]["proofs"], scene.agent.ok("status").out
+
+    system = scene.agent.system_folder("primary").name
+    proofs, words = told(system, True)
+    assert proofs["drill"]["good"] and not proofs["drill_former"] and "primary: proven by a drill at 2026" in words
+    proofs, words = told("1" + system[1:][::-1], True)
+    assert proofs["drill_former"] and f"primary: never proven by a drill (pgcoffer drill primary): the last one, at 2026-11-22T01:30:00Z, was with backup {scene.second} of the cluster that it was before" in words
+    proofs, words = told("1" + system[1:][::-1], False)
+    assert f"THE LAST PROOF FAILED: drill at 2026-11-22T01:30:00Z with backup {scene.second} of the cluster that it was before: torn" in words
+    path.write_text("{}")
+    proofs, words = look()
+    assert proofs["drill"] is None and "drill.json" in proofs["unreadable"] and "never proven" not in words
+    assert "primary: whether it was proven by a drill cannot be told" in words and "warning: not every proof can be read" in words
+    path.unlink()
+    assert "primary: never proven by a drill (pgcoffer drill primary)" in look()[1]

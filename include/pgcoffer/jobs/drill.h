@@ -34,9 +34,10 @@ struct drill_result {
 void drill_result_done(struct drill_result *result);
 
 /*
- * INTEGRITY: the backup or its WAL is damaged, or PostgreSQL could not recover from it. FAILED: the query or pg_amcheck
- * said no, or it was interrupted (ECANCELED). CONFIG: no matching PostgreSQL is there. SERVER: PostgreSQL did not even
- * begin to recover. *ret_result is filled in either case and is to be released.
+ * INTEGRITY: the backup or its WAL is damaged, or PostgreSQL could not recover from it, or not as far as it is held.
+ * FAILED: the query or pg_amcheck said no, or it was interrupted (ECANCELED). CONFIG: no matching PostgreSQL is there.
+ * SERVER: PostgreSQL did not even begin to recover, or the host ended it. STORAGE: no room. *ret_result is filled in
+ * either case and is to be released.
  */
 bool drill_run(const struct drill_options *options, const struct connector *connector, struct drill_result *ret_result,
                struct error *err) NODISCARD;

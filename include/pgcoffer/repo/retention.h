@@ -142,4 +142,12 @@ void retention_wal_words(const struct retention_wal_verdict *verdict, char ret_w
 void retention_expired(const struct retention_wal *wal, const struct retention_wal_verdict *verdicts,
                        struct wal_ranges *ret_expired);
 
+/*
+ * What must not count as removed, for it is held, or a backup that is kept needs it; in no order. It matters when more
+ * is kept than before: another policy, a lease.
+ */
+void retention_kept(const struct retention_stock *stock, const struct retention_verdict *verdicts,
+                    const struct retention_wal *wal, const struct retention_wal_verdict *wal_verdicts,
+                    struct wal_ranges *ret_kept);
+
 #endif

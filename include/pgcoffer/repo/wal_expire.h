@@ -19,8 +19,14 @@ bool wal_expired_parse(const char *text, size_t size, struct wal_ranges *ret_exp
 bool wal_expired_has(const struct wal_ranges *expired, struct timeline timeline, struct wal_position start,
                      struct wal_position end);
 
-/* Adds these stretches to what is noted; durable. To be called before wal_archive_expire(). */
-bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired, struct error *err) NODISCARD;
+/* Is any byte from start to end of that timeline in one of them? */
+bool wal_expired_touches(const struct wal_ranges *expired, struct timeline timeline, struct wal_position start,
+                         struct wal_position end);
+
+/* Adds these stretches to what is noted, and takes those of `kept` out of it; durable. To be called before
+ * wal_archive_expire(). */
+bool wal_expired_note(const struct wal_archive *archive, const struct wal_ranges *expired,
+                      const struct wal_ranges *kept, struct error *err) NODISCARD;
 /*
  * Removes those of `files` for which is_removed is true, oldest first, each with its note,
  * and folders that become empty. What is left when it is killed in between another run removes. Histories stay.

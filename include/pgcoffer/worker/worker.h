@@ -75,4 +75,10 @@ bool worker_confine(const struct worker_context *context, const char *const *rea
  */
 bool worker_is_confined(void);
 
+/*
+ * For another program, between fork and exec: it and all it starts read what they may, write only below `write_paths`
+ * (NULL-ended; Landlock, best effort), and make no symbolic link anywhere (seccomp).
+ */
+bool worker_confine_writing(const char *const *write_paths, struct error *err) NODISCARD;
+
 #endif

@@ -29,6 +29,15 @@ bool required_wal_await_receiver(struct backup_run *run, const struct system_id 
 /* Is the WAL from the backup's start held, or bound to come? Otherwise INTEGRITY, naming what is missing. */
 bool required_wal_check_start(struct backup_run *run, const struct backup_meta *meta, struct error *err) NODISCARD;
 
+/*
+ * Keeps it from retention until the backup is listed: on a standby it may begin before every other one. That of the
+ * backup before goes, and this one stays behind a success: what is listed keeps the same WAL. BUSY: retention was
+ * faster.
+ */
+bool required_wal_lease(const struct backup_run *run, const struct backup_meta *meta, struct error *err) NODISCARD;
+/* After a failure. */
+void required_wal_release(const struct backup_run *run, const struct backup_meta *meta);
+
 enum required_wal_state {
     REQUIRED_WAL_DURABLE,
     REQUIRED_WAL_COMING,

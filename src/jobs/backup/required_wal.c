@@ -5,7 +5,9 @@
 
 #include "jobs/backup/backup_internal.h"
 #include "jobs/reach_internal.h"
-#include "pgcoffer/repo/wal_archive.h"
+#include "pgcoffer/base/log.h"
+#include "pgcoffer/repo/wal_expire.h"
+#include "pgcoffer/repo/wal_lease.h"
 
 #define PATIENCE_FACTOR 3 /* of connect_timeout: the receiver may just be connecting again */
 #define MICROSECONDS    INT64_C(1000000)
@@ -130,6 +132,37 @@ bool required_wal_check_start(struct backup_run *run, const struct backup_meta *
         if (is_late)
             return fail_without_start(run, meta, err);
     }
+}
+
+bool required_wal_lease(const struct backup_run *run, const struct backup_meta *meta, struct error *err)
+{
+    const struct repo *repo = &run->job->repo;
+    const char *server = run->job->server->name;
+    const struct retention_lease lease = {meta->start_timeline, meta->start_timeline, meta->start_position};
+    char name[WAL_LEASE_NAME_SIZE];
+    struct wal_archive archive;
+    struct wal_ranges expired SCOPED(scoped_ranges) = {0};
+
+    if (!open_archive(run, meta, &archive, err) || !repo_create_system(repo, server, &meta->system, err) ||
+        !wal_leases_release(repo, server, &meta->system, WAL_LEASE_BACKUP, err) ||
+        !wal_lease_write(repo, server, &meta->system, WAL_LEASE_BACKUP, &lease, name, err))
+        return false;
+    wal_expired_read(&archive, &expired);
+    if (!wal_expired_touches(&expired, meta->start_timeline, meta->start_position,
+                             (struct wal_position){meta->start_position.value + 1}))
+        return true;
+    error_set(err, ERROR_BUSY, "retention has just removed WAL that the backup would need");
+    return error_hint(err, "On a standby, run CHECKPOINT on its primary, wait for the standby's next restartpoint, and "
+                           "take the backup again.");
+}
+
+void required_wal_release(const struct backup_run *run, const struct backup_meta *meta)
+{
+    struct error failure;
+
+    if (meta->start_position.value != 0 &&
+        !wal_leases_release(&run->job->repo, run->job->server->name, &meta->system, WAL_LEASE_BACKUP, &failure))
+        log_failure(LOG_LEVEL_WARNING, &failure); /* it runs out */
 }
 
 /* Has the last byte been fsynced? A partial segment's file may hold bytes that are not. */

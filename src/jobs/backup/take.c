@@ -136,7 +136,7 @@ static bool start(struct taking *taking, struct error *err)
     for (size_t i = 0; i < count; i++)
         if (tablespaces[i].oid != 0)
             backup_meta_add_tablespace(meta, tablespaces[i].oid, tablespaces[i].path);
-    return required_wal_check_start(taking->run, meta, err);
+    return required_wal_lease(taking->run, meta, err) && required_wal_check_start(taking->run, meta, err);
 }
 
 static bool make_folder(struct taking *taking, struct error *err)
@@ -312,13 +312,16 @@ bool take_backup(struct backup_run *run, struct backup_meta **ret_meta, struct e
         !job_connect(run->job, "pgcoffer backup", &taking.connection, err))
         return false;
     pg_set_notice_function(taking.connection, take_notice, &taking);
-    if (!identify(&taking, err) || !check_system(&taking, err) || !start(&taking, err) || !make_folder(&taking, err))
+    if (!identify(&taking, err) || !check_system(&taking, err) || !start(&taking, err) || !make_folder(&taking, err)) {
+        required_wal_release(run, taking.meta);
         return false;
+    }
     if (!fill_folder(&taking, err)) {
         /* Closed first: the server stops sending while the files are removed. */
         base_backup_free(TAKE(taking.source));
         pg_disconnect(TAKE(taking.connection));
         remove_folder(&taking, err);
+        required_wal_release(run, taking.meta);
         return false;
     }
     *ret_meta = TAKE(taking.meta);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "jobs/drill/drill_internal.h"
+#include "jobs/lease_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -47,6 +48,34 @@ static void format_target(const json_t *plan, char *ret_target, size_t size)
     snprintf(ret_target, size, "%s%s%s", kind, text_is_empty(value) ? "" : " ", value != NULL ? value : "");
 }
 
+/* Removed when the drill ends; the one of a drill that was killed runs out. */
+static void leave_lease(struct drill *drill)
+{
+    const struct lease_wish wish = {drill->options->restore.request.server, drill->result->record.backup.text,
+                                    (unsigned)json_number_or(drill->plan, "timeline", 0), "drill"};
+    json_t *answer SCOPED(scoped_json) = NULL;
+    struct error failure;
+
+    if (lease_take(drill->connector, &wish, &answer, &failure)) {
+        drill->lease = json_incref(json_object_get(answer, "lease"));
+        return;
+    }
+    char *text SCOPED(scoped_free) =
+        memory_text("retention may remove WAL before the drill has replayed it: %s", failure.message);
+    pass_warning(drill, text);
+}
+
+static void release_lease(struct drill *drill)
+{
+    const char *name = json_string_value(drill->lease);
+    struct error failure;
+
+    if (name == NULL || lease_release(drill->connector, drill->options->restore.request.server, name, &failure))
+        return;
+    char *text SCOPED(scoped_free) = memory_text("the WAL of the drill is kept for another day: %s", failure.message);
+    pass_warning(drill, text);
+}
+
 /* The backup is known: before anything is written, is everything there that it takes? */
 static bool accept_plan(void *context, const json_t *plan, struct error *err)
 {
@@ -62,7 +91,11 @@ static bool accept_plan(void *context, const json_t *plan, struct error *err)
         return error_set(err, ERROR_DAEMON, "the plan of the restore names no backup");
     drill->plan = json_incref((json_t *)plan);
     format_target(plan, record->target, sizeof record->target);
-    return binaries_find(drill->options, version / BINARIES_MAJOR, &drill->binaries, err);
+    if (!binaries_find(drill->options, version / BINARIES_MAJOR, &drill->binaries, err))
+        return false;
+    if (drill->options->restore.leaves_lease)
+        leave_lease(drill);
+    return true;
 }
 
 /* ---- the phases ---- */
@@ -187,10 +220,12 @@ static json_t *to_json(const struct drill *drill)
 }
 
 /* What says something about the backup; not a full disk, a daemon that is away, or Ctrl-C. */
-static bool is_proof(bool is_good, const struct error *failure)
+static bool is_proof(const struct backup_drill *record, bool is_good, const struct error *failure)
 {
+    bool was_asked = record->was_run[DRILL_AMCHECK] || record->was_run[DRILL_QUERY];
+
     return is_good || failure->kind == ERROR_INTEGRITY ||
-           (failure->kind == ERROR_FAILED && failure->errnum != ECANCELED);
+           (was_asked && failure->kind == ERROR_FAILED && failure->errnum == 0);
 }
 
 static void conclude(struct drill *drill, bool is_good, const struct error *failure)
@@ -205,7 +240,7 @@ static void conclude(struct drill *drill, bool is_good, const struct error *fail
     proof->is_good = is_good;
     if (!is_good)
         snprintf(proof->words, sizeof proof->words, "%s", failure->message);
-    result->is_proof = is_proof(is_good, failure);
+    result->is_proof = is_proof(&result->record, is_good, failure);
     result->json = to_json(drill);
 }
 
@@ -222,6 +257,7 @@ static void drill_done(struct drill *drill)
     free(drill->data);
     json_decref(drill->plan);
     json_decref(drill->restored);
+    json_decref(drill->lease);
     binaries_done(&drill->binaries);
     buffer_done(&drill->answer);
 }
@@ -249,6 +285,7 @@ bool drill_run(const struct drill_options *options, const struct connector *conn
     drill.data = memory_text("%s/data", drill.scratch.path);
     drill.restore.target_directory = drill.data;
     drill.restore.is_scratch = true;
+    drill.restore.leaves_lease = false; /* its own ends with it */
     drill.restore.accept = accept_plan;
     drill.restore.progress = pass_progress;
     drill.restore.warn = pass_warning;
@@ -258,6 +295,7 @@ bool drill_run(const struct drill_options *options, const struct connector *conn
     bool is_good = run_phases(&drill, err);
     drill_stop(&drill, is_good);
     remove_everything(&drill);
+    release_lease(&drill);
     conclude(&drill, is_good, err);
     return is_good;
 }

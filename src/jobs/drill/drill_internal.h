@@ -13,6 +13,9 @@ struct program_start {
     char *const *environment; /* "NAME=VALUE", added to ours without what steers PostgreSQL's programs; NULL: nothing */
     int kept_fd;              /* stays open in it and in its children; -1: none */
     int death_signal;         /* it gets when this process ends, however that happens */
+    /* NULL-ended: it and all it starts write nowhere else and make no links (worker_confine_writing()); NULL: no limits
+     */
+    const char *const *write_paths;
 };
 struct program {
     pid_t pid; /* 0: none runs */
@@ -67,8 +70,9 @@ bool control_limits_read(const uint8_t *bytes, size_t size, struct control_limit
                          struct error *err) NODISCARD;
 
 /* ---- settings.c ---- */
-/* The files of the configuration, all of them outside of the data directory. */
-bool drill_write_settings(const char *scratch, const char *data, struct error *err) NODISCARD;
+/* The files of the configuration for a PostgreSQL of that version (150020), all of them outside of the data directory.
+ */
+bool drill_write_settings(const char *scratch, const char *data, int version, struct error *err) NODISCARD;
 
 /* ---- recovery_log.c: what PostgreSQL says while it recovers ---- */
 #define RECOVERY_LINE_SIZE 512
@@ -86,6 +90,13 @@ struct recovery_log {
     char words[768];      /* of it and of restore_command, the last ones */
     int restore_command;  /* the status it ended with that ended the recovery; 0: none did */
 };
+/*
+ * What `words` tell of a failure that is the host's and not the backup's: STORAGE for a full disk, SERVER for too
+ * little memory or a signal from outside. `kind` when they tell nothing of the sort. Pure.
+ */
+enum error_kind recovery_log_kind(const char *words, enum error_kind kind);
+/* The last words as the error's detail, on one line. */
+void recovery_log_tell(const struct recovery_log *log, struct error *err);
 /* A program_words function. */
 void recovery_log_take(void *log, bool is_error, const char *bytes, size_t size);
 
@@ -94,6 +105,7 @@ struct drill {
     const struct drill_options *options;
     const struct connector *connector;
     struct drill_result *result;
+    json_t *lease; /* a text; NULL: none was left */
     struct restore_options restore;
     struct drill_scratch scratch;
     char *data; /* the copy's data directory */
@@ -108,6 +120,8 @@ struct drill {
 };
 /* FAILED, ECANCELED when the caller wants it to end. */
 bool drill_may_go_on(const struct drill *drill, struct error *err) NODISCARD;
+/* Of a recovery that has ended by itself: not before the last record that the plan has seen. INTEGRITY. */
+bool drill_check_end(const struct drill *drill, struct error *err) NODISCARD;
 #define DRILL_TICK_MILLISECONDS 250    /* between two looks whether to go on */
 #define DRILL_PORT              "5432" /* names the socket; nothing listens on a network */
 

@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "jobs/drill/drill_internal.h"
 #include "pgcoffer/base/memory.h"
@@ -83,26 +85,63 @@ static enum error_kind kind_of_restore_command(int status)
 static bool fail_early(const struct drill *drill, struct error *err)
 {
     const struct recovery_log *log = &drill->log;
+    /* In the CONTEXT of whatever was refused then: its place is outside of the scratch folder. */
+    bool is_tablespace = strstr(log->words, "for Tablespace/CREATE") != NULL;
     char end[PROGRAM_END_SIZE];
+    const char *reason = log->failure[0] != '\0' ? log->failure : end;
 
     program_format_end(&drill->postgres, end);
-    if (log->restore_command > WAL_GET_BASE)
+    if (log->restore_command > 0)
         error_set(err, kind_of_restore_command(log->restore_command), "PostgreSQL did not get the WAL it needs: %s",
                   log->failure);
-    else if (log->is_recovering)
-        error_set(err, ERROR_INTEGRITY, "PostgreSQL could not recover from the backup and its WAL: %s",
-                  log->failure[0] != '\0' ? log->failure : end);
+    else if (is_tablespace)
+        error_set(err, ERROR_SERVER, "the WAL makes a tablespace, and a drill writes in its own folder only: %s",
+                  reason);
+    else if (log->is_recovering && !WIFSIGNALED(drill->postgres.status))
+        error_set(err, recovery_log_kind(reason, ERROR_INTEGRITY),
+                  "PostgreSQL could not recover from the backup and its WAL: %s", reason);
     else
-        error_set(err, ERROR_SERVER, "PostgreSQL did not start on the copy: %s",
-                  log->failure[0] != '\0' ? log->failure : end);
-    if (log->words[0] != '\0')
-        error_detail(err, "%s", log->words);
+        error_set(err, recovery_log_kind(reason, ERROR_SERVER), "PostgreSQL did not %s the copy: %s",
+                  log->is_recovering ? "get through with" : "start on", reason);
+    recovery_log_tell(log, err);
+    if (err->kind == ERROR_STORAGE)
+        return error_hint(err, "Name a folder with more room with --scratch DIR.");
+    if (is_tablespace)
+        return error_hint(err, "Take a backup and drill that, or give a target before the tablespace was made.");
     if (strstr(log->words, "resource manager") != NULL)
         return error_hint(err, "Its WAL has records of an extension, whose library a drill does not load.");
     return false;
 }
 
+/*
+ * PostgreSQL opens where it finds no further record, and cannot know whether there should be one. The plan does, unless
+ * a target names the end, which PostgreSQL insists on.
+ */
+bool drill_check_end(const struct drill *drill, struct error *err)
+{
+    const char *promised = json_text_or_null(drill->plan, "last_record");
+    const char *reached = drill->log.replayed_to;
+    struct wal_position position = {0};
+    struct error ignored;
+
+    if (promised == NULL ||
+        (wal_position_parse(reached, &position, &ignored) && position.value >= position_of(drill->plan, "last_record")))
+        return true;
+    error_set(err, ERROR_INTEGRITY, "PostgreSQL ended its recovery at %s, and what is held reaches to the record at %s",
+              reached[0] != '\0' ? reached : "its beginning", promised);
+    return error_hint(err, "\"pgcoffer verify %s --wal\" looks at the WAL.", drill->options->restore.request.server);
+}
+
 /* ---- the two phases ---- */
+
+/* The links it asks for are made, and PostgreSQL must make none: one that the WAL asks for would lead to the place of
+ * the original's tablespace, which may be in use on this very host. */
+static bool drop_tablespace_map(const struct drill *drill, struct error *err)
+{
+    char *path SCOPED(scoped_free) = memory_text("%s/tablespace_map", drill->data);
+
+    return unlink(path) == 0 || errno == ENOENT || error_set_errno(err, "could not remove \"%s\"", path);
+}
 
 bool drill_start(struct drill *drill, struct error *err)
 {
@@ -116,10 +155,14 @@ bool drill_start(struct drill *drill, struct error *err)
                     (char *)"-c",
                     (char *)"recovery_target_action=promote",
                     NULL};
+    const char *const write_paths[] = {drill->scratch.path, "/dev/null", NULL};
     /* SIGQUIT: it ends at once, and its processes and shared memory with it. */
-    struct program_start start = {.argv = argv, .kept_fd = drill->scratch.lock, .death_signal = SIGQUIT};
+    struct program_start start = {
+        .argv = argv, .kept_fd = drill->scratch.lock, .death_signal = SIGQUIT, .write_paths = write_paths};
 
-    if (!drill_write_settings(drill->scratch.path, drill->data, err) || !program_begin(&start, &drill->postgres, err))
+    if (!drop_tablespace_map(drill, err) ||
+        !drill_write_settings(drill->scratch.path, drill->data, drill->binaries.number, err) ||
+        !program_begin(&start, &drill->postgres, err))
         return false;
     while (!drill->log.is_recovering && !drill->log.is_open) {
         if (!program_step(&drill->postgres, DRILL_TICK_MILLISECONDS, recovery_log_take, &drill->log) &&
@@ -142,7 +185,7 @@ bool drill_replay(struct drill *drill, struct error *err)
             return false;
         show_progress(drill);
     }
-    return true;
+    return drill_check_end(drill, err);
 }
 
 static bool await_end(struct drill *drill, int seconds)

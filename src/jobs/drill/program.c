@@ -15,6 +15,7 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/worker/worker.h"
 
 extern char **environ;
 
@@ -56,6 +57,11 @@ static _Noreturn void become(const struct program_start *start, pid_t parent, in
         dup2(error, STDERR_FILENO) < 0)
         _exit(127);
     change_environment(start->environment);
+    struct error failure;
+    if (start->write_paths != NULL && !worker_confine_writing(start->write_paths, &failure)) {
+        dprintf(STDERR_FILENO, "FATAL:  %s\n", failure.message);
+        _exit(127);
+    }
     execv(start->argv[0], start->argv);
     dprintf(STDERR_FILENO, "could not run \"%s\": %s\n", start->argv[0], strerror(errno));
     _exit(127);

@@ -25,7 +25,6 @@ struct listener {
     struct drill *drill;
     bool keeps_answer;
     bool has_answer;
-    bool ends_row; /* the last byte was psql's newline, or none came */
     char trouble[MOST_TROUBLE];
     size_t trouble_used;
 };
@@ -45,8 +44,8 @@ static void take_answer(struct listener *listener, const char *bytes, size_t siz
             drill->rows++;
             byte = '\n';
         }
-        if (!buffer_append(&drill->answer, &byte, 1, &full))
-            continue;
+        if (drill->answer.used < drill->answer.limit && !buffer_append(&drill->answer, &byte, 1, &full))
+            return;
     }
 }
 
@@ -88,13 +87,21 @@ static void surroundings_done(struct surroundings *surroundings)
         free(surroundings->entries[i]);
 }
 
+/*
+ * pg_amcheck is a superuser's, who may override what databases and roles have set for their sessions: libraries that
+ * this host need not have, and what keeps it from installing its extension.
+ */
+#define OF_AMCHECK "-c session_preload_libraries= -c local_preload_libraries= -c default_transaction_read_only=off"
+
 static struct surroundings surroundings_of(const struct drill *drill, unsigned timeout_seconds)
 {
+    const char *more = timeout_seconds == 0 ? " " OF_AMCHECK : "";
+
     return (struct surroundings){
         {memory_text("PGHOST=%s", drill->scratch.path), memory_copy_text("PGPORT=" DRILL_PORT),
          memory_text("PGUSER=%s", drill->options->role), memory_text("PGDATABASE=%s", drill->options->database),
-         memory_text("PGOPTIONS=-c statement_timeout=%us", timeout_seconds), memory_copy_text("PGCLIENTENCODING=UTF8"),
-         memory_text("PGPASSFILE=%s/none", drill->scratch.path)}};
+         memory_text("PGOPTIONS=-c statement_timeout=%us%s", timeout_seconds, more),
+         memory_copy_text("PGCLIENTENCODING=UTF8"), memory_text("PGPASSFILE=%s/none", drill->scratch.path)}};
 }
 
 /* Until it ends. `seconds` 0: however long it takes. */
@@ -112,8 +119,10 @@ static bool run(struct drill *drill, char *const *argv, unsigned seconds, struct
     while (program_step(program, DRILL_TICK_MILLISECONDS, take_words, listener)) {
         /* The server's words, too: its pipe must not fill up. */
         if (!program_step(&drill->postgres, 0, recovery_log_take, &drill->log)) {
-            error_set(err, ERROR_INTEGRITY, "PostgreSQL ended while it was asked: %s", drill->log.failure);
-            return error_detail(err, "%s", drill->log.words);
+            error_set(err, recovery_log_kind(drill->log.failure, ERROR_INTEGRITY),
+                      "PostgreSQL ended while it was asked: %s", drill->log.failure);
+            recovery_log_tell(&drill->log, err);
+            return false;
         }
         if (!drill_may_go_on(drill, err))
             return false;
@@ -154,7 +163,7 @@ bool drill_run_amcheck(struct drill *drill, struct error *err)
     if (has_status(&program, AMCHECK_FOUND))
         error_set(err, ERROR_FAILED, "pg_amcheck found corruption in the restored cluster");
     else
-        error_set(err, ERROR_FAILED, "pg_amcheck failed");
+        error_set(err, recovery_log_kind(listener.trouble, ERROR_FAILED), "pg_amcheck failed");
     return listener.trouble[0] == '\0' || error_detail(err, "%s", listener.trouble);
 }
 
@@ -185,7 +194,7 @@ bool drill_run_query(struct drill *drill, struct error *err)
     if (!run(drill, argv, drill->options->query_seconds, &listener, &program, err))
         return false;
     if (!has_status(&program, 0)) {
-        error_set(err, ERROR_FAILED, "the query failed: %s",
+        error_set(err, recovery_log_kind(listener.trouble, ERROR_FAILED), "the query failed: %s",
                   listener.trouble[0] != '\0' ? listener.trouble : "psql told no reason");
         return false;
     }

@@ -31,6 +31,32 @@ static void add_words(struct recovery_log *log, const char *line)
     snprintf(log->words + used, sizeof log->words - used, "%s%s", used > 0 ? "\n" : "", line);
 }
 
+void recovery_log_tell(const struct recovery_log *log, struct error *err)
+{
+    char words[sizeof log->words];
+
+    snprintf(words, sizeof words, "%s", log->words);
+    for (char *at = words; (at = strchr(at, '\n')) != NULL;)
+        *at = ' ';
+    if (words[0] != '\0')
+        error_detail(err, "%s", words);
+}
+
+enum error_kind recovery_log_kind(const char *words, enum error_kind kind)
+{
+    static const struct {
+        const char *words;
+        enum error_kind kind;
+    } of_host[] = {{"No space left on device", ERROR_STORAGE},   {"Disk quota exceeded", ERROR_STORAGE},
+                   {"Cannot allocate memory", ERROR_SERVER},     {"out of memory", ERROR_SERVER},
+                   {"was terminated by signal 9", ERROR_SERVER}, {"was terminated by signal 15", ERROR_SERVER}};
+
+    for (size_t i = 0; i < sizeof of_host / sizeof of_host[0]; i++)
+        if (strstr(words, of_host[i].words) != NULL)
+            return of_host[i].kind;
+    return kind;
+}
+
 /* "could not restore file "..." from archive: child process exited with exit code 207" */
 static void take_restore_command(struct recovery_log *log, const char *line)
 {
@@ -74,6 +100,9 @@ static void take_line(struct recovery_log *log, const char *line)
                           strstr(line, "starting backup recovery") != NULL;
     log->has_redo_begun |= strstr(line, "redo starts at ") != NULL;
     log->is_open |= strstr(line, "database system is ready to accept connections") != NULL;
+    /* "startup process (PID 12) was terminated by signal 9: Killed" */
+    if (strstr(line, "was terminated by signal") != NULL && log->failure[0] == '\0')
+        take_behind(line, "LOG:  ", "\n", log->failure, sizeof log->failure);
     take_behind(line, "redo done at ", " \n", log->replayed_to, sizeof log->replayed_to);
     take_behind(line, "last completed transaction was at log time ", "\n", log->last_commit, sizeof log->last_commit);
 }

@@ -22,17 +22,29 @@
 
 /* ---- what others have left ---- */
 
-/* Ours, and locked by nobody: neither by a drill nor by a PostgreSQL that still ends. */
-static bool is_left_behind(int parent, const char *name)
+/* Ours, and locked by nobody: neither by a drill nor by a PostgreSQL that still ends. A parent may hand its setgid bit
+ * down. */
+static bool is_left_behind(int fd)
 {
     struct stat status;
-    int fd SCOPED(scoped_close) = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-    return fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 07777) == 0700 &&
+    return fstat(fd, &status) == 0 && status.st_uid == geteuid() && (status.st_mode & 0777) == 0700 &&
            flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 /* Whatever cannot be removed does not stop this drill: the next one tries again. */
+static void sweep_one(int parent, const char *parent_path, const char *name)
+{
+    char *path SCOPED(scoped_free) = memory_text("%s/%s", parent_path, name);
+    /* Locked until it is gone: a drill that is just beginning has made it, perhaps, and sees then that it is not its.
+     */
+    int fd SCOPED(scoped_close) = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct error ignored;
+
+    if (fd >= 0 && is_left_behind(fd))
+        (void)!file_remove_tree(path, &ignored);
+}
+
 static void sweep(const char *parent)
 {
     int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -42,23 +54,25 @@ static void sweep(const char *parent)
         scoped_close(&fd);
         return;
     }
-    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        char *path SCOPED(scoped_free) = memory_text("%s/%s", parent, entry->d_name);
-        struct error ignored;
-        if (text_starts_with(entry->d_name, NAME_START) && is_left_behind(dirfd(folder), entry->d_name))
-            (void)!file_remove_tree(path, &ignored);
-    }
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        if (text_starts_with(entry->d_name, NAME_START))
+            sweep_one(dirfd(folder), parent, entry->d_name);
     closedir(folder);
 }
 
 /* ---- our own ---- */
 
-static bool check_length(const char *parent, struct error *err)
+static bool check_path(const char *parent, struct error *err)
 {
     static const size_t most = sizeof((struct sockaddr_un){0}).sun_path - sizeof("/" NAME SOCKET);
 
-    if (strlen(parent) <= most)
+    if (strlen(parent) <= most && strchr(parent, ',') == NULL)
         return true;
+    if (strchr(parent, ',') != NULL) {
+        error_set(err, ERROR_USAGE, "the folder \"%s\" has a comma in its path, where PostgreSQL begins another",
+                  parent);
+        return error_hint(err, "Name another folder with --scratch DIR.");
+    }
     error_set(err, ERROR_USAGE, "the folder \"%s\" is too deep for PostgreSQL's socket: its path may have %zu bytes",
               parent, most);
     return error_hint(err, "Name another folder with --scratch DIR.");
@@ -76,8 +90,14 @@ static bool make_locked(const char *parent, struct drill_scratch *scratch, bool 
         return error_hint(err, "Name a folder that you can write with --scratch DIR.");
     }
     int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    *ret_is_ours = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && stat(path, &status) == 0 &&
-                   fstat(fd, &open_status) == 0 && status.st_ino == open_status.st_ino;
+    bool is_locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (fd >= 0 && !is_locked && errno != EWOULDBLOCK) { /* some network file systems lock no folders */
+        error_set_errno(err, "could not lock the folder \"%s\"", path);
+        rmdir(path);
+        return error_hint(err, "Name a folder on a local disk with --scratch DIR.");
+    }
+    *ret_is_ours =
+        is_locked && stat(path, &status) == 0 && fstat(fd, &open_status) == 0 && status.st_ino == open_status.st_ino;
     if (!*ret_is_ours)
         return true;
     scratch->path = TAKE(path);
@@ -89,7 +109,7 @@ bool drill_scratch_make(const char *parent, struct drill_scratch *ret_scratch, s
 {
     bool is_ours = false;
 
-    if (!check_length(parent, err))
+    if (!check_path(parent, err))
         return false;
     sweep(parent);
     for (unsigned i = 0; i < ATTEMPTS && !is_ours; i++)

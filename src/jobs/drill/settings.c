@@ -12,7 +12,7 @@
 #define LEAST_CONNECTIONS 50 /* for pg_amcheck and the query, beside what is reserved */
 #define LEAST_PREPARED    64 /* a change of the limit may lie in the WAL only */
 /* Nothing says how many replication origins the WAL names, and too few end the recovery. */
-#define ORIGINS 1000
+#define ORIGINS "1000"
 
 /*
  * What keeps the copy to itself: no network, no archive, no other server, no library and no job that nobody asked for.
@@ -27,6 +27,7 @@ static const char fixed_settings[] = "listen_addresses = ''\n"
                                      "primary_slot_name = ''\n"
                                      "synchronous_standby_names = ''\n"
                                      "max_logical_replication_workers = 0\n"
+                                     "session_replication_role = replica\n" /* what has triggers does not fire them */
                                      "autovacuum = off\n"
                                      "wal_level = replica\n"
                                      "shared_preload_libraries = ''\n"
@@ -77,7 +78,14 @@ static char *path_setting(const char *name, const char *scratch, const char *fil
     return memory_text("%s = %s\n", name, quoted);
 }
 
-bool drill_write_settings(const char *scratch, const char *data, struct error *err)
+static const char *settings_of_version(int version)
+{
+    if (version >= 180000)
+        return "event_triggers = off\nmax_active_replication_origins = " ORIGINS "\n";
+    return version >= 170000 ? "event_triggers = off\n" : "";
+}
+
+bool drill_write_settings(const char *scratch, const char *data, int version, struct error *err)
 {
     struct control_limits limits;
 
@@ -89,10 +97,10 @@ bool drill_write_settings(const char *scratch, const char *data, struct error *e
     char *text SCOPED(scoped_free) = memory_text(
         "%s%s%s%smax_connections = %" PRIu32 "\nmax_worker_processes = %" PRIu32 "\nmax_wal_senders = %" PRIu32
         "\nmax_prepared_transactions = %" PRIu32 "\nmax_locks_per_transaction = %" PRIu32
-        "\nmax_replication_slots = %d\n",
+        "\nmax_replication_slots = " ORIGINS "\n%s",
         fixed_settings, socket, hba, ident, at_least(limits.max_connections, LEAST_CONNECTIONS),
         limits.max_worker_processes, limits.max_wal_senders, at_least(limits.max_prepared_transactions, LEAST_PREPARED),
-        at_least(limits.max_locks_per_transaction, 64), ORIGINS);
+        at_least(limits.max_locks_per_transaction, 64), settings_of_version(version));
     /* Who may enter the folder may enter the server, and that is nobody else. */
     return write_file(scratch, "postgresql.conf", text, err) &&
            write_file(scratch, "pg_hba.conf", "local all all trust\n", err) &&

@@ -49,14 +49,16 @@ static bool remove_backups(struct expire *expire, struct outcome *outcome, struc
     return true;
 }
 
-/* Notes what is about to go. */
-static bool announce(const struct expire_wal *wal, struct error *err)
+/* Notes what is about to go, and that what was announced and stays all the same does not. */
+static bool announce(const struct expire *expire, const struct expire_wal *wal, struct error *err)
 {
-    struct wal_ranges expired;
+    struct wal_ranges expired, kept;
 
     retention_expired(&wal->view, wal->verdicts, &expired);
-    bool ok = expired.count == 0 || wal_expired_note(&wal->archive, &expired, err);
+    retention_kept(&expire->stock, expire->verdicts, &wal->view, wal->verdicts, &kept);
+    bool ok = wal_expired_note(&wal->archive, &expired, &kept, err);
     wal_ranges_done(&expired);
+    wal_ranges_done(&kept);
     return ok;
 }
 
@@ -71,7 +73,7 @@ static bool remove_wal(struct expire *expire, struct expire_wal *wal, struct out
     bool is_new = true;
 
     while (is_new) {
-        if (!announce(wal, err) || !expire_read_leases(expire, wal, &is_new, err))
+        if (!announce(expire, wal, err) || !expire_read_leases(expire, wal, &is_new, err))
             return false;
         if (is_new)
             expire_decide_wal(expire);

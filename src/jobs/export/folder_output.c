@@ -89,12 +89,12 @@ static void release(struct export_output *output)
     free(folder);
 }
 
-/* Missing or empty: rename() replaces an empty folder, and no other. */
+/* Missing or empty: rename() replaces an empty folder, and no other, nor a link to one. */
 static bool check_absent(const char *path, struct error *err)
 {
-    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd SCOPED(scoped_close) = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (fd < 0 && errno == ENOTDIR)
+    if (fd < 0 && (errno == ENOTDIR || errno == ELOOP))
         return error_set(err, ERROR_USAGE, "\"%s\" exists and is no folder", path);
     if (fd < 0)
         return errno == ENOENT || error_set_errno(err, "could not look at \"%s\"", path);
@@ -122,6 +122,18 @@ static bool make_temporary(struct folder_output *folder, struct error *err)
            error_set_errno(err, "could not set the mode of \"%s\"", path);
 }
 
+/* An empty folder in which another file system is mounted would not be replaced, as would be seen at the end only. */
+static bool check_no_mount(const struct folder_output *folder, struct error *err)
+{
+    struct stat wanted;
+    struct stat made;
+
+    if (stat(folder->path, &wanted) < 0 || fstat(folder->place.fd, &made) < 0 || wanted.st_dev == made.st_dev)
+        return true;
+    error_set(err, ERROR_USAGE, "another file system is mounted at \"%s\"", folder->path);
+    return error_hint(err, "Name a folder in it.");
+}
+
 bool folder_output_new(const struct export_options *options, const struct restore_plan *plan,
                        struct export_output **ret_output, struct error *err)
 {
@@ -135,7 +147,7 @@ bool folder_output_new(const struct export_options *options, const struct restor
                                      .file_mode = plan->file_mode,
                                      .fd = -1};
     folder->tree = tree_of(&folder->place);
-    if (!make_temporary(folder, err)) {
+    if (!make_temporary(folder, err) || !check_no_mount(folder, err)) {
         release(&folder->output);
         return false;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "jobs/lease_internal.h"
 #include "jobs/restore/restore_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
@@ -176,25 +177,16 @@ static void restore_done(struct restore *restore)
 /* What cannot be promised is said; what the recovery wants may be there all the same. */
 static void leave_lease(struct restore *restore)
 {
-    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
-    struct request request SCOPED(request_done) = {.command = COMMAND_ID_lease, .options = json_object()};
-    char timeline[16];
+    const struct restore_plan *plan = &restore->plan;
+    const struct lease_wish wish = {plan->server, plan->backup, plan->timeline, "restore"};
+    json_t *answer SCOPED(scoped_json) = NULL;
     struct error failure;
 
-    snprintf(request.server, sizeof request.server, "%s", restore->plan.server);
-    snprintf(request.backup, sizeof request.backup, "%s", restore->plan.backup);
-    snprintf(timeline, sizeof timeline, "%u", restore->plan.timeline);
-    json_object_set_new(request.options, "timeline", json_string(timeline));
-    json_t *message SCOPED(scoped_json) = request_to_json(&request);
-    json_t *answer SCOPED(scoped_json) = NULL;
-    if (restore->connector->open(restore->connector->context, &stream, &failure) &&
-        control_send(stream, message, &failure))
-        answer = control_await_result(stream, NULL, NULL, &failure);
-    if (answer == NULL)
+    if (lease_take(restore->connector, &wish, &answer, &failure))
+        restore->lease_days = (unsigned)json_number_or(answer, "days", 0);
+    else
         restore_warn(restore, "retention may remove WAL before the restored server has replayed it: %s",
                      failure.message);
-    else
-        restore->lease_days = (unsigned)json_number_or(answer, "days", 0);
 }
 
 bool restore_run(const struct restore_options *options, const struct connector *connector, json_t **ret_result,

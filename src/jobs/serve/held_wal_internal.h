@@ -32,7 +32,7 @@ void held_wal_done(struct held_wal *wal);
  */
 json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta);
 
-/* The latest commit that a recovery so far replays; 0: not found. */
+/* The latest commit that a recovery so far replays; 0: not found. Only `archive` need be set. */
 struct timestamp held_wal_last_commit(struct held_wal *wal, const struct history *history, const struct reach *reach);
 /* Every moment up to then can be recovered from the backup; 0: it does not even become consistent, or not known. */
 struct timestamp held_wal_until(struct held_wal *wal, const struct history *history, const struct reach *reach,

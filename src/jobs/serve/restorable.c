@@ -6,30 +6,16 @@
 
 #include "jobs/events_internal.h"
 #include "jobs/gap_told_internal.h"
+#include "jobs/serve/held_wal_internal.h"
 #include "jobs/serve/windows_internal.h"
-#include "pgcoffer/repo/wal_contents.h"
 
 /* It stands in lines with other things; of more of them the newest are told, and how many there are. */
 #define MOST_WINDOWS 12
 #define MOST_NAMED   16
 
-/* Most backups reach equally far: what was found last is kept. */
-struct commit_lookup {
-    const struct wal_archive *archive;
-    struct timeline timeline;
-    struct wal_position end;
-    struct timestamp at;
-};
-
 static struct timestamp last_commit(void *context, const struct history *history, const struct reach *reach)
 {
-    struct commit_lookup *lookup = context;
-
-    if (lookup->end.value != reach->end.value || lookup->timeline.value != reach->timeline.value)
-        lookup->at = wal_archive_last_commit(lookup->archive, history, reach->timeline, reach->end);
-    lookup->end = reach->end;
-    lookup->timeline = reach->timeline;
-    return lookup->at;
+    return held_wal_last_commit(context, history, reach);
 }
 
 static json_t *window_to_json(const struct window *window)
@@ -154,13 +140,14 @@ static void list_unusable(const struct stock *stock, struct windows *ret_windows
 
 json_t *restorable_to_json(struct stock *stock, const struct repo *repo, const char *server)
 {
-    struct commit_lookup commits = {.archive = &stock->archive};
-    const struct window_lookup lookup = {.context = &commits, .last_commit = last_commit};
+    struct held_wal wal = {.is_open = false};
+    const struct window_lookup lookup = {.context = &wal, .last_commit = last_commit};
     struct windows windows SCOPED(scoped_windows) = {.count = 0};
     struct error failure;
 
     if (stock_read_wal(stock, repo, server, &stock->catalogue.current, &failure)) {
         const struct plan_stock plan = stock_for_plan(stock, server);
+        wal.archive = stock->archive;
         windows_find(&plan, &lookup, &windows);
         return windows_to_json(&windows, stock, NULL);
     }

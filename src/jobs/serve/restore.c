@@ -217,6 +217,19 @@ static json_t *plan_to_json(const struct plan_stock *stock, const struct plan_wi
     return json;
 }
 
+/* A drill looks whether PostgreSQL came as far. Where it cannot be told the recovery goes by what PostgreSQL finds. */
+static json_t *last_record_to_json(const struct plan_stock *stock, const struct plan *plan)
+{
+    struct wal_position last = {0};
+    struct error ignored;
+
+    return stock->lookup.find_last_record(stock->lookup.context, plan->reach.timeline, plan->reach.end, &last,
+                                          &ignored) &&
+                   last.value > 0
+               ? events_position(last)
+               : json_null();
+}
+
 static bool append_name(void *context, const char *name, struct error *err)
 {
     (void)err;
@@ -288,6 +301,8 @@ bool answer_restore(struct session *session, const struct request *request, stru
     if (has_wal && !request_has(request, OPTION_ID_standby))
         add_later_histories(&stock, &plan, names);
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
+    if (request->command == COMMAND_ID_drill && wish.target == PLAN_END)
+        json_object_set_new(json, "last_record", last_record_to_json(&stock, &plan));
     json_object_set_new(json, "reachable_at", events_time(complete_until(&gathered.stock.archive, &plan)));
     json_object_set_new(json, "segments_read", json_integer((json_int_t)gathered.search.read_count));
     return (!has_wal || add_wal_files(session, json, names, err)) &&

@@ -9,7 +9,9 @@
  * takes, so that no window holds a time that the plan refuses. Times are of the server's clock.
  *
  * One thing the plan sees that is not looked for here, because it stands in the records only: a transaction within a
- * backup that ended later than the backup did, which takes a server's clock that was set back meanwhile.
+ * backup that ended later than the backup did, which takes a server's clock that was set back meanwhile. Right behind
+ * the beginning of a window, and for as long as the clock was set back, the plan refuses what is claimed here; later on
+ * it takes an older backup of the window.
  */
 struct window {
     struct timestamp from, until; /* from < until; both can be restored, and so can all between them */
