@@ -7,7 +7,7 @@
 /*
  * A drill proves a backup: it is restored into a folder made for that, the matching PostgreSQL is started on the copy,
  * cut off from everything else, replays its WAL, opens, is asked, ends, and all of it is removed. Runs in the CLI, as
- * the caller. doc/decisions/0034 tells how nothing of it stays, however it ends.
+ * the caller. doc/decisions/0032 tells how nothing of it stays, however it ends.
  */
 struct drill_options {
     /* The request (server, backup, target), jobs, restore_command_prefix and the hooks; the rest is the drill's. */

@@ -5,7 +5,7 @@
 
 /*
  * Which backups and which WAL are kept: pure, without a look at the disk or the clock. What is removed, what a preview
- * shows and what an explanation says come from these functions and from nothing else. doc/decisions/0030 says why each
+ * shows and what an explanation says come from these functions and from nothing else. doc/decisions/0028 says why each
  * rule is as it is. Times are UTC, weeks are those of ISO 8601.
  */
 struct retention_policy {
