@@ -19,11 +19,14 @@ struct place {
     const struct catalogue_entry *entry;
 };
 
+/* Who names a day means all of it. */
 static bool parse_until(const char *text, struct timestamp now, struct timestamp *ret_until, struct error *err)
 {
     if (text == NULL)
         return true;
-    if (!timestamp_parse(text, ret_until, err))
+    char *end_of_day SCOPED(scoped_free) = memory_text("%.64s 23:59:59.999999", text);
+    bool is_day = strlen(text) == strlen("2027-01-31");
+    if (!timestamp_parse(text, ret_until, err) || (is_day && !timestamp_parse(end_of_day, ret_until, err)))
         return error_wrap(err, "--until");
     if (ret_until->microseconds > now.microseconds)
         return true;
