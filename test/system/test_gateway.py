@@ -188,7 +188,8 @@ def arguments_of(command):
                "wal-get": {"file": "000000010000000000000001"},
                "annotate": {"annotations": '{"a":"b"}'},
                "drill-result": {"result": "{}"},
-               "lease": {"timeline": "1"}}.get(command["words"])
+               "lease": {"timeline": "1", "for": "restore"},
+               "release": {"lease": "1/1"}}.get(command["words"])
     return {**members, **({"options": options} if options else {})}
 
 
