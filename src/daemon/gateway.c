@@ -28,6 +28,17 @@ static bool is_wished(const struct gateway *gateway)
     return gateway->supervisor->config->settings.management != 0 && !gateway->supervisor->is_stopping;
 }
 
+/* In all that the worker is started with. */
+static bool is_same(const struct settings *left, const struct settings *right)
+{
+    return left->management == right->management && strcmp(left->host, right->host) == 0 &&
+           strcmp(left->tls_cert_file, right->tls_cert_file) == 0 &&
+           strcmp(left->tls_key_file, right->tls_key_file) == 0 && strcmp(left->tls_ca_file, right->tls_ca_file) == 0 &&
+           strcmp(left->tls_crl_file, right->tls_crl_file) == 0 &&
+           strcmp(left->tls_min_version, right->tls_min_version) == 0 &&
+           strcmp(left->log_level, right->log_level) == 0 && left->expiry_warn_days == right->expiry_warn_days;
+}
+
 /* ---- what is observed ---- */
 
 static json_t *now_to_json(void)
@@ -150,9 +161,15 @@ static void start(struct gateway *gateway)
 
     if (!is_wished(gateway) || gateway->child != NULL)
         return;
+    /* A further try with the same settings: why the last one failed is what is known, until this one is over. */
+    json_t *last_error SCOPED(scoped_json) = is_same(&gateway->wish, &supervisor->config->settings)
+                                                 ? json_incref(json_object_get(gateway->report, "error"))
+                                                 : NULL;
     gateway->wish = supervisor->config->settings;
     json_decref(gateway->report);
     gateway->report = first_report(&gateway->wish);
+    if (last_error != NULL)
+        json_object_set(gateway->report, "error", last_error);
     json_t *line SCOPED(scoped_json) =
         start_line_to_json(&(struct start_line){.config = supervisor->config, .is_wanted = wants_all});
     if (!child_start(&supervisor->children, ROLE_gateway, -1, line, &handlers, gateway, &gateway->child, &err))
@@ -189,16 +206,6 @@ void gateway_forget_ended(struct supervisor *supervisor)
 }
 
 /* ---- what is wished ---- */
-
-static bool is_same(const struct settings *left, const struct settings *right)
-{
-    return left->management == right->management && strcmp(left->host, right->host) == 0 &&
-           strcmp(left->tls_cert_file, right->tls_cert_file) == 0 &&
-           strcmp(left->tls_key_file, right->tls_key_file) == 0 && strcmp(left->tls_ca_file, right->tls_ca_file) == 0 &&
-           strcmp(left->tls_crl_file, right->tls_crl_file) == 0 &&
-           strcmp(left->tls_min_version, right->tls_min_version) == 0 &&
-           strcmp(left->log_level, right->log_level) == 0 && left->expiry_warn_days == right->expiry_warn_days;
-}
 
 static struct gateway *gateway_new(struct supervisor *supervisor)
 {

@@ -78,7 +78,7 @@ def test_a_pin_is_shown_and_keeps_the_backup(stored):
     assert {key: stored.row(older)[key] for key in PLAIN_NOTES} == PLAIN_NOTES
     day = agent.json("pin", "primary", "older", "--until", "2100-01-31")["pin"]["until"]
     before, behind = (agent.json("pin", "primary", "older", "--until", text)["pin"]["until"]
-                      for text in ("2100-01-31 23:59:59", "2100-02-01 00:00:00"))
+                      for text in ("2100-01-31 23:59:00", "2100-02-01 00:00:00"))
     assert before < day < behind  # a day alone is all of that day
     pinned = agent.json("pin", "primary", "older", "--reason", "before the move", "--until", "2100-01-31 00:00:00+00")
     assert pinned["backup"] == older and pinned["pin"]["until"] == "2100-01-31T00:00:00Z"
