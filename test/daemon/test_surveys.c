@@ -109,7 +109,8 @@ START_TEST(a_survey_that_hangs_keeps_nobody_waiting_for_long)
     before = clock_monotonic();
     for (int i = 0; i < 5; i++)
         json_decref(ask_for_survey());
-    ck_assert_int_lt(clock_monotonic() - before, 2000000); /* and nobody waits for it again */
+    /* Not each of them waits for it again, which would take ten seconds; one may, if it began behind another survey. */
+    ck_assert_int_lt(clock_monotonic() - before, 6000000);
     ck_assert_int_le(count_surveys(), begun + 1);          /* nor does a second one begin */
 }
 END_TEST
