@@ -111,7 +111,7 @@ START_TEST(a_survey_that_hangs_keeps_nobody_waiting_for_long)
         json_decref(ask_for_survey());
     /* Not each of them waits for it again, which would take ten seconds; one may, if it began behind another survey. */
     ck_assert_int_lt(clock_monotonic() - before, 6000000);
-    ck_assert_int_le(count_surveys(), begun + 1);          /* nor does a second one begin */
+    ck_assert_int_le(count_surveys(), begun + 1); /* nor does a second one begin */
 }
 END_TEST
 
