@@ -1,6 +1,5 @@
 #include "pgcoffer/config/retention.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -106,15 +105,4 @@ bool retention_duration_parse(const char *text, int64_t *ret_seconds, struct err
     error_set(err, ERROR_CONFIG, "\"%.100s\" is no value for wal_retention", text);
     return error_hint(err, "Give a whole number with its unit, min, h, d or w, such as 7d; without the setting every "
                            "moment since the oldest backup stays reachable.");
-}
-
-void retention_duration_format(int64_t seconds, char ret_text[RETENTION_DURATION_TEXT_SIZE])
-{
-    size_t i = 0;
-
-    while (i + 1 < UNIT_COUNT && seconds % units[i].seconds != 0)
-        i++;
-    int64_t number = seconds / units[i].seconds;
-    snprintf(ret_text, RETENTION_DURATION_TEXT_SIZE, "%" PRId64 " %s", number,
-             number == 1 ? units[i].one : units[i].many);
 }

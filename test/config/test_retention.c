@@ -72,22 +72,16 @@ START_TEST(durations_have_units)
     static const struct {
         const char *text;
         int64_t seconds;
-        const char *printed;
-    } right[] = {{"1min", 60, "1 minute"},        {"90 min", 5400, "90 minutes"},
-                 {"36h", 129600, "36 hours"},     {"7d", 604800, "1 week"},
-                 {"14 days", 1209600, "2 weeks"}, {"10d", 864000, "10 days"},
-                 {"24 hours", 86400, "1 day"},    {"36525d", INT64_C(36525) * 86400, "36525 days"}};
+    } right[] = {{"1min", 60},         {"90 min", 5400}, {"36h", 129600},     {"7d", 604800},
+                 {"14 days", 1209600}, {"10d", 864000},  {"24 hours", 86400}, {"36525d", INT64_C(36525) * 86400}};
     static const char *const wrong[] = {
         "", "7", "0d", "d", "-1d", "7 d d", "1.5h", "36526d", "7m", "7dd", "99999999999999999999d"};
     int64_t seconds;
-    char printed[RETENTION_DURATION_TEXT_SIZE];
     struct error err;
 
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
         ck_assert_msg(retention_duration_parse(right[i].text, &seconds, &err), "%s", right[i].text);
         ck_assert_int_eq(seconds, right[i].seconds);
-        retention_duration_format(seconds, printed);
-        ck_assert_str_eq(printed, right[i].printed);
     }
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         ck_assert_msg(!retention_duration_parse(wrong[i], &seconds, &err), "\"%s\"", wrong[i]);

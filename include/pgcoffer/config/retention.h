@@ -21,8 +21,5 @@ void retention_places_format(const struct retention_places *places, char ret_tex
 /* "90min", "36 h", "7d", "2w": a whole number and its unit (min, h, d, w), at least a minute, at most 100 years.
  * CONFIG. */
 bool retention_duration_parse(const char *text, int64_t *ret_seconds, struct error *err) NODISCARD;
-/* With the largest unit that leaves no rest: "7 days", "90 minutes". */
-#define RETENTION_DURATION_TEXT_SIZE 32
-void retention_duration_format(int64_t seconds, char ret_text[RETENTION_DURATION_TEXT_SIZE]);
 
 #endif

@@ -115,14 +115,6 @@ static struct timestamp start_of(const struct backup_id *id)
     return start;
 }
 
-static const struct history *find_history(const struct expire_wal *wal, struct timeline timeline)
-{
-    for (size_t i = 0; i < wal->histories.count; i++)
-        if (wal->histories.histories[i].timeline.value == timeline.value)
-            return &wal->histories.histories[i];
-    return NULL;
-}
-
 /* A backup without all of its own WAL is restored by nobody. *ret_is_known: false when nobody can tell. */
 static bool has_own_wal(const struct expire *expire, const struct backup_meta *meta, bool *ret_is_known)
 {
@@ -134,7 +126,7 @@ static bool has_own_wal(const struct expire *expire, const struct backup_meta *m
         const struct expire_wal *wal = &expire->wal[i];
         if (wal->archive.segment_size.bytes == 0 || strcmp(wal->archive.system.text, meta->system.text) != 0)
             continue;
-        const struct history *history = find_history(wal, meta->end_timeline);
+        const struct history *history = wal_histories_find(&wal->histories, meta->end_timeline);
         *ret_is_known = history != NULL;
         return history != NULL &&
                wal_ranges_cover(&wal->sound, history, meta->start_timeline, meta->start_position, meta->end_position,
