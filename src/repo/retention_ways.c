@@ -8,10 +8,7 @@ bool retention_is_on_way(const struct history *history, const struct retention_b
 
 const struct history *retention_find_history(const struct retention_wal *wal, struct timeline timeline)
 {
-    for (size_t i = 0; i < wal->history_count; i++)
-        if (wal->histories[i].timeline.value == timeline.value)
-            return &wal->histories[i];
-    return NULL;
+    return histories_find(wal->histories, wal->history_count, timeline);
 }
 
 bool retention_is_live(const struct retention_wal *wal, struct timeline timeline)

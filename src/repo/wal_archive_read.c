@@ -123,14 +123,6 @@ void wal_histories_done(struct wal_histories *histories)
     *histories = (struct wal_histories){.count = 0};
 }
 
-const struct history *wal_histories_find(const struct wal_histories *histories, struct timeline timeline)
-{
-    for (size_t i = 0; i < histories->count; i++)
-        if (histories->histories[i].timeline.value == timeline.value)
-            return &histories->histories[i];
-    return NULL;
-}
-
 bool wal_archive_histories(const struct wal_archive *archive, struct wal_histories *ret_histories, struct error *err)
 {
     struct timeline *timelines SCOPED(scoped_free) = NULL;

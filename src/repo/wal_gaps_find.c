@@ -97,20 +97,13 @@ static void walk_path(struct finder *finder, const struct history *history)
     walk_timeline(finder, history->timeline, from, last_end(finder, history->timeline), &has_before);
 }
 
-static const struct history *find_history(const struct wal_gaps_input *input, struct timeline timeline)
-{
-    for (size_t i = 0; i < input->history_count; i++)
-        if (input->histories[i].timeline.value == timeline.value)
-            return &input->histories[i];
-    return NULL;
-}
-
 static void find_holes(struct finder *finder)
 {
     for (size_t i = 0; i < finder->ranges.count; i++) {
         struct timeline timeline = finder->ranges.ranges[i].timeline;
         const struct history alone = {.timeline = timeline};
-        const struct history *history = find_history(finder->input, timeline);
+        const struct history *history =
+            histories_find(finder->input->histories, finder->input->history_count, timeline);
         if (i == 0 || finder->ranges.ranges[i - 1].timeline.value != timeline.value)
             walk_path(finder, history != NULL ? history : &alone);
     }
@@ -123,7 +116,7 @@ static void find_holes(struct finder *finder)
 /* The loss of a timeline's end goes on in the beginning of the one that follows. */
 static const struct wal_gap *find_inherited(const struct wal_gaps_input *input, const struct wal_gap *hole)
 {
-    const struct history *history = find_history(input, hole->timeline);
+    const struct history *history = histories_find(input->histories, input->history_count, hole->timeline);
 
     if (history == NULL || history->entry_count == 0)
         return NULL;

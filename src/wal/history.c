@@ -195,3 +195,11 @@ bool history_is_same(const struct history *one, const struct history *other)
             return false;
     return true;
 }
+
+const struct history *histories_find(const struct history *histories, size_t count, struct timeline timeline)
+{
+    for (size_t i = 0; i < count; i++)
+        if (histories[i].timeline.value == timeline.value)
+            return &histories[i];
+    return NULL;
+}

@@ -98,8 +98,6 @@ struct wal_histories {
 bool wal_archive_histories(const struct wal_archive *archive, struct wal_histories *ret_histories,
                            struct error *err) NODISCARD;
 void wal_histories_done(struct wal_histories *histories);
-/* NULL: it is not held, or cannot be read. */
-const struct history *wal_histories_find(const struct wal_histories *histories, struct timeline timeline);
 /* Every timeline with a history file or a segment, ascending; malloc'd. */
 bool wal_archive_timelines(const struct wal_archive *archive, struct timeline **ret_timelines, size_t *ret_count,
                            struct error *err) NODISCARD;

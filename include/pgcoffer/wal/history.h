@@ -37,6 +37,8 @@ bool history_switch_point(const struct history *history, struct timeline timelin
 bool history_passes(const struct history *history, struct timeline timeline, struct wal_position position);
 /* The timeline that follows `timeline` on the way to history->timeline; false for the own one and strangers. */
 bool history_next(const struct history *history, struct timeline timeline, struct timeline *ret_next);
+/* That of `timeline` among so many; NULL: it is not one of them. */
+const struct history *histories_find(const struct history *histories, size_t count, struct timeline timeline);
 /* The timeline that wrote the byte at `position`. */
 struct timeline history_timeline_at(const struct history *history, struct wal_position position);
 /* Same ancestors and switch points? Reasons and blanks do not count. */

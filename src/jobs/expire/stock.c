@@ -126,7 +126,8 @@ static bool has_own_wal(const struct expire *expire, const struct backup_meta *m
         const struct expire_wal *wal = &expire->wal[i];
         if (wal->archive.segment_size.bytes == 0 || strcmp(wal->archive.system.text, meta->system.text) != 0)
             continue;
-        const struct history *history = wal_histories_find(&wal->histories, meta->end_timeline);
+        const struct history *history =
+            histories_find(wal->histories.histories, wal->histories.count, meta->end_timeline);
         *ret_is_known = history != NULL;
         return history != NULL &&
                wal_ranges_cover(&wal->sound, history, meta->start_timeline, meta->start_position, meta->end_position,

@@ -21,10 +21,7 @@ void verify_wal_done(struct checked_wal *wal)
 
 const struct history *verify_find_history(const struct checked_wal *wal, struct timeline timeline)
 {
-    for (size_t i = 0; i < wal->history_count; i++)
-        if (wal->histories[i].timeline.value == timeline.value)
-            return &wal->histories[i];
-    return NULL;
+    return histories_find(wal->histories, wal->history_count, timeline);
 }
 
 /* A recovery of the backup reads this stretch, on the way to its own end or to a later target. */
