@@ -3,8 +3,8 @@
 #
 # usage: test/run.sh [short|long|all]     default: short
 #
-# short  unit and system tests on PostgreSQL 15, one backup and restore each on 13 and 18, all under ASan+UBSan; unit tests,
-#        the main job and what is measured by the clock in the plain build as well; 10 s a fuzz target
+# short  unit and system tests on PostgreSQL 15, one backup and restore each on 13 and 18, under ASan+UBSan; unit tests,
+#        the main job and what is measured by the clock in the plain build as well, the tutorials there only; 10 s a fuzz target
 # long   the full counts of what the project promises, and PostgreSQL 13 to 18
 #
 # Other versions than 15 come from the npm registry. Where it cannot be reached their tests are skipped, and that is
