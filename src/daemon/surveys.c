@@ -11,7 +11,7 @@
 #include "pgcoffer/base/memory.h"
 
 #define FRESH_MICROSECONDS INT64_C(60000000)
-#define MOST_SURVEY_SIZE   32768 /* it stands in lines that others read */
+#define MOST_SURVEY_SIZE   36864 /* it stands in lines that others read */
 #define PAUSE_FACTOR       9     /* after one that took a second receivers' news wait for so many */
 
 struct surveys {
@@ -372,10 +372,11 @@ json_t *surveys_to_json(const struct supervisor *supervisor, const struct receiv
 
     add_news(receiver, data);
     add_days(supervisor, json_object_get(data, "room"));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "at", part(data, "at"), "running_since",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "at", part(data, "at"), "running_since",
                      running_since(supervisor, receiver), "error",
                      survey->error != NULL ? json_incref(survey->error) : json_null(), "restorable",
-                     part(data, "restorable"), "proofs", part(data, "proofs"), "room", part(data, "room"));
+                     part(data, "restorable"), "backups", part(data, "backups"), "proofs", part(data, "proofs"), "room",
+                     part(data, "room"));
 }
 
 const json_t *surveys_last_backup(const struct receiver *receiver)

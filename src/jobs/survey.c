@@ -6,6 +6,7 @@
 #include "jobs/notes_internal.h"
 #include "jobs/room_internal.h"
 #include "jobs/serve/restorable_internal.h"
+#include "jobs/survey_backups_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/jobs/jobs.h"
@@ -131,11 +132,12 @@ static json_t *room_to_json(const struct repo *repo, const char *server, const s
     bool has_daily = growth_per_day(growth, clock_now(), &daily);
     bool has_room = room_read(folder, &room, &ignored);
     room_find_disk(folder, disk);
-    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "disk", control_text(disk->name), "free",
+    return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "disk", control_text(disk->name), "free",
                      has_room ? json_integer((json_int_t)room.free_bytes) : json_null(), "backups",
                      (json_int_t)growth->backups.count, "backup_bytes", (json_int_t)growth->backups.bytes, "segments",
                      (json_int_t)growth->wal.count, "wal_bytes", (json_int_t)growth->wal.bytes, "daily_bytes",
-                     has_daily ? json_integer((json_int_t)daily) : json_null());
+                     has_daily ? json_integer((json_int_t)daily) : json_null(), "wal_since",
+                     events_time(growth->wal.first));
 }
 
 /* ---- all ---- */
@@ -166,9 +168,11 @@ static json_t *survey_server(const struct repo *repo, const char *server)
     }
     json_t *proofs = proofs_to_json(repo, server, &stock.catalogue);
     json_t *room = room_to_json(repo, server, &stock.catalogue);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at, "system_id",
-                     control_text(stock.catalogue.current.text), "last_backup", last_backup(&stock.catalogue), "proofs",
-                     proofs, "room", room, "restorable", restorable_to_json(&stock, repo, server));
+    json_t *backups = survey_backups(repo, server, &stock.catalogue);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "server", control_text(server), "at", begun_at,
+                     "system_id", control_text(stock.catalogue.current.text), "last_backup",
+                     last_backup(&stock.catalogue), "backups", backups, "proofs", proofs, "room", room, "restorable",
+                     restorable_to_json(&stock, repo, server));
 }
 
 int job_survey_main(struct job *job)

@@ -139,7 +139,10 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
     wal = sum(path.stat().st_size for path in folder.glob("wal/*/*/*") if path.suffix != ".json")
     assert room["backups"] == 2 and room["backup_bytes"] > 1_000_000 and room["segments"] > 2
     assert room["wal_bytes"] > wal / 2 and room["free"] > 0 and room["days_until_full"] is None
+    assert moment(room["wal_since"]) < moment(survey()["at"])
     assert survey()["proofs"]["verify"] is None
+    assert survey()["backups"]["count"] == 2 and [row["verified"] for row in survey()["backups"]["newest"]] == [None, None]
+    scene.agent.ok("pin", "primary", scene.first)
     scene.agent.cli("verify", "primary", scene.second)  # which tells the gap, too
     verified = survey()["proofs"]
     assert verified["verify"]["good"] and verified["verify"]["backup"] == scene.second and verified["failed_count"] == 0
@@ -149,6 +152,9 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
         file.write(b"broken")
     assert scene.agent.cli("verify", "primary", scene.first).code == 7
     assert survey()["proofs"]["failed"] == [scene.first]
+    assert [(row["id"], row["state"], row["pinned"], row["verified"], row["drilled"]) for row in survey()["backups"]["newest"]] == [
+        (scene.first, "complete", True, False, None), (scene.second, "complete", False, True, None)]
+    scene.agent.ok("unpin", "primary", scene.first)
     assert "1 BACKUP FOUND DAMAGED BY VERIFY: " + scene.first in scene.agent.ok("status").out
 
 
