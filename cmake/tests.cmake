@@ -13,6 +13,13 @@ endif()
 if(NOT SANITIZE AND NOT FUZZ)
   add_test(NAME layers COMMAND ${CMAKE_SOURCE_DIR}/contrib/dev/check_layers.py ${CMAKE_SOURCE_DIR})
   set_tests_properties(layers PROPERTIES LABELS "short")
+  # Debian's package prometheus brings promtool.
+  add_test(NAME prometheus_rules COMMAND sh -ec
+    "command -v promtool || { echo 'skipped: promtool is not installed'; exit 77; }
+    promtool check rules pgcoffer.rules.yml; promtool check config --syntax-only scrape.yml
+    promtool test rules tests/minutes.test.yml tests/days.test.yml"
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}/contrib/prometheus)
+  set_tests_properties(prometheus_rules PROPERTIES LABELS "short" SKIP_RETURN_CODE 77)
 endif()
 
 if(FUZZ)
