@@ -10,6 +10,13 @@ if(SANITIZE)
   set(test_prefix "sanitized_")
 endif()
 
+# What a unit test compares the answer to a scrape with is itself what Prometheus' own tool calls good.
+find_program(PROMTOOL promtool)
+if(PROMTOOL AND NOT SANITIZE AND NOT FUZZ)
+  add_test(NAME metrics_promtool
+           COMMAND sh -c "exec ${PROMTOOL} check metrics < ${CMAKE_SOURCE_DIR}/test/jobs/metrics/state.prom")
+  set_tests_properties(metrics_promtool PROPERTIES LABELS "short")
+endif()
 if(NOT SANITIZE AND NOT FUZZ)
   add_test(NAME layers COMMAND ${CMAKE_SOURCE_DIR}/contrib/dev/check_layers.py ${CMAKE_SOURCE_DIR})
   set_tests_properties(layers PROPERTIES LABELS "short")
