@@ -17,7 +17,8 @@ struct child {
     struct bufferevent *channel; /* NULL when closed */
     struct evbuffer *lines;      /* received, not yet handed over */
     struct event *kill_timer;
-    char fault[128]; /* why we killed it; "" */
+    unsigned unanswered; /* times that it was asked for a sign of life since its last line */
+    char fault[128];     /* why we killed it; "" */
     const struct child_handlers *handlers;
     void *owner;
     struct child *next;
@@ -63,9 +64,11 @@ static void hand_over_lines(struct child *child)
             break;
         struct error err;
         json_t *message SCOPED(scoped_json) = control_parse_line(line, size, &err);
-        if (message == NULL || json_text_or_null(message, "event") == NULL)
+        const char *event = json_text_or_null(message, "event");
+        child->unanswered = 0;
+        if (event == NULL)
             condemn(child, "it sent a line that is no event");
-        else
+        else if (strcmp(event, "alive") != 0)
             child->handlers->line(child->owner, message);
     }
     if (evbuffer_get_length(child->lines) >= CONTROL_CHANNEL_SIZE)
@@ -142,6 +145,21 @@ void child_send(struct child *child, const json_t *message)
     line[size] = '\n';
     if (child->channel != NULL)
         bufferevent_write(child->channel, line, size + 1);
+}
+
+void child_ask_alive(struct child *child, unsigned patience_seconds)
+{
+    unsigned silent_seconds = (unsigned)((uint64_t)child->unanswered * child->children->asking_milliseconds / 1000);
+    char fault[sizeof child->fault];
+
+    if (silent_seconds >= patience_seconds) {
+        snprintf(fault, sizeof fault, "it gave no sign of life for %u s", silent_seconds);
+        condemn(child, fault);
+        return;
+    }
+    json_t *question SCOPED(scoped_json) = json_pack("{s:s}", "event", "alive");
+    child->unanswered++;
+    child_send(child, question);
 }
 
 bool child_has_unsent(const struct child *child)

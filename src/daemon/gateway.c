@@ -246,6 +246,12 @@ void gateway_follow_configuration(struct supervisor *supervisor)
     child_stop(gateway->child, STOP_SECONDS);
 }
 
+void gateway_ask_alive(struct supervisor *supervisor, unsigned patience_seconds)
+{
+    if (supervisor->gateway != NULL && supervisor->gateway->child != NULL)
+        child_ask_alive(supervisor->gateway->child, patience_seconds);
+}
+
 void gateway_free(struct supervisor *supervisor)
 {
     struct gateway *gateway = supervisor->gateway;

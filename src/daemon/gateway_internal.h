@@ -11,6 +11,8 @@
  */
 /* At the start and after a reload: starts, ends, or starts again with other settings. */
 void gateway_follow_configuration(struct supervisor *supervisor);
+/* A sign of life is asked of the worker: child_ask_alive(). */
+void gateway_ask_alive(struct supervisor *supervisor, unsigned patience_seconds);
 void gateway_free(struct supervisor *supervisor);
 /* Is this connection the gateway's, or of one that has ended since? Asked when it is accepted. */
 bool gateway_is_peer(const struct supervisor *supervisor, const struct caller *caller);

@@ -1,5 +1,6 @@
 #include "daemon/notifier_internal.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -12,13 +13,26 @@
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/text.h"
 
+/* As sd_watchdog_enabled(3): 0 when the manager waits for nobody, or for another process. */
+static int64_t take_watchdog(void)
+{
+    const char *period = getenv("WATCHDOG_USEC"), *process = getenv("WATCHDOG_PID");
+    uint64_t microseconds = 0, pid = 0;
+
+    bool is_ours = process == NULL || (text_parse_unsigned(process, INT_MAX, &pid) && (pid_t)pid == getpid());
+    bool is_on = is_ours && period != NULL && text_parse_unsigned(period, INT64_MAX, &microseconds);
+    unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    return is_on ? (int64_t)microseconds : 0;
+}
+
 void notifier_open(struct notifier *notifier)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *name = getenv("NOTIFY_SOCKET");
     size_t size = name != NULL ? strlen(name) : 0;
 
-    *notifier = (struct notifier){.fd = -1};
+    *notifier = (struct notifier){.fd = -1, .watchdog = take_watchdog()};
     if (size < 2 || size >= sizeof address.sun_path || (name[0] != '/' && name[0] != '@')) {
         unsetenv("NOTIFY_SOCKET");
         return;

@@ -1,6 +1,8 @@
 #ifndef PGCOFFER_SRC_DAEMON_NOTIFIER_INTERNAL_H
 #define PGCOFFER_SRC_DAEMON_NOTIFIER_INTERNAL_H
 
+#include <stdint.h>
+
 #include "pgcoffer/base/attributes.h"
 
 /*
@@ -10,9 +12,13 @@
 struct notifier {
     int fd; /* -1: nobody listens */
     char status[256];
+    /* WatchdogSec= of the unit in microseconds: whoever is silent for so long is ended; 0: the manager does not wait.
+     */
+    int64_t watchdog;
 };
 
-/* Takes NOTIFY_SOCKET out of the environment: it is none of the workers' business. */
+/* Takes NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID out of the environment: they are none of the workers' business.
+ */
 void notifier_open(struct notifier *notifier);
 void notifier_close(struct notifier *notifier);
 void notifier_tell(const struct notifier *notifier, const char *assignments);

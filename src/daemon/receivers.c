@@ -10,7 +10,8 @@
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
-#define STOP_SECONDS 3
+#define STOP_SECONDS      3
+#define PREPARING_SECONDS 3600
 
 struct receiver *receiver_find(const struct supervisor *supervisor, const char *name)
 {
@@ -225,6 +226,24 @@ void receivers_tell_verified(struct supervisor *supervisor, const char *server)
         if (receiver->child != NULL && !receiver->is_restarting && !receiver->is_removed &&
             (server[0] == '\0' || strcmp(receiver->name, server) == 0))
             child_send(receiver->child, line);
+}
+
+/* Before it streams it puts in order what a crash left, and its hosts may take all their time to answer. */
+static unsigned patience_with(const struct receiver *receiver, unsigned usual_seconds)
+{
+    const char *state = json_text_or_null(receiver->report, "state");
+    unsigned connecting = (unsigned)receiver->wish.settings.connect_timeout * CONFIG_MOST_HOSTS;
+
+    if (state == NULL || strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0)
+        return PREPARING_SECONDS + connecting + usual_seconds;
+    return usual_seconds;
+}
+
+void receivers_ask_alive(struct supervisor *supervisor, unsigned patience_seconds)
+{
+    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (receiver->child != NULL)
+            child_ask_alive(receiver->child, patience_with(receiver, patience_seconds));
 }
 
 /* ---- the slot is dropped ---- */

@@ -15,6 +15,8 @@ void receivers_follow_configuration(struct supervisor *supervisor, bool is_resta
 void receivers_look(struct supervisor *supervisor);
 /* A verification has ended and may have found damage: the receiver looks at the gaps. `server` "" means all. */
 void receivers_tell_verified(struct supervisor *supervisor, const char *server);
+/* Of every worker a sign of life is asked; while it streams, or waits for its next try, within `patience_seconds`. */
+void receivers_ask_alive(struct supervisor *supervisor, unsigned patience_seconds);
 void receivers_free(struct supervisor *supervisor);
 
 /*

@@ -9,6 +9,7 @@
 
 #include "daemon/errands_internal.h"
 #include "daemon/gateway_internal.h"
+#include "daemon/heartbeat_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
@@ -186,6 +187,7 @@ static void run(struct supervisor *supervisor)
     event_base_loop(supervisor->events, EVLOOP_NONBLOCK);
 }
 
+    heartbeat_start(supervisor);
 static void finish(struct supervisor *supervisor)
 {
     listener_free(supervisor->listener);
@@ -206,6 +208,7 @@ static void finish(struct supervisor *supervisor)
     config_free(supervisor->config);
 }
 
+    heartbeat_free(supervisor);
 int supervisor_run(struct config *config)
 {
     struct supervisor supervisor = {

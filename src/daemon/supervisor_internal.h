@@ -27,6 +27,7 @@ struct supervisor {
     struct notifier notifier;
     struct children children;
     struct listener *listener;
+    struct event *heartbeat;
     struct receiver *receivers;
     struct session *sessions;
     struct errand *errands;

@@ -116,6 +116,24 @@ void worker_end(struct worker_context *context)
 }
 
 bool worker_is_interrupted(const struct worker_context *context)
+bool worker_say_alive(const struct worker_context *context, struct error *err)
+{
+    struct pollfd channel = {.fd = control_stream_descriptor(context->channel), .events = POLLOUT};
+
+    if (poll(&channel, 1, 0) == 0)
+        return true;
+    json_t *message SCOPED(scoped_json) = json_pack("{s:s}", "event", "alive");
+
+    return control_send(context->channel, message, err);
+}
+
+bool worker_answer_alive(const struct worker_context *context, const json_t *message, struct error *err)
+{
+    const char *event = json_text_or_null(message, "event");
+
+    return event == NULL || strcmp(event, "alive") != 0 || worker_say_alive(context, err);
+}
+
 {
     struct pollfd pollers[] = {
         {.fd = context->interrupt_fd, .events = POLLIN},

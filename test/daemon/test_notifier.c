@@ -81,6 +81,34 @@ START_TEST(without_a_manager_nothing_happens)
 }
 END_TEST
 
+static int64_t watchdog_with(const char *period, const char *process)
+{
+    struct notifier notifier;
+
+    if (process != NULL)
+        setenv("WATCHDOG_PID", process, 1);
+    setenv("WATCHDOG_USEC", period, 1);
+    notifier_open(&notifier);
+    notifier_close(&notifier);
+    ck_assert_ptr_null(getenv("WATCHDOG_USEC"));
+    ck_assert_ptr_null(getenv("WATCHDOG_PID"));
+    return notifier.watchdog;
+}
+
+START_TEST(a_watchdog_counts_when_it_waits_for_this_process)
+{
+    char self[24];
+
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    ck_assert_int_eq(watchdog_with("60000000", self), 60000000);
+    ck_assert_int_eq(watchdog_with("86400000000", NULL), INT64_C(86400000000));
+    ck_assert_int_eq(watchdog_with("60000000", "1"), 0);
+    ck_assert_int_eq(watchdog_with("0", self), 0);
+    ck_assert_int_eq(watchdog_with("soon", self), 0);
+    ck_assert_int_eq(watchdog_with("60000000", "me"), 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("notifier");
@@ -88,5 +116,6 @@ int main(void)
     tcase_add_checked_fixture(tests, scratch_make, scratch_remove);
     tcase_add_test(tests, a_manager_hears_by_path_and_by_abstract_name_what_is_new);
     tcase_add_test(tests, without_a_manager_nothing_happens);
+    tcase_add_test(tests, a_watchdog_counts_when_it_waits_for_this_process);
     return suite_run("notifier", tests);
 }

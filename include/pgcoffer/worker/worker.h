@@ -63,6 +63,12 @@ void worker_end_at_once_when_told(void);
 /* Has SIGTERM come or the supervisor gone? Never blocks. */
 bool worker_is_interrupted(const struct worker_context *context);
 /*
+/* Answers {"event":"alive"}, by which the supervisor of a permanent worker asks whether it still does its work; any
+ * other message is left alone. */
+bool worker_answer_alive(const struct worker_context *context, const json_t *message, struct error *err) NODISCARD;
+/* The same unasked, where the work takes long and the channel is not read. Never waits: a supervisor that does not read
+ * has not asked. */
+bool worker_say_alive(const struct worker_context *context, struct error *err) NODISCARD;
  * Drops what the role does not need: no_new_privs, dumpable off, and Landlock where the kernel has it. `read_paths` and
  * `write_paths` are NULL-ended lists of what the role needs beside the system's libraries. Best effort by design: a
  * kernel without Landlock is no error. Roles that may use the network keep the whole file system, as keys, CA bundles

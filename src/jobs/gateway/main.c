@@ -95,6 +95,25 @@ static void on_interrupt(evutil_socket_t fd, short what, void *context)
     gateway_end_softly(&own->gateway);
 }
 
+/* The supervisor asks for a sign of life, or is gone. */
+static void on_channel(evutil_socket_t fd, short what, void *context)
+{
+    struct gateway_job *own = context;
+    struct control_stream *channel = own->job->worker->channel;
+    json_t *message SCOPED(scoped_json) = NULL;
+    struct error err;
+
+    do {
+        json_decref(TAKE(message));
+        if (!control_receive(channel, &message, &err) || message == NULL) {
+            on_interrupt(fd, what, context);
+            return;
+        }
+        if (!worker_answer_alive(own->job->worker, message, &err))
+            log_debug("could not give a sign of life: %s", err.message);
+    } while (control_stream_has_input(channel));
+}
+
 /* ---- beginning and end ---- */
 
 static struct event *watch(struct gateway_job *own, int fd, event_callback_fn function)
@@ -112,7 +131,7 @@ static void begin_loop(struct gateway_job *own)
     if (own->events == NULL)
         abort();
     own->files = watch(own, control_stream_descriptor(own->reader), on_files);
-    own->channel = watch(own, control_stream_descriptor(own->job->worker->channel), on_interrupt);
+    own->channel = watch(own, control_stream_descriptor(own->job->worker->channel), on_channel);
     own->interrupt = watch(own, own->job->worker->interrupt_fd, on_interrupt);
     own->report = evtimer_new(own->events, on_report, own);
     own->end = evtimer_new(own->events, on_end, own);

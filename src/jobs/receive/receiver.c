@@ -38,6 +38,8 @@ static void read_channel(struct receiver *receiver)
 
     if (!control_receive(receiver->worker->channel, &message, &ignored))
         return;
+    if (!worker_answer_alive(receiver->worker, message, &ignored))
+        log_debug("could not give a sign of life: %s", ignored.message);
     const char *event = json_text_or_null(message, "event");
     if (event != NULL && strcmp(event, "verified") == 0)
         receive_gaps_look_now(&receiver->gaps);

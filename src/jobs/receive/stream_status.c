@@ -124,16 +124,17 @@ static void repeat_status(void *context)
     if (!wal_stream_feedback(stream->connection, stream->said_written, stream->said_flushed, false, &ignored))
         return;
 }
+    (void)!worker_say_alive(stream->receiver->worker, &ignored);
 
 void stream_status_begin(struct receive_stream *stream)
 {
-    int64_t patience = within(PATIENCE_LEAST, stream->server_patience / PATIENCE_PARTS, STATUS_EVERY);
+    bool waits_for_ever = stream->server_patience == 0; /* the supervisor does not */
+    int64_t patience =
+        waits_for_ever ? STATUS_EVERY : within(PATIENCE_LEAST, stream->server_patience / PATIENCE_PARTS, STATUS_EVERY);
     struct error err;
 
     stream->began_at = stream->next;
     stream_status_hear(stream);
-    if (stream->server_patience == 0)
-        return; /* it waits for ever */
     if (!receive_lifeline_new(patience, repeat_status, stream, &stream->lifeline, &err))
         log_failure(LOG_LEVEL_WARNING, &err);
 }
