@@ -12,7 +12,7 @@ set(CMAKE_C_FLAGS_RELEASE "-O2")
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 set(CMAKE_C_FLAGS_DEBUG "-g")
 
-add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 PGCOFFER_VERSION="${PROJECT_VERSION}")
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 PGCOFFER_VERSION="${PGCOFFER_VERSION}")
 add_compile_options(
   -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2
   -Wswitch-enum -Wvla -include ${CMAKE_SOURCE_DIR}/include/pgcoffer/base/banned.h)

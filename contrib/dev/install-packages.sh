@@ -2,19 +2,21 @@
 # Installs the Debian packages that building and testing need, unless they are there. Root only; anybody else is
 # told what is missing.
 #
-# usage: install-packages.sh build|demo|test
+# usage: install-packages.sh build|package|demo|test
 set -euo pipefail
 
 build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-dev libarchive-dev libevent-dev
     libjansson-dev libsmartcols-dev scdoc"
+package="dpkg-dev file binutils"
 demo="postgresql-15 openssl zstd util-linux procps"
 test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2"
 
 case "${1:-}" in
     build) wanted="$build" ;;
+    package) wanted="$build $package" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
-    *) echo "usage: $0 build|demo|test" >&2; exit 2 ;;
+    *) echo "usage: $0 build|package|demo|test" >&2; exit 2 ;;
 esac
 
 missing=()
