@@ -7,7 +7,6 @@ set(CPACK_PACKAGE_CONTACT "the pgcoffer authors <pgcoffer@example.org>")
 # Everything goes below a root of its own, also what lies in /etc: nothing is asked of the machine that builds.
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_INSTALL_PREFIX /usr)
-set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS})
 
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
@@ -18,16 +17,16 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS passwd)
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, openssl, zstd")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, logrotate, postgresql, prometheus")
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "TLS-aware backup agent for PostgreSQL
- A daemon streams the WAL of PostgreSQL 13 to 18 and takes base backups, as a
- replication user known by its client certificate, and keeps both as compressed
- archives that tar and zstd alone can restore. The command line restores to any
- moment, verifies, rehearses a recovery, and proves that a TLS set-up is right.
- .
- Daemon and command line are in this one package. The daemon is neither enabled
- nor started by the installation; a host that only restores over the network
- needs none.")
-# The programs' debugging information as a package of its own, found by the build id.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "TLS-aware backup agent for PostgreSQL")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "A daemon streams the WAL of PostgreSQL 13 to 18 and takes base backups, as a
+replication user known by its client certificate, and keeps both as compressed
+archives that tar and zstd alone can restore. The command line restores to any
+moment, verifies, rehearses a recovery, and proves that a TLS set-up is right.
+
+Daemon and command line are in this one package. The daemon is neither enabled
+nor started by the installation: a host that only restores over the network
+needs none.")
+# Strips the programs; their debugging information is a package of its own, found by the build id.
 set(CPACK_DEBIAN_DEBUGINFO_PACKAGE ON)
 set(scripts ${CMAKE_SOURCE_DIR}/contrib/packaging/debian)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${scripts}/conffiles ${scripts}/postinst ${scripts}/prerm ${scripts}/postrm)
