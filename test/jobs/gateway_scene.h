@@ -4,7 +4,7 @@
 #include <check.h>
 #include <openssl/pem.h>
 
-#include "jobs/gateway/context_internal.h"
+#include "jobs/tls_port/context_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/tls/issue.h"
 
@@ -74,11 +74,11 @@ static inline void scene_end(void)
     scene_forget(&scene_client);
 }
 
-static inline struct gateway_files scene_files(void)
+static inline struct port_files scene_files(void)
 {
-    return (struct gateway_files){.certificate = scene_server.certificate_pem,
-                                  .key = scene_server.key_pem,
-                                  .authorities = scene_authority.certificate_pem};
+    return (struct port_files){.certificate = scene_server.certificate_pem,
+                               .key = scene_server.key_pem,
+                               .authorities = scene_authority.certificate_pem};
 }
 
 #endif

@@ -1,22 +1,23 @@
-#include "jobs/gateway/context_internal.h"
+#include "jobs/tls_port/context_internal.h"
 
 #include <string.h>
 
+#include "jobs/gateway/gateway_internal.h"
 #include "jobs/gateway_scene.h"
 #include "support/suite.h"
 
 static struct error failure;
 
-static SSL_CTX *make(const struct gateway_files *files, const char *least)
+static SSL_CTX *make(const struct port_files *files, const char *least)
 {
     struct certificate_text text;
     SSL_CTX *context = NULL;
 
-    (void)!gateway_context_new(files, least, &context, &text, &failure);
+    (void)!port_context_new(files, &gateway_words, least, &context, &text, &failure);
     return context;
 }
 
-static void assert_refused(const struct gateway_files *files, const char *words)
+static void assert_refused(const struct port_files *files, const char *words)
 {
     SSL_CTX *context = make(files, "TLSv1.3");
 
@@ -27,7 +28,7 @@ static void assert_refused(const struct gateway_files *files, const char *words)
 
 START_TEST(a_client_certificate_is_demanded_and_nothing_is_resumed)
 {
-    const struct gateway_files files = scene_files();
+    const struct port_files files = scene_files();
     SSL_CTX *context = make(&files, "TLSv1.3");
 
     ck_assert_msg(context != NULL, "%s", failure.message);
@@ -45,7 +46,7 @@ END_TEST
 
 START_TEST(files_that_do_not_fit_each_other_are_refused)
 {
-    struct gateway_files files = scene_files();
+    struct port_files files = scene_files();
 
     files.key = scene_client.key_pem;
     assert_refused(&files, "does not belong to the certificate");
@@ -70,7 +71,7 @@ END_TEST
 
 START_TEST(one_damaged_certificate_behind_good_ones_is_no_half_a_file)
 {
-    struct gateway_files files = scene_files();
+    struct port_files files = scene_files();
     char *cut SCOPED(scoped_free) =
         memory_text("%s%.200s", scene_authority.certificate_pem, scene_client.certificate_pem);
     char *chain SCOPED(scoped_free) =
@@ -86,7 +87,7 @@ END_TEST
 
 START_TEST(with_a_list_the_whole_chain_is_checked)
 {
-    struct gateway_files files = scene_files();
+    struct port_files files = scene_files();
     X509_CRL *list = NULL;
     BIO *bio = BIO_new(BIO_s_mem());
 

@@ -74,20 +74,21 @@ static void begin(void)
     scene_begin();
     signal(SIGPIPE, SIG_IGN);
     limits = gateway_usual_limits;
-    gateway = (struct gateway){.least_version = "TLSv1.3"};
+    gateway = (struct gateway){.port.least_version = "TLSv1.3"};
     inside = -1;
     is_flooding = false;
     first_line[0] = '\0';
     events = event_base_new();
     open_daemon();
     gateway_begin(&gateway, events, &limits);
-    ck_assert_msg(gateway_bind("127.0.0.1", 0, gateway.sockets, &gateway.socket_count, &err), "%s", err.message);
+    ck_assert_msg(port_bind(&gateway_words, "127.0.0.1", 0, gateway.port.sockets, &gateway.port.socket_count, &err),
+                  "%s", err.message);
     json_t *files SCOPED(scoped_json) =
         json_pack("{s:s, s:s, s:s, s:s}", "event", "files", "certificate", scene_server.certificate_pem, "key",
                   scene_server.key_pem, "authorities", scene_authority.certificate_pem);
-    gateway_take_files(&gateway, files);
-    ck_assert(gateway.is_listening);
-    ck_assert_int_eq(getsockname(gateway.sockets[0], (struct sockaddr *)&address, &size), 0);
+    port_take_files(&gateway.port, files);
+    ck_assert(gateway.port.is_listening);
+    ck_assert_int_eq(getsockname(gateway.port.sockets[0], (struct sockaddr *)&address, &size), 0);
     port = ntohs(address.sin_port);
 }
 
@@ -155,7 +156,7 @@ static pid_t start_client(bool (*is_right)(const char *words))
     if (pid == 0) {
         char words[4096];
         alarm(30);
-        close(gateway.sockets[0]);
+        close(gateway.port.sockets[0]);
         be_client(words, sizeof words);
         _exit(is_right(words) ? 0 : 1);
     }
@@ -242,7 +243,7 @@ static pid_t start_one_that_parts(bool leaves)
 
     if (pid == 0) {
         alarm(30);
-        close(gateway.sockets[0]);
+        close(gateway.port.sockets[0]);
         SSL *tls = shake_hands();
         if (tls == NULL)
             _exit(1);
@@ -280,8 +281,8 @@ END_TEST
 
 START_TEST(a_kernel_that_takes_nothing_from_it_is_warned_of)
 {
-    gateway_warn_unconfined(&gateway);
-    json_t *report SCOPED(scoped_json) = gateway_report(&gateway);
+    port_warn_unconfined(&gateway.port);
+    json_t *report SCOPED(scoped_json) = port_report(&gateway.port, 0);
     const char *words = json_text_or_null(json_object_get(report, "warning"), "message");
     ck_assert_ptr_nonnull(words);
     ck_assert_ptr_nonnull(strstr(words, "neither Landlock nor seccomp"));

@@ -1,12 +1,11 @@
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <string.h>
 #include <sys/un.h>
 
-#include "jobs/gateway/context_internal.h"
 #include "jobs/gateway/gateway_internal.h"
 #include "jobs/gateway/pump_internal.h"
+#include "jobs/tls_port/context_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/log.h"
@@ -45,7 +44,8 @@ static void set_deadline(struct connection *connection, int seconds)
 
 static struct event *watch(struct connection *connection, int fd, short what, event_callback_fn function)
 {
-    struct event *event = event_new(connection->gateway->events, fd, (short)(what | EV_PERSIST), function, connection);
+    struct event *event =
+        event_new(connection->gateway->port.events, fd, (short)(what | EV_PERSIST), function, connection);
 
     if (event == NULL)
         abort();
@@ -82,7 +82,7 @@ void connection_drop(struct connection *connection, const char *reason)
     if (connection->state == CONNECTION_GONE)
         return;
     if (reason != NULL)
-        gateway_log_refusal(connection->gateway, connection->address, reason);
+        port_log_refusal(&connection->gateway->port, connection->address, reason);
     leave_counts(connection);
     bool was_verified = connection->state == CONNECTION_PUMPS;
     connection->state = CONNECTION_GONE;
@@ -96,9 +96,9 @@ void connection_drop(struct connection *connection, const char *reason)
         close(connection->local);
     connection->network = connection->local = -1;
     evtimer_del(connection->deadline);
-    event_base_once(connection->gateway->events, -1, EV_TIMEOUT, on_gone, connection, &(struct timeval){0});
-    if (was_verified && connection->gateway->changed != NULL)
-        connection->gateway->changed(connection->gateway);
+    event_base_once(connection->gateway->port.events, -1, EV_TIMEOUT, on_gone, connection, &(struct timeval){0});
+    if (was_verified)
+        port_tell_changed(&connection->gateway->port);
 }
 
 void connection_verify_again(struct connection *connection)
@@ -106,7 +106,7 @@ void connection_verify_again(struct connection *connection)
     char reason[IDENTITY_TEXT_SIZE + 256];
     const char *fault;
 
-    if (gateway_context_trusts(connection->gateway->tls, connection->tls, &fault))
+    if (port_context_trusts(connection->gateway->port.tls, connection->tls, &fault))
         return;
     snprintf(reason, sizeof reason, "dropped: the certificate of %s is not let in any more: %s", connection->identity,
              fault);
@@ -117,8 +117,8 @@ void connection_verify_again(struct connection *connection)
 static void linger(struct connection *connection)
 {
     leave_counts(connection);
-    if (connection->state == CONNECTION_PUMPS && connection->gateway->changed != NULL)
-        connection->gateway->changed(connection->gateway);
+    if (connection->state == CONNECTION_PUMPS)
+        port_tell_changed(&connection->gateway->port);
     connection->gateway->handshake_count++;
     connection->state = CONNECTION_LINGERS;
     if (connection->local >= 0) {
@@ -224,7 +224,7 @@ static void refuse(struct connection *connection, const struct error *failure)
     put_line(&pump->out, message);
     pump->out.is_source_over = true;
     pump->in.is_source_over = pump->in.is_over = true;
-    gateway_log_refusal(connection->gateway, connection->address, failure->message);
+    port_log_refusal(&connection->gateway->port, connection->address, failure->message);
 }
 
 /* ---- who it is ---- */
@@ -283,28 +283,8 @@ static void begin_pump(struct connection *connection, const struct identity *ide
         log_debug("%s connected from %s with %s", connection->identity, connection->address,
                   SSL_get_version(connection->tls));
     }
-    if (gateway->changed != NULL)
-        gateway->changed(gateway);
+    port_tell_changed(&gateway->port);
     go_on(connection);
-}
-
-static void describe_handshake_fault(const struct connection *connection, char *ret_words, size_t size)
-{
-    unsigned long code = ERR_peek_error();
-    int reason = ERR_GET_REASON(code);
-
-    if (connection->verify_fault[0] != '\0')
-        snprintf(ret_words, size, "%s", connection->verify_fault);
-    else if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
-        snprintf(ret_words, size, "it has no certificate");
-    else if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST ||
-             reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_RECORD_LENGTH_MISMATCH)
-        snprintf(ret_words, size, "it does not speak TLS");
-    else if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING || code == 0)
-        snprintf(ret_words, size, "it went away during the handshake");
-    else
-        certificate_openssl_words(ret_words, size);
-    ERR_clear_error();
 }
 
 static void shake_hands(struct connection *connection)
@@ -322,7 +302,8 @@ static void shake_hands(struct connection *connection)
         }
         identity_of_certificate(certificate, &identity);
         identity_format(&identity, connection->identity);
-        if (SSL_get_SSL_CTX(connection->tls) != connection->gateway->tls) /* the files have changed since it came */
+        if (SSL_get_SSL_CTX(connection->tls) !=
+            connection->gateway->port.tls) /* the files have changed since it came */
             connection_verify_again(connection);
         if (connection->state == CONNECTION_SHAKES_HANDS)
             begin_pump(connection, &identity);
@@ -336,9 +317,9 @@ static void shake_hands(struct connection *connection)
         await(connection, WANT_NETWORK_WRITE);
         return;
     default:
-        describe_handshake_fault(connection, words, sizeof words);
+        port_handshake_fault(connection->verify_fault, words, sizeof words);
         snprintf(reason, sizeof reason, "no connection: %s", words);
-        gateway_log_refusal(connection->gateway, connection->address, reason);
+        port_log_refusal(&connection->gateway->port, connection->address, reason);
         linger(connection); /* the alert is on its way */
     }
 }
@@ -403,52 +384,18 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
 
 /* ---- the beginning ---- */
 
-/* OpenSSL tells the alert; which certificate it was, and which of its chain is at fault, is known only here. */
-static int on_verified(int is_good, X509_STORE_CTX *store)
-{
-    SSL *tls = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-    struct connection *connection = SSL_get_app_data(tls);
-    X509 *certificate = X509_STORE_CTX_get_current_cert(store);
-    char subject[256] = "", clock[CERTIFICATE_CLOCK_SIZE] = "";
-
-    if (is_good == 1 || connection->verify_fault[0] != '\0')
-        return is_good;
-    if (certificate != NULL) {
-        certificate_name_format(X509_get_subject_name(certificate), subject, sizeof subject);
-        certificate_clock_format(certificate, clock);
-    }
-    snprintf(connection->verify_fault, sizeof connection->verify_fault, "certificate \"%s\": %s%s%s", subject,
-             X509_verify_cert_error_string(X509_STORE_CTX_get_error(store)), clock[0] != '\0' ? ": " : "", clock);
-    return is_good;
-}
-
 /* One that vanished without a word is found out, also while nothing is sent. */
-static void keep_alive(int fd)
-{
-    const int yes = 1, idle = 60, interval = 15, probes = 4;
-
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-}
-
 struct connection *connection_new(struct gateway *gateway, int network, const struct sockaddr_storage *address)
 {
     struct connection *connection = memory_new(sizeof *connection);
 
     *connection = (struct connection){.gateway = gateway, .network = network, .local = -1};
-    gateway_describe_address(address, connection->address, connection->place);
-    keep_alive(network);
-    connection->tls = SSL_new(gateway->tls);
-    if (connection->tls == NULL || SSL_set_fd(connection->tls, network) != 1)
-        abort();
-    SSL_set_app_data(connection->tls, connection);
-    SSL_set_verify(connection->tls, SSL_get_verify_mode(connection->tls), on_verified);
+    port_describe_address(address, connection->address, connection->place);
+    port_keep_alive(network);
+    connection->tls = port_handshake_new(gateway->port.tls, network, connection->verify_fault);
     connection->network_read = watch(connection, network, EV_READ, on_network);
     connection->network_write = watch(connection, network, EV_WRITE, on_network);
-    connection->deadline = evtimer_new(gateway->events, on_deadline, connection);
+    connection->deadline = evtimer_new(gateway->port.events, on_deadline, connection);
     if (connection->deadline == NULL)
         abort();
     set_deadline(connection, gateway->limits->handshake_seconds);
@@ -471,6 +418,6 @@ void connection_free(struct connection *connection)
     event_free(connection->deadline);
     free(connection->pump);
     free(connection);
-    if (gateway->is_ending && gateway->first == NULL)
-        event_base_loopbreak(gateway->events);
+    if (gateway->port.is_ending && gateway->first == NULL)
+        event_base_loopbreak(gateway->port.events);
 }

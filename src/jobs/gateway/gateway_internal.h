@@ -1,14 +1,8 @@
 #ifndef PGCOFFER_SRC_JOBS_GATEWAY_GATEWAY_INTERNAL_H
 #define PGCOFFER_SRC_JOBS_GATEWAY_GATEWAY_INTERNAL_H
 
-#include <event2/event.h>
-#include <netinet/in.h>
-#include <openssl/ssl.h>
-#include <sys/socket.h>
-
 #include "jobs/gateway/identity_internal.h"
-#include "pgcoffer/control/stream.h"
-#include "pgcoffer/tls/certificate.h"
+#include "jobs/tls_port/port_internal.h"
 
 /*
  * The gateway: one process, one event loop, TLS on one side and the daemon's own socket on the other. It knows nothing
@@ -30,62 +24,24 @@ struct gateway_limits {
 };
 extern const struct gateway_limits gateway_usual_limits;
 
-#define GATEWAY_MOST_SOCKETS 8
-#define GATEWAY_ADDRESS_SIZE 64
-
 /* One client each; gateway.c has the list, connection.c the life. */
 struct connection;
 
 struct gateway {
-    struct event_base *events;
+    struct port port;
     const struct gateway_limits *limits;
-    char socket_path[108];     /* the daemon's */
-    const char *least_version; /* tls_min_version */
-    long warn_days;
-    void (*changed)(struct gateway *gateway); /* what is reported changed; may be NULL */
-    void *context;                            /* of whoever set it */
-
-    int sockets[GATEWAY_MOST_SOCKETS]; /* bound */
-    struct event *ready[GATEWAY_MOST_SOCKETS];
-    size_t socket_count;
-    struct event *retry; /* when there was no descriptor for a connection */
-    struct event *day;
-    bool is_listening;
-    bool is_ending; /* nobody new; over with the last connection */
-
-    SSL_CTX *tls; /* NULL until the files were good once */
-    struct certificate_text certificate;
-    json_t *fault;      /* ERROR: the files as they lie there cannot be used; NULL */
-    json_t *warning;    /* ERROR, or NULL */
-    json_t *unconfined; /* ERROR: the kernel takes nothing from this process; or NULL */
+    char socket_path[108]; /* the daemon's */
 
     struct connection *first; /* newest first */
     size_t handshake_count, connection_count;
-
-    int64_t refusals_since; /* what is logged of those who are not let in */
-    unsigned refusals_logged, refusals_silent;
 };
 
 /* ---- gateway.c ---- */
+extern const struct port_words gateway_words;
 void gateway_begin(struct gateway *gateway, struct event_base *events, const struct gateway_limits *limits);
 void gateway_end(struct gateway *gateway);
-/* Of the reader: "files" or "error". New files are for new connections, and end those that they would not
- * let in; bad ones leave the old as they are. */
-void gateway_take_files(struct gateway *gateway, const json_t *message);
-/* The kernel has neither Landlock nor seccomp: logged, and shown while there is nothing else to warn of. */
-void gateway_warn_unconfined(struct gateway *gateway);
 /* No more newcomers; the loop ends with the last connection. */
 void gateway_end_softly(struct gateway *gateway);
-json_t *gateway_report(const struct gateway *gateway);
-/* Logged, unless there were too many of late. */
-void gateway_log_refusal(struct gateway *gateway, const char *address, const char *reason);
-
-/* ---- sockets.c ---- */
-/* Binds every address of `host` (1 to GATEWAY_MOST_SOCKETS), without listening. NETWORK kinds: FAILED, CONFIG. */
-bool gateway_bind(const char *host, long port, int *ret_sockets, size_t *ret_count, struct error *err) NODISCARD;
-/* "192.0.2.1:5555", "[2001:db8::1]:5555", and what counts as one address: of IPv6 the first 64 bits. */
-void gateway_describe_address(const struct sockaddr_storage *address, char ret_text[GATEWAY_ADDRESS_SIZE],
-                              char ret_place[GATEWAY_ADDRESS_SIZE]);
 
 /* ---- connection.c ---- */
 enum connection_state {
@@ -106,10 +62,10 @@ struct connection {
     struct event *deadline;
     int64_t moved_at;
     uint64_t moves;
-    char address[GATEWAY_ADDRESS_SIZE];
-    char place[GATEWAY_ADDRESS_SIZE];
+    char address[PORT_ADDRESS_SIZE];
+    char place[PORT_ADDRESS_SIZE];
     char identity[IDENTITY_TEXT_SIZE];
-    char verify_fault[512]; /* why its certificate is refused */
+    char verify_fault[PORT_VERIFY_FAULT_SIZE]; /* why its certificate is refused */
     struct connection *next;
 };
 

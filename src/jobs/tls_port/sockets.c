@@ -1,22 +1,23 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
-#include "jobs/gateway/gateway_internal.h"
+#include "jobs/tls_port/port_internal.h"
 #include "pgcoffer/base/file.h"
 
-static bool bind_one(const struct addrinfo *address, int *ret_socket, struct error *err)
+static bool bind_one(const struct port_words *words, const struct addrinfo *address, int *ret_socket, struct error *err)
 {
-    char text[GATEWAY_ADDRESS_SIZE], place[GATEWAY_ADDRESS_SIZE];
+    char text[PORT_ADDRESS_SIZE], place[PORT_ADDRESS_SIZE];
     struct sockaddr_storage storage = {0};
     const int yes = 1;
 
     int fd SCOPED(scoped_close) = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket for the gateway");
+        return error_set_kind_errno(err, ERROR_FAILED, "could not make a socket for %s", words->owner);
     memcpy(&storage, address->ai_addr, address->ai_addrlen);
-    gateway_describe_address(&storage, text, place);
+    port_describe_address(&storage, text, place);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (address->ai_family == AF_INET6) /* "::" and "0.0.0.0" stand side by side */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof yes);
@@ -24,16 +25,17 @@ static bool bind_one(const struct addrinfo *address, int *ret_socket, struct err
         *ret_socket = file_take_descriptor(&fd);
         return true;
     }
-    error_set_kind_errno(err, ERROR_FAILED, "could not bind the gateway to %s", text);
+    error_set_kind_errno(err, ERROR_FAILED, "could not bind %s to %s", words->owner, text);
     if (errno == EADDRINUSE)
-        return error_hint(err,
-                          "Another program has the port: choose another one for management, or end it (ss -ltnp).");
+        return error_hint(err, "Another program has the port: choose another one for %s, or end it (ss -ltnp).",
+                          words->port);
     if (errno == EACCES)
-        return error_hint(err, "Ports below 1024 are root's: choose another one for management.");
-    return error_hint(err, "Correct host and management in [pgcoffer].");
+        return error_hint(err, "Ports below 1024 are root's: choose another one for %s.", words->port);
+    return error_hint(err, "Correct host and %s in [pgcoffer].", words->port);
 }
 
-bool gateway_bind(const char *host, long port, int *ret_sockets, size_t *ret_count, struct error *err)
+bool port_bind(const struct port_words *words, const char *host, long port, int *ret_sockets, size_t *ret_count,
+               struct error *err)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *addresses;
@@ -47,8 +49,8 @@ bool gateway_bind(const char *host, long port, int *ret_sockets, size_t *ret_cou
         error_set(err, ERROR_CONFIG, "could not resolve host = %s of [pgcoffer]: %s", host, gai_strerror(status));
         return error_hint(err, "Name an address or a name of this machine.");
     }
-    for (struct addrinfo *at = addresses; at != NULL && count < GATEWAY_MOST_SOCKETS && is_bound; at = at->ai_next) {
-        is_bound = bind_one(at, &ret_sockets[count], err);
+    for (struct addrinfo *at = addresses; at != NULL && count < PORT_MOST_SOCKETS && is_bound; at = at->ai_next) {
+        is_bound = bind_one(words, at, &ret_sockets[count], err);
         if (is_bound)
             count++;
         else if (at->ai_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&
@@ -65,8 +67,8 @@ bool gateway_bind(const char *host, long port, int *ret_sockets, size_t *ret_cou
     return false;
 }
 
-void gateway_describe_address(const struct sockaddr_storage *address, char ret_text[GATEWAY_ADDRESS_SIZE],
-                              char ret_place[GATEWAY_ADDRESS_SIZE])
+void port_describe_address(const struct sockaddr_storage *address, char ret_text[PORT_ADDRESS_SIZE],
+                           char ret_place[PORT_ADDRESS_SIZE])
 {
     char words[INET6_ADDRSTRLEN] = "?";
 
@@ -74,15 +76,26 @@ void gateway_describe_address(const struct sockaddr_storage *address, char ret_t
         struct sockaddr_in6 six;
         memcpy(&six, address, sizeof six);
         inet_ntop(AF_INET6, &six.sin6_addr, words, sizeof words);
-        snprintf(ret_text, GATEWAY_ADDRESS_SIZE, "[%s]:%u", words, ntohs(six.sin6_port));
+        snprintf(ret_text, PORT_ADDRESS_SIZE, "[%s]:%u", words, ntohs(six.sin6_port));
         memset(six.sin6_addr.s6_addr + 8, 0, 8);
         inet_ntop(AF_INET6, &six.sin6_addr, words, sizeof words);
-        snprintf(ret_place, GATEWAY_ADDRESS_SIZE, "%s/64", words);
+        snprintf(ret_place, PORT_ADDRESS_SIZE, "%s/64", words);
         return;
     }
     struct sockaddr_in four;
     memcpy(&four, address, sizeof four);
     inet_ntop(AF_INET, &four.sin_addr, words, sizeof words);
-    snprintf(ret_text, GATEWAY_ADDRESS_SIZE, "%s:%u", words, ntohs(four.sin_port));
-    snprintf(ret_place, GATEWAY_ADDRESS_SIZE, "%s", words);
+    snprintf(ret_text, PORT_ADDRESS_SIZE, "%s:%u", words, ntohs(four.sin_port));
+    snprintf(ret_place, PORT_ADDRESS_SIZE, "%s", words);
+}
+
+void port_keep_alive(int fd)
+{
+    const int yes = 1, idle = 60, interval = 15, probes = 4;
+
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof yes);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }

@@ -1,7 +1,8 @@
-#include "jobs/gateway/context_internal.h"
+#include "jobs/tls_port/context_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "pgcoffer/base/text.h"
@@ -16,55 +17,61 @@ static void scoped_key(EVP_PKEY **key)
     EVP_PKEY_free(*key);
 }
 
-static bool fail(struct error *err, const char *what)
+static bool PRINTF_LIKE(2, 3) fail(struct error *err, const char *format, ...)
 {
-    char words[256];
+    char what[512], words[256];
+    va_list arguments;
 
+    va_start(arguments, format);
+    vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
     certificate_openssl_words(words, sizeof words);
     return error_set(err, ERROR_TLS, "%s: %s", what, words);
 }
 
 /* ---- what is served ---- */
 
-static bool check_dates(X509 *leaf, const struct certificate_text *text, struct error *err)
+static bool check_dates(const struct port_words *words, X509 *leaf, const struct certificate_text *text,
+                        struct error *err)
 {
     char not_before[TIMESTAMP_TEXT_SIZE];
 
     if (certificate_is_current(leaf))
         return true;
     if (text->days_left < 0) {
-        error_set(err, ERROR_TLS, "the gateway's certificate in tls_cert_file (subject \"%s\") expired on %s",
-                  text->subject, text->not_after_text);
+        error_set(err, ERROR_TLS, "%s's certificate in %s (subject \"%s\") expired on %s", words->owner,
+                  words->cert_file, text->subject, text->not_after_text);
         return error_hint(err, "Renew it; no restart is needed.");
     }
     timestamp_format(text->not_before, not_before);
-    error_set(err, ERROR_TLS, "the gateway's certificate in tls_cert_file (subject \"%s\") is not valid before %s",
-              text->subject, not_before);
+    error_set(err, ERROR_TLS, "%s's certificate in %s (subject \"%s\") is not valid before %s", words->owner,
+              words->cert_file, text->subject, not_before);
     return error_hint(err, "Compare this machine's clock (date -u) with the one of the CA.");
 }
 
-static bool use_leaf(SSL_CTX *context, X509 *leaf, struct certificate_text *ret_certificate, struct error *err)
+static bool use_leaf(SSL_CTX *context, const struct port_words *words, X509 *leaf,
+                     struct certificate_text *ret_certificate, struct error *err)
 {
     certificate_describe(leaf, ret_certificate);
-    if (!check_dates(leaf, ret_certificate, err))
+    if (!check_dates(words, leaf, ret_certificate, err))
         return false;
     if (!certificate_allows_usage(leaf, NID_server_auth)) {
-        error_set(err, ERROR_TLS, "the gateway's certificate in tls_cert_file (subject \"%s\") is not for a server",
-                  ret_certificate->subject);
+        error_set(err, ERROR_TLS, "%s's certificate in %s (subject \"%s\") is not for a server", words->owner,
+                  words->cert_file, ret_certificate->subject);
         return error_hint(err, "Let the CA sign it with extendedKeyUsage=serverAuth.");
     }
-    return SSL_CTX_use_certificate(context, leaf) == 1 || fail(err, "the gateway's certificate cannot be used");
+    return SSL_CTX_use_certificate(context, leaf) == 1 || fail(err, "%s's certificate cannot be used", words->owner);
 }
 
-static bool use_certificate(SSL_CTX *context, const char *pem, struct certificate_text *ret_certificate,
-                            struct error *err)
+static bool use_certificate(SSL_CTX *context, const struct port_words *words, const char *pem,
+                            struct certificate_text *ret_certificate, struct error *err)
 {
     BIO *bio SCOPED(scoped_bio) = BIO_new_mem_buf(pem, -1);
     X509 *leaf SCOPED(scoped_certificate) = PEM_read_bio_X509_AUX(bio, NULL, certificate_refuse_passphrase, NULL);
 
     if (leaf == NULL)
-        return fail(err, "tls_cert_file holds no certificate");
-    if (!use_leaf(context, leaf, ret_certificate, err))
+        return fail(err, "%s holds no certificate", words->cert_file);
+    if (!use_leaf(context, words, leaf, ret_certificate, err))
         return false;
     for (;;) {
         X509 *next = PEM_read_bio_X509(bio, NULL, certificate_refuse_passphrase, NULL);
@@ -72,29 +79,30 @@ static bool use_certificate(SSL_CTX *context, const char *pem, struct certificat
             break;
         if (SSL_CTX_add0_chain_cert(context, next) != 1) {
             X509_free(next);
-            return fail(err, "a certificate that follows the first in tls_cert_file cannot be used");
+            return fail(err, "a certificate that follows the first in %s cannot be used", words->cert_file);
         }
     }
     bool is_at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     ERR_clear_error();
-    return is_at_end || error_set(err, ERROR_TLS, "a certificate that follows the first in tls_cert_file is damaged");
+    return is_at_end ||
+           error_set(err, ERROR_TLS, "a certificate that follows the first in %s is damaged", words->cert_file);
 }
 
-static bool use_key(SSL_CTX *context, const char *pem, struct error *err)
+static bool use_key(SSL_CTX *context, const struct port_words *words, const char *pem, struct error *err)
 {
     BIO *bio SCOPED(scoped_bio) = BIO_new_mem_buf(pem, -1);
     EVP_PKEY *key SCOPED(scoped_key) = PEM_read_bio_PrivateKey(bio, NULL, certificate_refuse_passphrase, NULL);
 
     if (key == NULL)
-        return fail(err, "tls_key_file holds no key that can be read");
+        return fail(err, "%s holds no key that can be read", words->key_file);
     if (SSL_CTX_use_PrivateKey(context, key) != 1 || SSL_CTX_check_private_key(context) != 1)
-        return fail(err, "the key of tls_key_file does not belong to the certificate of tls_cert_file");
+        return fail(err, "the key of %s does not belong to the certificate of %s", words->key_file, words->cert_file);
     return true;
 }
 
 /* ---- who is let in ---- */
 
-static bool add_authorities(SSL_CTX *context, const char *pem, struct error *err)
+static bool add_authorities(SSL_CTX *context, const struct port_words *words, const char *pem, struct error *err)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(context);
     BIO *bio SCOPED(scoped_bio) = BIO_new_mem_buf(pem, -1);
@@ -107,16 +115,16 @@ static bool add_authorities(SSL_CTX *context, const char *pem, struct error *err
             break;
         /* The names are told to clients, which may have several certificates to choose from. */
         if (X509_STORE_add_cert(store, authority) != 1 || SSL_CTX_add_client_CA(context, authority) != 1)
-            return fail(err, "a certificate of tls_ca_file cannot be used");
+            return fail(err, "a certificate of %s cannot be used", words->ca_file);
     }
     bool is_at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     if (count == 0)
-        return fail(err, "tls_ca_file holds no certificate");
+        return fail(err, "%s holds no certificate", words->ca_file);
     ERR_clear_error();
-    return is_at_end || error_set(err, ERROR_TLS, "a certificate of tls_ca_file is damaged");
+    return is_at_end || error_set(err, ERROR_TLS, "a certificate of %s is damaged", words->ca_file);
 }
 
-static bool add_revocations(SSL_CTX *context, const char *pem, struct error *err)
+static bool add_revocations(SSL_CTX *context, const struct port_words *words, const char *pem, struct error *err)
 {
     X509_STORE *store = SSL_CTX_get_cert_store(context);
     BIO *bio SCOPED(scoped_bio) = BIO_new_mem_buf(pem, -1);
@@ -129,23 +137,30 @@ static bool add_revocations(SSL_CTX *context, const char *pem, struct error *err
         int added = X509_STORE_add_crl(store, list);
         X509_CRL_free(list);
         if (added != 1)
-            return fail(err, "a list of tls_crl_file cannot be used");
+            return fail(err, "a list of %s cannot be used", words->crl_file);
     }
     bool is_at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     if (count == 0)
-        return fail(err, "tls_crl_file holds no list of revoked certificates");
+        return fail(err, "%s holds no list of revoked certificates", words->crl_file);
     ERR_clear_error();
     if (!is_at_end)
-        return error_set(err, ERROR_TLS, "a list of tls_crl_file is damaged");
+        return error_set(err, ERROR_TLS, "a list of %s is damaged", words->crl_file);
     return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL) == 1 ||
            fail(err, "revoked certificates cannot be checked");
+}
+
+static bool demand_client(SSL_CTX *context, const struct port_words *words, const struct port_files *files,
+                          struct error *err)
+{
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    return add_authorities(context, words, files->authorities, err) &&
+           (files->revocations == NULL || add_revocations(context, words, files->revocations, err));
 }
 
 static bool harden(SSL_CTX *context, const char *least_version, struct error *err)
 {
     int least = strcmp(least_version, "TLSv1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
 
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -155,29 +170,32 @@ static bool harden(SSL_CTX *context, const char *least_version, struct error *er
     return true;
 }
 
-bool gateway_context_new(const struct gateway_files *files, const char *least_version, SSL_CTX **ret_context,
-                         struct certificate_text *ret_certificate, struct error *err)
+bool port_context_new(const struct port_files *files, const struct port_words *words, const char *least_version,
+                      SSL_CTX **ret_context, struct certificate_text *ret_certificate, struct error *err)
 {
     ERR_clear_error();
     SSL_CTX *context SCOPED(scoped_context) = SSL_CTX_new(TLS_server_method());
 
     if (context == NULL)
         return fail(err, "could not make a TLS context");
-    if (!harden(context, least_version, err) || !use_certificate(context, files->certificate, ret_certificate, err) ||
-        !use_key(context, files->key, err) || !add_authorities(context, files->authorities, err))
+    if (!harden(context, least_version, err) ||
+        !use_certificate(context, words, files->certificate, ret_certificate, err) ||
+        !use_key(context, words, files->key, err))
         return false;
-    if (files->revocations != NULL && !add_revocations(context, files->revocations, err))
+    if (files->authorities != NULL && !demand_client(context, words, files, err))
         return false;
     *ret_context = TAKE(context);
     return true;
 }
 
-bool gateway_context_trusts(SSL_CTX *context, SSL *connected, const char **ret_fault)
+bool port_context_trusts(SSL_CTX *context, SSL *connected, const char **ret_fault)
 {
-    X509_STORE_CTX *verification = X509_STORE_CTX_new();
     X509 *leaf = SSL_get0_peer_certificate(connected);
     bool is_trusted = false;
 
+    if (SSL_CTX_get_verify_mode(context) == SSL_VERIFY_NONE)
+        return true;
+    X509_STORE_CTX *verification = X509_STORE_CTX_new();
     *ret_fault = "it cannot be verified again";
     if (verification != NULL && leaf != NULL &&
         X509_STORE_CTX_init(verification, SSL_CTX_get_cert_store(context), leaf, SSL_get_peer_cert_chain(connected)) ==

@@ -1,4 +1,4 @@
-#include "jobs/gateway/ends_internal.h"
+#include "jobs/tls_port/ends_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -28,7 +28,7 @@ static void consider_authorities(struct nearest *nearest, const char *path)
     STACK_OF(X509) * authorities SCOPED(scoped_certificates) = NULL;
     struct error ignored;
 
-    if (!certificate_read_all(path, &authorities, &ignored))
+    if (text_is_empty(path) || !certificate_read_all(path, &authorities, &ignored))
         return;
     for (int i = 0; i < sk_X509_num(authorities); i++) {
         X509 *authority = sk_X509_value(authorities, i);
@@ -49,32 +49,32 @@ static void consider_lists(struct nearest *nearest, const char *path)
     }
 }
 
-bool ends_find(const struct settings *settings, struct error *ret_warning)
+bool ends_find(const struct settings *view, const struct port_words *words, struct error *ret_warning)
 {
     struct nearest nearest = {.is_list = false};
     char date[TIMESTAMP_TEXT_SIZE];
 
-    consider_authorities(&nearest, settings->tls_ca_file);
-    consider_lists(&nearest, settings->tls_crl_file);
+    consider_authorities(&nearest, view->tls_ca_file);
+    consider_lists(&nearest, view->tls_crl_file);
     ERR_clear_error();
     if (nearest.at.microseconds == 0)
         return false;
     long days = certificate_days_left(nearest.at);
-    if (days >= settings->expiry_warn_days)
+    if (days >= view->expiry_warn_days)
         return false;
     timestamp_format(nearest.at, date);
     const char *end = days < 0 ? "ended" : "ends";
     if (nearest.is_list) {
         error_set(ret_warning, ERROR_TLS,
-                  "the revocation list of \"%s\" in tls_crl_file of [pgcoffer], \"%s\", %s on %s (days left: %ld): "
-                  "from then on the gateway lets in no client of that CA",
-                  nearest.name, settings->tls_crl_file, end, date, days);
+                  "the revocation list of \"%s\" in %s of [pgcoffer], \"%s\", %s on %s (days left: %ld): "
+                  "from then on %s lets in no client of that CA",
+                  nearest.name, words->crl_file, view->tls_crl_file, end, date, days, words->owner);
         error_hint(ret_warning, "Replace it by the CA's current list; no restart is needed.");
     } else {
         error_set(ret_warning, ERROR_TLS,
-                  "the CA \"%s\" in tls_ca_file of [pgcoffer], \"%s\", %s on %s (days left: %ld): from then on the "
-                  "gateway lets in no client of that CA",
-                  nearest.name, settings->tls_ca_file, end, date, days);
+                  "the CA \"%s\" in %s of [pgcoffer], \"%s\", %s on %s (days left: %ld): from then on %s lets in no "
+                  "client of that CA",
+                  nearest.name, words->ca_file, view->tls_ca_file, end, date, days, words->owner);
         error_hint(ret_warning, "Add its successor to the file, and give clients certificates of that one; no restart "
                                 "is needed.");
     }
