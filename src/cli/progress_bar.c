@@ -6,67 +6,13 @@
 #include "cli/cli_internal.h"
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/control/progress_words.h"
 
 #define BAR_MOST           30
 #define BAR_LEAST          8
 #define DEFAULT_WIDTH      80
 #define LINE_SIZE          512
 #define PLAIN_MICROSECONDS INT64_C(10000000) /* between two lines in a log */
-
-/* What the words of struct progress mean to people. */
-static const char *phase_words(const char *phase)
-{
-    static const struct {
-        const char *phase, *words;
-    } known[] = {
-        {"checkpoint", "waiting for the checkpoint"},
-        {"copy", "copying"},
-        {"wal", "WAL"},
-        {"verify", "verifying"},
-        {"restore", "restoring"},
-        {"sync", "to disk"},
-        {"start", "starting PostgreSQL"},
-        {"replay", "replaying WAL"},
-        {"amcheck", "running pg_amcheck"},
-        {"query", "running the query"},
-    };
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(known[i].phase, phase) == 0)
-            return known[i].words;
-    return phase;
-}
-
-/* 0 to 100; a total that grew past its estimate stays below the end. */
-static unsigned percent(const struct progress *progress)
-{
-    if (progress->done_bytes >= progress->total_bytes)
-        return 100;
-    return (unsigned)((double)progress->done_bytes / (double)progress->total_bytes * 100);
-}
-
-/* "1.2 GB / 2.6 GB  120.3 MB/s  ETA 12.0s" */
-static void format_numbers(const struct progress *progress, char *ret_text, size_t size)
-{
-    char done[TEXT_BYTES_SIZE];
-    char total[TEXT_BYTES_SIZE];
-    char rate[TEXT_BYTES_SIZE];
-    char duration[TEXT_DURATION_SIZE];
-    size_t used;
-
-    text_format_bytes(progress->done_bytes, done);
-    text_format_bytes(progress->total_bytes, total);
-    used = (size_t)snprintf(ret_text, size, "%s%s%s", done, progress->total_bytes > 0 ? " / " : "",
-                            progress->total_bytes > 0 ? total : "");
-    if (progress->rate_bytes_per_second >= 1 && used < size) {
-        text_format_bytes((uint64_t)progress->rate_bytes_per_second, rate);
-        used += (size_t)snprintf(ret_text + used, size - used, "  %s/s", rate);
-    }
-    if (progress->eta_seconds >= 0 && used < size) {
-        text_format_duration(progress->eta_seconds, duration);
-        snprintf(ret_text + used, size - used, "  ETA %s", duration);
-    }
-}
 
 static void format_elapsed(const struct progress *progress, char *ret_text, size_t size)
 {
@@ -78,28 +24,28 @@ static void format_elapsed(const struct progress *progress, char *ret_text, size
 
 void progress_bar_line(const struct progress *progress, size_t width, char *ret_line, size_t size)
 {
-    const char *words = phase_words(progress->phase);
-    char numbers[128];
+    const char *words = progress_phase_words(progress->phase);
+    char numbers[PROGRESS_NUMBERS_SIZE];
     char bar[BAR_MOST + 1] = "";
 
     if (progress->total_bytes == 0 && progress->done_bytes == 0) {
         format_elapsed(progress, numbers, sizeof numbers);
         snprintf(ret_line, size, "%s  %s", words, numbers);
     } else if (progress->total_bytes == 0) {
-        format_numbers(progress, numbers, sizeof numbers);
+        progress_numbers(progress, numbers, sizeof numbers);
         snprintf(ret_line, size, "%s  %s", words, numbers);
     } else {
-        format_numbers(progress, numbers, sizeof numbers);
+        progress_numbers(progress, numbers, sizeof numbers);
         size_t others = strlen(words) + strlen(numbers) + sizeof "  []  100%  " - 1;
         size_t room = width > others ? width - others : 0;
         size_t length = room > BAR_MOST ? BAR_MOST : room;
-        size_t filled = length * percent(progress) / 100;
+        size_t filled = length * progress_percent(progress) / 100;
         memset(bar, '#', filled);
         memset(bar + filled, '-', length - filled);
         if (length < BAR_LEAST)
-            snprintf(ret_line, size, "%s  %3u%%  %s", words, percent(progress), numbers);
+            snprintf(ret_line, size, "%s  %3u%%  %s", words, progress_percent(progress), numbers);
         else
-            snprintf(ret_line, size, "%s  [%s]  %3u%%  %s", words, bar, percent(progress), numbers);
+            snprintf(ret_line, size, "%s  [%s]  %3u%%  %s", words, bar, progress_percent(progress), numbers);
     }
     if (strlen(ret_line) > width && width < size)
         ret_line[width] = '\0';
@@ -107,18 +53,18 @@ void progress_bar_line(const struct progress *progress, size_t width, char *ret_
 
 void progress_plain_line(const struct progress *progress, char *ret_line, size_t size)
 {
-    char numbers[128];
+    char numbers[PROGRESS_NUMBERS_SIZE];
     char elapsed[TEXT_DURATION_SIZE];
 
     text_format_duration(progress->elapsed_seconds, elapsed);
-    format_numbers(progress, numbers, sizeof numbers);
+    progress_numbers(progress, numbers, sizeof numbers);
     if (progress->total_bytes > 0)
-        snprintf(ret_line, size, "%s: %u%%, %s, running for %s", phase_words(progress->phase), percent(progress),
-                 numbers, elapsed);
+        snprintf(ret_line, size, "%s: %u%%, %s, running for %s", progress_phase_words(progress->phase),
+                 progress_percent(progress), numbers, elapsed);
     else if (progress->done_bytes > 0)
-        snprintf(ret_line, size, "%s: %s, running for %s", phase_words(progress->phase), numbers, elapsed);
+        snprintf(ret_line, size, "%s: %s, running for %s", progress_phase_words(progress->phase), numbers, elapsed);
     else
-        snprintf(ret_line, size, "%s: running for %s", phase_words(progress->phase), elapsed);
+        snprintf(ret_line, size, "%s: running for %s", progress_phase_words(progress->phase), elapsed);
 }
 
 struct progress_bar progress_bar_new(const struct invocation *invocation)
