@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,6 +51,7 @@ static int run_role(const char *name)
         return 2;
     }
     log_set_identity(name);
+    (void)!log_through_socket(); /* false: started by a test, with the test's own stderr */
     if (!worker_begin(role, &worker, &err)) {
         log_failure(LOG_LEVEL_ERROR, &err);
         return error_exit_status(&err);
@@ -69,15 +71,19 @@ static int run_role(const char *name)
 static int run_daemon(const char *path)
 {
     struct config *config;
+    enum log_format format;
     enum log_level level;
     struct error err;
 
+    signal(SIGUSR1, SIG_IGN); /* a rotation of the log while the daemon starts */
     if (!config_load(path, &config, &err)) {
         log_failure(LOG_LEVEL_ERROR, &err);
         return error_exit_status(&err);
     }
     if (log_level_from_word(config->settings.log_level, &level))
         log_set_level(level);
+    if (log_format_from_word(config->settings.log_format, &format))
+        log_set_format(format);
     return supervisor_run(config);
 }
 
@@ -85,7 +91,8 @@ static void print_help(FILE *out)
 {
     fputs("pgcofferd: backs up PostgreSQL and its WAL over TLS\n\n"
           "Usage: pgcofferd [-c FILE]\n\n"
-          "Stays in the foreground and logs to stderr; ends on SIGTERM, reloads on SIGHUP.\n\n"
+          "Stays in the foreground and logs to stderr, or to log_file; ends on SIGTERM, reloads on SIGHUP, and opens\n"
+          "log_file again on SIGUSR1.\n\n"
           "Options:\n"
           "  -c, --config FILE    configuration file (default " CONFIG_DEFAULT_FILE ")\n"
           "  -V, --version        print the version\n"

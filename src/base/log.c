@@ -2,76 +2,141 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "pgcoffer/base/clock.h"
-#include "pgcoffer/base/text.h"
+#include "base/log_internal.h"
+#include "pgcoffer/base/memory.h"
 
-#define LINE_SIZE 8192
-
-static const struct {
-    const char *word;
-    int journal_priority; /* syslog(3) */
-} levels[] = {
-    [LOG_LEVEL_ERROR] = {"error", 3},
-    [LOG_LEVEL_WARNING] = {"warning", 4},
-    [LOG_LEVEL_INFO] = {"info", 6},
-    [LOG_LEVEL_DEBUG] = {"debug", 7},
-};
-
-static char identity[128];
-static enum log_level least_level = LOG_LEVEL_INFO;
+static struct {
+    char who[128], server[64], job[24];
+    enum log_level least_level;
+    enum log_format format;
+    bool is_through_socket;
+    uint64_t lost; /* lines that the file has not taken */
+} voice = {.least_level = LOG_LEVEL_INFO};
 
 void log_set_identity(const char *who)
 {
-    snprintf(identity, sizeof identity, "%s", who);
+    snprintf(voice.who, sizeof voice.who, "%s", who);
+}
+
+void log_set_subject(const char *server, const char *job)
+{
+    snprintf(voice.server, sizeof voice.server, "%s", server != NULL ? server : "");
+    snprintf(voice.job, sizeof voice.job, "%s", job != NULL ? job : "");
 }
 
 void log_set_level(enum log_level least)
 {
-    least_level = least;
+    voice.least_level = least;
 }
 
-bool log_level_from_word(const char *word, enum log_level *ret_level)
+void log_set_format(enum log_format format)
 {
-    for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {
-        if (strcmp(levels[level].word, word) == 0) {
-            *ret_level = (enum log_level)level;
-            return true;
-        }
-    }
-    return false;
+    voice.format = format;
 }
 
-static size_t write_head(enum log_level level, char line[LINE_SIZE])
+bool log_format_from_word(const char *word, enum log_format *ret_format)
 {
-    const char *separator = identity[0] == '\0' ? "" : ": ";
-    char now[TIMESTAMP_TEXT_SIZE];
+    bool is_json = strcmp(word, "json") == 0;
 
-    if (getenv("JOURNAL_STREAM") != NULL)
-        return (size_t)snprintf(line, LINE_SIZE, "<%d>%s%s", levels[level].journal_priority, identity, separator);
-    timestamp_format(clock_now(), now);
-    return (size_t)snprintf(line, LINE_SIZE, "%s %-7s %s%s", now, levels[level].word, identity, separator);
+    if (!is_json && strcmp(word, "text") != 0)
+        return false;
+    *ret_format = is_json ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT;
+    return true;
 }
 
-/* One write(2) a line, so that lines of several processes on one descriptor do not mix. */
-static void PRINTF_LIKE(2, 0) write_line(enum log_level level, const char *format, va_list args)
+bool log_through_socket(void)
 {
-    char line[LINE_SIZE];
+    int type = 0;
+    socklen_t size = sizeof type;
+
+    voice.is_through_socket =
+        getsockopt(STDERR_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+    return voice.is_through_socket;
+}
+
+/* ---- a line goes out ---- */
+
+static struct log_record begin(enum log_level level, const char *message)
+{
+    struct log_record record = {.level = level,
+                                .pid = getpid(),
+                                .who = voice.who,
+                                .server = voice.server,
+                                .job = voice.job,
+                                .message = message,
+                                .detail = "",
+                                .hint = "",
+                                .kind = "",
+                                .check = ""};
+
+    timestamp_format(clock_now(), record.time);
+    return record;
+}
+
+static bool put(const struct log_record *record, bool is_for_stderr)
+{
+    bool is_for_journal = is_for_stderr && !voice.is_through_socket && log_file_stderr_is_journal();
+    bool (*write_to)(const char *line, size_t size) = is_for_stderr ? log_file_write_to_stderr : log_file_write;
+    char text[LOG_LINE_SIZE];
+
+    if (!voice.is_through_socket && voice.format == LOG_FORMAT_TEXT)
+        return write_to(text, log_record_to_text(record, is_for_journal, text));
+    char *line SCOPED(scoped_free) = log_record_to_json(record, is_for_journal);
+    return write_to(line, strlen(line));
+}
+
+static bool is_stderr_in_use(void)
+{
+    return log_file_path()[0] == '\0';
+}
+
+static void note_loss(void)
+{
+    char message[LOG_LINE_SIZE];
+
+    if (is_stderr_in_use() || voice.lost++ > 0)
+        return;
+    snprintf(message, sizeof message, "the log file \"%s\" takes no line: %s", log_file_path(), strerror(errno));
+    struct log_record record = begin(LOG_LEVEL_ERROR, message);
+    (void)!put(&record, true); /* there is nobody left to tell */
+}
+
+static bool tell_losses(void)
+{
+    char message[128];
+
+    snprintf(message, sizeof message, "%llu lines are missing here: they could not be written",
+             (unsigned long long)voice.lost);
+    struct log_record record = begin(LOG_LEVEL_WARNING, message);
+    if (!put(&record, is_stderr_in_use()))
+        return false;
+    voice.lost = 0;
+    return true;
+}
+
+static void emit(const struct log_record *record)
+{
+    if ((voice.lost > 0 && !tell_losses()) || !put(record, is_stderr_in_use()))
+        note_loss();
+}
+
+/* ---- our own lines ---- */
+
+static void PRINTF_LIKE(3, 0) write_line(enum log_level level, const json_t *figures, const char *format, va_list args)
+{
+    char message[LOG_LINE_SIZE];
     int errnum = errno;
 
-    if (level > least_level)
+    if (level > voice.least_level)
         return;
-    size_t used = write_head(level, line);
-    vsnprintf(line + used, sizeof line - used - 1, format, args);
-    text_make_printable(line);
-    used = strlen(line);
-    line[used++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line, used);
-    (void)written; /* there is nobody left to tell */
+    vsnprintf(message, sizeof message, format, args);
+    struct log_record record = begin(level, message);
+    record.figures = figures;
+    emit(&record);
     errno = errnum;
 }
 
@@ -80,7 +145,7 @@ void log_warning(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    write_line(LOG_LEVEL_WARNING, format, args);
+    write_line(LOG_LEVEL_WARNING, NULL, format, args);
     va_end(args);
 }
 
@@ -89,7 +154,7 @@ void log_info(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    write_line(LOG_LEVEL_INFO, format, args);
+    write_line(LOG_LEVEL_INFO, NULL, format, args);
     va_end(args);
 }
 
@@ -98,23 +163,76 @@ void log_debug(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    write_line(LOG_LEVEL_DEBUG, format, args);
+    write_line(LOG_LEVEL_DEBUG, NULL, format, args);
     va_end(args);
 }
 
-static void PRINTF_LIKE(2, 3) write_formatted(enum log_level level, const char *format, ...)
+void log_event(enum log_level level, json_t *figures_stolen, const char *format, ...)
 {
+    json_t *figures SCOPED(scoped_json) = figures_stolen;
     va_list args;
 
     va_start(args, format);
-    write_line(level, format, args);
+    write_line(level, figures, format, args);
     va_end(args);
+}
+
+void log_failed_event(enum log_level level, json_t *figures_stolen, const struct error *err)
+{
+    json_t *figures SCOPED(scoped_json) = figures_stolen;
+    int errnum = errno;
+
+    if (level > voice.least_level)
+        return;
+    struct log_record record = begin(level, err->message);
+    record.detail = err->detail;
+    record.hint = err->hint;
+    record.kind = error_kind_word(err->kind);
+    record.check = err->check;
+    record.figures = figures;
+    emit(&record);
+    errno = errnum;
 }
 
 void log_failure(enum log_level level, const struct error *err)
 {
-    const char *before_detail = err->detail[0] != '\0' ? "; detail: " : "";
-    const char *before_hint = err->hint[0] != '\0' ? "; hint: " : "";
+    log_failed_event(level, NULL, err);
+}
 
-    write_formatted(level, "%s%s%s%s%s", err->message, before_detail, err->detail, before_hint, err->hint);
+/* ---- others' lines ---- */
+
+/* A sanitizer's report, an assertion, the last words of a library: whatever was written, line by line. */
+static void emit_raw(const char *bytes, size_t size, pid_t sender)
+{
+    char *words SCOPED(scoped_free) = strndup(bytes, size);
+    char who[32], *rest = words, *line;
+
+    if (words == NULL)
+        return;
+    snprintf(who, sizeof who, "process %d", (int)sender);
+    while ((line = strsep(&rest, "\n")) != NULL) {
+        if (line[0] == '\0')
+            continue;
+        struct log_record record = begin(LOG_LEVEL_ERROR, line);
+        record.pid = sender;
+        record.who = who;
+        record.server = record.job = "";
+        emit(&record);
+    }
+}
+
+void log_on_behalf(const char *bytes, size_t size, pid_t sender)
+{
+    struct log_record record;
+    struct error ignored;
+    json_t *line SCOPED(scoped_json) = NULL;
+
+    if (size > 0 && bytes[0] == '{')
+        line = json_parse_object(bytes, size, &ignored);
+    if (line == NULL || !log_record_from_json(line, &record)) {
+        emit_raw(bytes, size, sender);
+        return;
+    }
+    record.pid = sender;
+    emit(&record);
 }

@@ -5,49 +5,14 @@
 
 #include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
 #include "pgcoffer/control/stream.h"
-
-/* Length of the valid UTF-8 sequence at `at`, 0 when there is none. */
-static size_t sequence_size(const unsigned char *at)
-{
-    size_t size;
-    uint32_t code;
-
-    if (at[0] < 0x80)
-        return 1;
-    if (at[0] >= 0xc2 && at[0] < 0xe0) {
-        size = 2;
-        code = at[0] & 0x1fu;
-    } else if (at[0] >= 0xe0 && at[0] < 0xf0) {
-        size = 3;
-        code = at[0] & 0x0fu;
-    } else if (at[0] >= 0xf0 && at[0] < 0xf5) {
-        size = 4;
-        code = at[0] & 0x07u;
-    } else {
-        return 0;
-    }
-    for (size_t i = 1; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80) /* also the final NUL */
-            return 0;
-        code = code << 6 | (at[i] & 0x3fu);
-    }
-    bool is_overlong = (size == 3 && code < 0x800) || (size == 4 && code < 0x10000);
-    bool is_surrogate = code >= 0xd800 && code < 0xe000;
-    return is_overlong || is_surrogate || code > 0x10ffff ? 0 : size;
-}
 
 json_t *control_text(const char *text)
 {
     char *copy SCOPED(scoped_free) = memory_copy_text(text);
-    unsigned char *at = (unsigned char *)copy;
 
-    while (*at != '\0') {
-        size_t size = sequence_size(at);
-        if (size == 0)
-            *at = '?';
-        at += size > 0 ? size : 1;
-    }
+    text_make_valid(copy);
     return json_string(copy);
 }
 

@@ -193,7 +193,7 @@ bool child_start(struct children *children, enum role_id role, int client, const
     child->children = children;
     child->handlers = handlers;
     child->owner = owner;
-    if (!worker_start(role, client, &child->worker, err)) {
+    if (!worker_start(role, client, children->log, &child->worker, err)) {
         free(child);
         return false;
     }

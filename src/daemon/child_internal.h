@@ -26,10 +26,11 @@ struct child_handlers {
 
 struct children {
     struct event_base *events;
+    int log; /* stderr of those that are started; -1: ours */
     struct child *first;
     size_t count;
-    void (*emptied)(void *context); /* the last one has ended; may be NULL */
     unsigned asking_milliseconds;   /* between two questions of child_ask_alive() */
+    void (*emptied)(void *context); /* the last one has ended; may be NULL */
     void *context;
 };
 
@@ -40,13 +41,13 @@ bool child_start(struct children *children, enum role_id role, int client, const
 pid_t child_pid(const struct child *child);
 void child_send(struct child *child, const json_t *message);
 bool child_has_unsent(const struct child *child);
-/* SIGTERM now, SIGKILL if it has not ended after `seconds`. Asked again, the earlier end counts. */
 /*
  * Asks a worker that lives as long as the daemon for a sign of life, and kills one that has given none since it was
  * asked for `patience_seconds`. Every line is a sign; the answer is {"event":"alive"}, which nobody else sees. What is
  * counted are questions and not the clock, so that a daemon that was stopped itself blames nobody.
  */
 void child_ask_alive(struct child *child, unsigned patience_seconds);
+/* SIGTERM now, SIGKILL if it has not ended after `seconds`. Asked again, the earlier end counts. */
 void child_stop(struct child *child, unsigned seconds);
 /* It has said its last word: ends within CHILD_LINGER_SECONDS or is made to. */
 #define CHILD_LINGER_SECONDS 10

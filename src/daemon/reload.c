@@ -62,7 +62,8 @@ static bool load(const struct supervisor *supervisor, struct config **ret_config
 {
     struct config *config SCOPED(scoped_config) = NULL;
 
-    if (!config_load(supervisor->config->path, &config, err) || !reload_check_groups(config, ret_notice, err))
+    if (!config_load(supervisor->config->path, &config, err) || !reload_check_groups(config, ret_notice, err) ||
+        !logbook_follow(&config->settings, err))
         return false;
     *ret_config = TAKE(config);
     return true;
@@ -117,6 +118,7 @@ bool reload_configuration(struct supervisor *supervisor, const char *who, char r
 
     notifier_reloading(&supervisor->notifier);
     if (!load(supervisor, &config, notice, err)) {
+        counts_note_reload(&supervisor->counts, false);
         struct error failure = *err;
         error_wrap(&failure, "could not reload, the old settings stay");
         log_failure(LOG_LEVEL_ERROR, &failure);
@@ -125,6 +127,7 @@ bool reload_configuration(struct supervisor *supervisor, const char *who, char r
     }
     config_restart_needed(supervisor->config, config, ret_restart_needed);
     adopt(supervisor, config);
+    counts_note_reload(&supervisor->counts, true);
     log_info("configuration reloaded, %s%s%s", who, ret_restart_needed[0] != '\0' ? "; these need a restart: " : "",
              ret_restart_needed);
     if (notice[0] != '\0')

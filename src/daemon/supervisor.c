@@ -76,12 +76,16 @@ static void on_signal(evutil_socket_t number, short what, void *context)
     struct error logged;
 
     (void)what;
-    if (number == SIGCHLD)
+    if (number == SIGCHLD) {
+        logbook_take(&supervisor->logbook); /* what it said last, before what is said of its end */
         children_reap(&supervisor->children);
-    else if (number == SIGHUP && !supervisor->is_stopping)
+    } else if (number == SIGUSR1) {
+        logbook_reopen();
+    } else if (number == SIGHUP && !supervisor->is_stopping) {
         (void)!reload_configuration(supervisor, "asked by SIGHUP", restart_needed, &logged);
-    else if (number == SIGTERM || number == SIGINT)
+    } else if (number == SIGTERM || number == SIGINT) {
         supervisor_stop(supervisor, number == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
 }
 
 static void watch_signals(struct supervisor *supervisor)
@@ -89,6 +93,7 @@ static void watch_signals(struct supervisor *supervisor)
     static const int numbers[SUPERVISOR_SIGNAL_COUNT] = {
         [SUPERVISOR_CHILD] = SIGCHLD,
         [SUPERVISOR_HANGUP] = SIGHUP,
+        [SUPERVISOR_ROTATED] = SIGUSR1,
         [SUPERVISOR_TERMINATE] = SIGTERM,
         [SUPERVISOR_INTERRUPT] = SIGINT,
     };
@@ -157,11 +162,11 @@ static bool start(struct supervisor *supervisor, struct error *err)
     if (supervisor->events == NULL)
         return error_set(err, ERROR_FAILED, "could not make an event loop");
     supervisor->children =
-        (struct children){.events = supervisor->events, .emptied = on_children_emptied, .context = supervisor};
+        (struct children){.events = supervisor->events, .log = -1, .emptied = on_children_emptied, .context = supervisor};
     supervisor->kill_timer = evtimer_new(supervisor->events, on_kill_due, supervisor);
     if (supervisor->kill_timer == NULL)
         abort();
-    if (!listener_open(supervisor, &supervisor->listener, err))
+    if (!listener_open(supervisor, &supervisor->listener, err) || !logbook_open(supervisor, err))
         return false;
     watch_signals(supervisor);
     log_info("pgcofferd %s started: pid %d, configuration \"%s\", repository \"%s\", socket \"%s/pgcoffer.sock\", "
@@ -181,26 +186,29 @@ static void run(struct supervisor *supervisor)
     receivers_start(supervisor);
     surveys_want(supervisor, "");
     gateway_follow_configuration(supervisor);
+    heartbeat_start(supervisor);
     notifier_tell(&supervisor->notifier, "READY=1");
     event_base_dispatch(supervisor->events);
     /* The last answers on their way: what the sockets take at once. */
     event_base_loop(supervisor->events, EVLOOP_NONBLOCK);
 }
 
-    heartbeat_start(supervisor);
 static void finish(struct supervisor *supervisor)
 {
     listener_free(supervisor->listener);
     job_table_done(&supervisor->jobs);
+    counts_done(&supervisor->counts);
     receivers_free(supervisor);
     surveys_free(supervisor);
     errands_free(supervisor);
     gateway_free(supervisor);
+    logbook_close(&supervisor->logbook);
     for (int i = 0; i < SUPERVISOR_SIGNAL_COUNT; i++)
         if (supervisor->signals[i] != NULL)
             event_free(supervisor->signals[i]);
     if (supervisor->kill_timer != NULL)
         event_free(supervisor->kill_timer);
+    heartbeat_free(supervisor);
     if (supervisor->events != NULL)
         event_base_free(supervisor->events);
     notifier_close(&supervisor->notifier);
@@ -208,17 +216,18 @@ static void finish(struct supervisor *supervisor)
     config_free(supervisor->config);
 }
 
-    heartbeat_free(supervisor);
 int supervisor_run(struct config *config)
 {
     struct supervisor supervisor = {
-        .config = config, .own_uid = geteuid(), .started_at = clock_now(), .lock = FILE_LOCK_NONE};
+        .config = config, .own_uid = geteuid(), .started_at = clock_now(), .lock = FILE_LOCK_NONE, .logbook = LOGBOOK_NONE};
     int status = EXIT_SUCCESS;
     struct error err;
 
     notifier_open(&supervisor.notifier);
+    counts_begin(&supervisor.counts, supervisor.started_at);
     if (start(&supervisor, &err)) {
         run(&supervisor);
+        logbook_take(&supervisor.logbook);
         log_info("pgcofferd ended");
     } else {
         log_failure(LOG_LEVEL_ERROR, &err);

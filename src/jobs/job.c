@@ -34,6 +34,7 @@ static bool find_server(const struct worker_context *worker, struct job *job, st
     snprintf(identity, sizeof identity, "%s%s%s", roles[worker->role].name, name != NULL ? " " : "",
              name != NULL ? name : "");
     log_set_identity(identity);
+    log_set_subject(name, json_text_or_null(worker->start, "job"));
     return true;
 }
 

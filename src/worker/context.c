@@ -27,12 +27,13 @@ static bool check_descriptors(enum role_id role, struct error *err)
     return error_hint(err, "Start pgcofferd without --role; it starts its workers itself.");
 }
 
-/* SIGTERM and SIGINT become readable; a hang-up or a closed pipe is no reason to end. */
+/* SIGTERM and SIGINT become readable; a hang-up, a rotated log or a closed pipe is no reason to end. */
 static bool take_signals(int *ret_fd, struct error *err)
 {
     sigset_t ending;
 
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&ending);
     sigaddset(&ending, SIGTERM);
@@ -115,7 +116,6 @@ void worker_end(struct worker_context *context)
     *context = (struct worker_context){.client = -1, .interrupt_fd = -1, .request.command = COMMAND_COUNT};
 }
 
-bool worker_is_interrupted(const struct worker_context *context)
 bool worker_say_alive(const struct worker_context *context, struct error *err)
 {
     struct pollfd channel = {.fd = control_stream_descriptor(context->channel), .events = POLLOUT};
@@ -134,6 +134,7 @@ bool worker_answer_alive(const struct worker_context *context, const json_t *mes
     return event == NULL || strcmp(event, "alive") != 0 || worker_say_alive(context, err);
 }
 
+bool worker_is_interrupted(const struct worker_context *context)
 {
     struct pollfd pollers[] = {
         {.fd = context->interrupt_fd, .events = POLLIN},

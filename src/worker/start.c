@@ -28,16 +28,21 @@ static void reset_signals(void)
 
     for (int number = 1; number < NSIG; number++)
         sigaction(number, &standard, NULL); /* SIGKILL, SIGSTOP and the library's own refuse: nothing to mend */
+    /* What the supervisor is told for all, as by "systemctl kill", must not end a worker that has not begun yet. */
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static void place_descriptors(int channel, int client)
+static void place_descriptors(int channel, int client, int log)
 {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     if (null >= 0)
         dup2(null, STDIN_FILENO);
+    if (log >= 0 && dup2(log, STDERR_FILENO) < 0)
+        _exit(EXIT_NOT_STARTED);
     channel = fcntl(channel, F_DUPFD_CLOEXEC, FIRST_OUT_OF_THE_WAY);
     if (client >= 0)
         client = fcntl(client, F_DUPFD_CLOEXEC, FIRST_OUT_OF_THE_WAY);
@@ -51,14 +56,14 @@ static void place_descriptors(int channel, int client)
         fail_in_child(WORKER_CHANNEL_DESCRIPTOR, "close_range");
 }
 
-static _Noreturn void become_worker(enum role_id role, int channel, int client, pid_t supervisor)
+static _Noreturn void become_worker(enum role_id role, int channel, int client, int log, pid_t supervisor)
 {
     char option[64];
     char name[] = "pgcofferd";
     char *const arguments[] = {name, option, NULL};
 
     reset_signals();
-    place_descriptors(channel, client);
+    place_descriptors(channel, client, log);
     /*
      * SIGKILL, because a worker must be ready for it at any moment and nothing of the old daemon may be left when the
      * next one starts. It survives exec. The supervisor may have died before the call: then another has become parent.
@@ -92,7 +97,7 @@ static pid_t fork_without_signals(void)
     return pid;
 }
 
-bool worker_start(enum role_id role, int client, struct worker *ret_worker, struct error *err)
+bool worker_start(enum role_id role, int client, int log, struct worker *ret_worker, struct error *err)
 {
     int ends[2];
     pid_t supervisor = getpid();
@@ -107,7 +112,7 @@ bool worker_start(enum role_id role, int client, struct worker *ret_worker, stru
     if (pid < 0)
         return error_set_kind_errno(err, ERROR_FAILED, "could not start a worker");
     if (pid == 0)
-        become_worker(role, theirs, client, supervisor);
+        become_worker(role, theirs, client, log, supervisor);
     *ret_worker = (struct worker){.role = role, .pid = pid, .channel = ours};
     ours = -1;
     return true;

@@ -37,7 +37,7 @@ START_TEST(what_an_ended_gateway_left_in_the_queue_stays_the_gateways)
     struct error err;
 
     signal(SIGPIPE, SIG_IGN);
-    supervisor.children = (struct children){.events = supervisor.events};
+    supervisor.children = (struct children){.events = supervisor.events, .log = -1};
     snprintf(config.settings.unix_socket_dir, sizeof config.settings.unix_socket_dir, "%s", scratch_path("run"));
     setenv("TEST_SOCKET_FOLDER", config.settings.unix_socket_dir, 1);
     ck_assert_msg(listener_open(&supervisor, &supervisor.listener, &err), "%s", err.message);

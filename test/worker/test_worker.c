@@ -216,7 +216,7 @@ static struct worker start(enum role_id role, int client)
     struct worker worker;
     struct error err;
 
-    ck_assert_msg(worker_start(role, client, &worker, &err), "%s", err.message);
+    ck_assert_msg(worker_start(role, client, -1, &worker, &err), "%s", err.message);
     return worker;
 }
 

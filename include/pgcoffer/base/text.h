@@ -25,6 +25,8 @@ void text_format_bytes(uint64_t bytes, char ret_text[TEXT_BYTES_SIZE]);
 void text_format_duration(double seconds, char ret_text[TEXT_DURATION_SIZE]);
 /* Control characters become '?', so a peer's words cannot move a terminal's cursor. Works in place. */
 void text_make_printable(char *text);
+/* What is no UTF-8 becomes '?', byte by byte. Works in place. */
+void text_make_valid(char *text);
 
 /* A server's name in the configuration and in paths: [a-z0-9][a-z0-9_-]{0,62}, upper case allowed. */
 bool text_is_server_name(const char *text);

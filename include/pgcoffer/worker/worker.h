@@ -7,7 +7,8 @@
 
 /*
  * A worker is pgcofferd again, in a role: fork + exec of /proc/self/exe with --role=NAME, one socketpair (descriptor 3)
- * to the supervisor, for `serve` also the client's connection (descriptor 4), nothing else. It dies with the supervisor
+ * to the supervisor, for `serve` also the client's connection (descriptor 4), nothing else. Its stderr
+ * is the supervisor's socket for the log (log_through_socket()). It dies with the supervisor
  * (the kernel kills it when its parent ends: PR_SET_PDEATHSIG), gains no privileges, and ends on SIGTERM.
  *
  * First line on the channel, from the supervisor:
@@ -40,8 +41,8 @@ struct worker {
     pid_t pid;
     int channel; /* our end, non-blocking, close-on-exec; -1 when closed */
 };
-/* client -1 when the role has none; it is not closed here. */
-bool worker_start(enum role_id role, int client, struct worker *ret_worker, struct error *err) NODISCARD;
+/* client -1 when the role has none. `log` becomes the worker's stderr; -1: it gets ours. Neither is closed here. */
+bool worker_start(enum role_id role, int client, int log, struct worker *ret_worker, struct error *err) NODISCARD;
 
 /* ---- the worker's side ---- */
 struct worker_context {
@@ -54,7 +55,7 @@ struct worker_context {
     enum right right;               /* of start["right"]: the caller's over what is asked for; ANYBODY without one */
     enum right right_over_daemon;   /* of start["daemon_right"], the same */
 };
-/* Blocks SIGTERM and SIGINT into interrupt_fd, ignores SIGHUP and SIGPIPE, reads the first line. */
+/* Blocks SIGTERM and SIGINT into interrupt_fd, ignores SIGHUP, SIGUSR1 and SIGPIPE, reads the first line. */
 bool worker_begin(enum role_id role, struct worker_context *ret_context, struct error *err) NODISCARD;
 void worker_end(struct worker_context *context);
 /* For one that changes nothing on the disk and waits where interrupt_fd is not watched: from now on SIGTERM and SIGINT
@@ -62,13 +63,13 @@ void worker_end(struct worker_context *context);
 void worker_end_at_once_when_told(void);
 /* Has SIGTERM come or the supervisor gone? Never blocks. */
 bool worker_is_interrupted(const struct worker_context *context);
-/*
 /* Answers {"event":"alive"}, by which the supervisor of a permanent worker asks whether it still does its work; any
  * other message is left alone. */
 bool worker_answer_alive(const struct worker_context *context, const json_t *message, struct error *err) NODISCARD;
 /* The same unasked, where the work takes long and the channel is not read. Never waits: a supervisor that does not read
  * has not asked. */
 bool worker_say_alive(const struct worker_context *context, struct error *err) NODISCARD;
+/*
  * Drops what the role does not need: no_new_privs, dumpable off, and Landlock where the kernel has it. `read_paths` and
  * `write_paths` are NULL-ended lists of what the role needs beside the system's libraries. Best effort by design: a
  * kernel without Landlock is no error. Roles that may use the network keep the whole file system, as keys, CA bundles

@@ -1,0 +1,35 @@
+#ifndef PGCOFFER_SRC_BASE_LOG_INTERNAL_H
+#define PGCOFFER_SRC_BASE_LOG_INTERNAL_H
+
+#include "pgcoffer/base/clock.h"
+#include "pgcoffer/base/log.h"
+
+/* ---- a line, before it has a form (log_record.c) ---- */
+
+#define LOG_LINE_SIZE 8192 /* the longest as text, with its newline */
+
+struct log_record {
+    char time[TIMESTAMP_TEXT_SIZE];
+    enum log_level level;
+    pid_t pid;
+    const char *who, *server, *job;                     /* "": none */
+    const char *message, *detail, *hint, *kind, *check; /* any bytes; "": none */
+    const json_t *figures;                              /* NULL: none */
+};
+
+const char *log_level_word(enum log_level level);
+/* With its newline and printable throughout; the number of bytes. */
+size_t log_record_to_text(const struct log_record *record, bool is_for_journal, char ret_line[LOG_LINE_SIZE]);
+/* The same as one object; malloc'd. */
+char *log_record_to_json(const struct log_record *record, bool is_for_journal);
+/* A line of log_record_to_json() that another process sent; *ret_record points into it. False: it is none. */
+bool log_record_from_json(const json_t *line, struct log_record *ret_record);
+
+/* ---- where lines go (log_file.c) ---- */
+
+bool log_file_stderr_is_journal(void);
+/* To the file in use. Whole or not at all; false with errno. */
+bool log_file_write(const char *line, size_t size);
+bool log_file_write_to_stderr(const char *line, size_t size);
+
+#endif
