@@ -194,6 +194,7 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
 static void end_entry(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)
 {
     job_table_end(&supervisor->jobs, entry, failure);
+    receivers_count_run(supervisor, entry);
     log_end(entry);
     tell_receiver(supervisor, entry);
 }

@@ -38,6 +38,8 @@ struct receiver {
     json_t *report; /* "data" of the last report, without the next */
     char system_id[24];
     struct survey survey;
+    struct worker_counts counts;
+    json_t *runs; /* of its jobs that ended; NULL: none yet */
     struct receiver *next;
 };
 

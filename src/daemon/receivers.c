@@ -44,6 +44,7 @@ static void free_receiver(struct receiver *receiver)
     if (receiver->timer != NULL)
         event_free(receiver->timer);
     json_decref(receiver->report);
+    json_decref(receiver->runs);
     json_decref(receiver->survey.data);
     json_decref(receiver->survey.error);
     json_decref(receiver->survey.complete);

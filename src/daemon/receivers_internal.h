@@ -34,6 +34,8 @@ bool receivers_demand_not_stopped(const struct supervisor *supervisor, const cha
 /* receivers_report.c */
 /* SERVER of doc/control-protocol.md. */
 json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server);
+/* A job has ended. One of a server that is not configured any more does not count. */
+void receivers_count_run(struct supervisor *supervisor, const struct job_entry *entry);
 /* {"event":"wal","data":{...}} with the last report; NULL when there was none. */
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server);
 /* For the service manager: how many stream, and the newest backup of all. */

@@ -51,9 +51,10 @@ void receiver_set_state(struct receiver *receiver, const char *state, const stru
 json_t *receiver_first_report(const struct receiver *receiver)
 {
     return json_pack(
-        "{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, s:n, s:n, s:n, s:n}",
+        "{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, s:n, s:n, s:n, "
+        "s:n}",
         "state", "starting", "since", now_to_json(), "host", "", "port", 0, "in_recovery", "hosts", "timeline", 0,
-        "received", "flushed", "server_position", "last_message_at", "slot",
+        "received", "flushed", "server_position", "last_message_at", "caught_up_at", "up", "slot",
         control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher", "",
         "certificate", "server_certificate", "error", "warning", "room", "sync");
 }
@@ -72,6 +73,13 @@ static bool tells_of_change(const struct receiver *receiver, const json_t *data)
     return system_id != NULL && strcmp(system_id, receiver->system_id) != 0;
 }
 
+/* A worker that was started anew does not know when all was here. */
+static void keep_moment(json_t *report, const json_t *former)
+{
+    if (json_text_or_null(report, "caught_up_at") == NULL && json_text_or_null(former, "caught_up_at") != NULL)
+        json_object_set(report, "caught_up_at", json_object_get(former, "caught_up_at"));
+}
+
 void receiver_take_report(struct receiver *receiver, const json_t *data)
 {
     const char *system_id = json_text_or_null(data, "system_id");
@@ -79,9 +87,13 @@ void receiver_take_report(struct receiver *receiver, const json_t *data)
     if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
         return;
     bool is_other = tells_of_change(receiver, data);
+    if (receiver->child != NULL)
+        worker_counts_take(&receiver->counts, child_pid(receiver->child), data);
+    json_t *report = json_copy((json_t *)data);
+    json_object_del(report, "system_id");
+    keep_moment(report, receiver->report);
     json_decref(receiver->report);
-    receiver->report = json_copy((json_t *)data);
-    json_object_del(receiver->report, "system_id");
+    receiver->report = report;
     if (system_id != NULL)
         snprintf(receiver->system_id, sizeof receiver->system_id, "%s", system_id);
     if (has_state(receiver, "streaming"))
@@ -91,6 +103,25 @@ void receiver_take_report(struct receiver *receiver, const json_t *data)
         surveys_tell_news(receiver);
 }
 
+/* ---- what is counted ---- */
+
+void receivers_count_run(struct supervisor *supervisor, const struct job_entry *entry)
+{
+    struct receiver *receiver = receiver_find(supervisor, entry->server);
+
+    if (entry->server[0] == '\0')
+        run_counts_add(&supervisor->counts.runs, entry);
+    else if (receiver != NULL)
+        run_counts_add(&receiver->runs, entry);
+}
+
+static json_t *counts(const struct receiver *receiver)
+{
+    return json_pack("{s:I, s:I, s:o, s:o}", "received_bytes", (json_int_t)receiver->counts.received_bytes.total,
+                     "reconnects", (json_int_t)receiver->counts.reconnects.total, "handshakes",
+                     worker_counts_handshakes(&receiver->counts), "jobs", run_counts_to_json(receiver->runs));
+}
+
 /* ---- for others ---- */
 
 json_t *receivers_server_to_json(const struct supervisor *supervisor, const char *server)
@@ -98,13 +129,13 @@ json_t *receivers_server_to_json(const struct supervisor *supervisor, const char
     const struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL)
-        return json_pack("{s:s, s:n, s:s, s:n, s:n}", "server", server, "receiver", "system_id", "", "last_backup",
-                         "survey");
+        return json_pack("{s:s, s:n, s:s, s:n, s:n, s:n}", "server", server, "receiver", "system_id", "", "last_backup",
+                         "survey", "counts");
     const json_t *last_backup = surveys_last_backup(receiver);
-    return json_pack("{s:s, s:O, s:o, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
+    return json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
                      control_text(receiver->system_id), "last_backup",
                      last_backup != NULL ? json_incref((json_t *)last_backup) : json_null(), "survey",
-                     surveys_to_json(supervisor, receiver));
+                     surveys_to_json(supervisor, receiver), "counts", counts(receiver));
 }
 
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)

@@ -6,6 +6,7 @@
 #include "daemon/gateway_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
+#include "daemon/reports_internal.h"
 #include "daemon/sessions_internal.h"
 #include "pgcoffer/base/log.h"
 
@@ -103,6 +104,7 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     if (has_other_rights(config, old_config)) {
         sessions_end_remote(supervisor);
         listener_end_forbidden(supervisor->listener);
+        reports_end_forbidden(supervisor);
     }
     config_free(old_config);
     receivers_follow_configuration(supervisor, is_level_changed);

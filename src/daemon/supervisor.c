@@ -14,6 +14,7 @@
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
 #include "daemon/reload_internal.h"
+#include "daemon/reports_internal.h"
 #include "daemon/supervisor_internal.h"
 #include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
@@ -60,6 +61,7 @@ void supervisor_stop(struct supervisor *supervisor, const char *reason)
     supervisor->is_stopping = true;
     log_info("shutting down: %s", reason);
     notifier_tell(&supervisor->notifier, "STOPPING=1\nSTATUS=shutting down");
+    reports_stop(supervisor);
     listener_close(supervisor->listener);
     children_stop_all(&supervisor->children);
     evtimer_add(supervisor->kill_timer, &delay);

@@ -174,6 +174,120 @@ START_TEST(a_supervisor_that_is_gone_is_no_crash)
 }
 END_TEST
 
+/* ---- how far behind ---- */
+
+static const struct timeline first_timeline = {1};
+
+static void flush(uint64_t position)
+{
+    receive_report_positions(&report, first_timeline, (struct wal_position){position}, (struct wal_position){position});
+}
+
+static void hear(uint64_t position)
+{
+    receive_report_server(&report, (struct wal_position){position});
+}
+
+/* A moment that is certainly another one, so that who kept an earlier one is seen. */
+static void make_older(struct timestamp *at)
+{
+    at->microseconds -= 1000;
+}
+
+START_TEST(all_is_here_when_what_the_server_had_is_flushed)
+{
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    ck_assert_int_eq(report.caught_up_at.microseconds, 0);
+    hear(100);
+    ck_assert_int_eq(report.caught_up_at.microseconds, 0);
+    flush(99);
+    ck_assert_int_eq(report.caught_up_at.microseconds, 0);
+    flush(100);
+    ck_assert_int_ne(report.caught_up_at.microseconds, 0);
+
+    struct timestamp then = report.caught_up_at;
+    make_older(&report.caught_up_at);
+    hear(100); /* it still has no more */
+    ck_assert_int_ge(report.caught_up_at.microseconds, then.microseconds);
+    make_older(&report.caught_up_at);
+    hear(200); /* up to now all was here */
+    ck_assert_int_ge(report.caught_up_at.microseconds, then.microseconds);
+}
+END_TEST
+
+START_TEST(a_server_that_always_has_more_was_caught_up_with_where_a_mark_was_set)
+{
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    hear(1000);
+    struct timestamp marked = report.mark.at;
+    ck_assert_int_ne(marked.microseconds, 0);
+    make_older(&report.mark.at);
+    hear(2000);
+    flush(999);
+    ck_assert_int_eq(report.caught_up_at.microseconds, 0);
+    flush(1500); /* all of the mark, not all of the server */
+    ck_assert_int_eq(report.caught_up_at.microseconds, marked.microseconds - 1000);
+    ck_assert_uint_eq(report.mark.position.value, 2000);
+    hear(3000);
+    flush(1999);
+    ck_assert_int_eq(report.caught_up_at.microseconds, marked.microseconds - 1000);
+    flush(2000);
+    ck_assert_int_ge(report.caught_up_at.microseconds, marked.microseconds);
+}
+END_TEST
+
+START_TEST(of_a_server_that_was_away_nobody_knows_when_it_got_more)
+{
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    hear(100);
+    flush(100);
+    make_older(&report.caught_up_at);
+    struct timestamp before = report.caught_up_at;
+    receive_report_state(&report, RECEIVE_CONNECTING, NULL);
+    hear(900);
+    receive_report_state(&report, RECEIVE_STREAMING, NULL);
+    hear(900);
+    ck_assert_int_eq(report.caught_up_at.microseconds, before.microseconds);
+    flush(900);
+    ck_assert_int_gt(report.caught_up_at.microseconds, before.microseconds);
+
+    before = report.caught_up_at; /* connected, and yet not heard */
+    report.last_message_at.microseconds -= RECEIVE_SILENCE + 1;
+    hear(1000);
+    ck_assert_int_eq(report.caught_up_at.microseconds, before.microseconds);
+}
+END_TEST
+
+START_TEST(connections_that_were_made_and_refused_are_counted)
+{
+    const struct pg_session encrypted = {.is_encrypted = true}, plain = {.is_encrypted = false};
+    struct error failure;
+
+    receive_report_state(&report, RECEIVE_STARTING, NULL);
+    json_t *first SCOPED(scoped_json) = next_event();
+    ck_assert(json_is_null(json_object_get(json_object_get(first, "data"), "up")));
+    receive_report_session(&report, &encrypted);
+    receive_report_session(&report, &encrypted);
+    receive_report_session(&report, &plain);
+    error_set(&failure, ERROR_TLS, "certificate expired");
+    receive_report_refused(&report, &failure);
+    error_set(&failure, ERROR_SERVER, "nobody is there");
+    receive_report_refused(&report, &failure);
+    report.received_bytes = 77;
+    receive_report_state(&report, RECEIVE_WAITING, NULL);
+    json_t *second SCOPED(scoped_json) = next_event();
+    const json_t *data = json_object_get(second, "data"), *handshakes = json_object_get(data, "handshakes");
+    ck_assert_int_eq(json_number_or(handshakes, "ok", -1), 2);
+    ck_assert_int_eq(json_number_or(handshakes, "refused", -1), 1);
+    ck_assert_int_eq(json_number_or(data, "received_bytes", -1), 77);
+    ck_assert(json_is_false(json_object_get(data, "up")));
+    receive_report_session(&report, &plain);
+    receive_report_state(&report, RECEIVE_WAITING, NULL);
+    json_t *third SCOPED(scoped_json) = next_event();
+    ck_assert(json_is_true(json_object_get(json_object_get(third, "data"), "up")));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive report");
@@ -185,5 +299,9 @@ int main(void)
     tcase_add_test(tests, streaming_ends_an_error_but_one_that_is_kept);
     tcase_add_test(tests, certificates_and_a_warning_stand_beside_the_state);
     tcase_add_test(tests, a_supervisor_that_is_gone_is_no_crash);
+    tcase_add_test(tests, all_is_here_when_what_the_server_had_is_flushed);
+    tcase_add_test(tests, a_server_that_always_has_more_was_caught_up_with_where_a_mark_was_set);
+    tcase_add_test(tests, of_a_server_that_was_away_nobody_knows_when_it_got_more);
+    tcase_add_test(tests, connections_that_were_made_and_refused_are_counted);
     return suite_run("receive_report", tests);
 }

@@ -1,12 +1,10 @@
 #include <string.h>
 
 #include "jobs/exporter/metrics_internal.h"
+#include "jobs/receive/report_internal.h"
 #include "pgcoffer/wal/position.h"
 
 /* Figures of the WAL's receiver. */
-
-/* A server that has nothing to say answers every ten seconds: one that says nothing for so long cannot be heard. */
-#define SILENCE_MICROSECONDS INT64_C(30000000)
 
 static const json_t *receiver_of(const json_t *server)
 {
@@ -88,7 +86,7 @@ static bool is_caught_up(const struct scrape *scrape, const json_t *receiver)
 
     return is_streaming(receiver) && get_lag(receiver, "flushed", &bytes) && bytes == 0 &&
            scrape_get_time(receiver, "last_message_at", &heard_at) &&
-           scrape->now.microseconds - heard_at.microseconds <= SILENCE_MICROSECONDS;
+           scrape->now.microseconds - heard_at.microseconds <= RECEIVE_SILENCE;
 }
 
 void metric_pgcoffer_wal_lag_seconds(struct scrape *scrape, const json_t *server)

@@ -222,6 +222,21 @@ static void judge_look(struct receive_certificates *certificates, struct aside_t
     certificates->is_refused = false;
 }
 
+/* Of those in use. Without one the last look tells no other: the server was not reached. */
+static void report_authorities(struct receive_certificates *certificates, const struct inventory *inventory)
+{
+    struct timestamp first = {INT64_MAX};
+
+    for (size_t i = 0; i < inventory->count; i++) {
+        const struct inventory_entry *entry = &inventory->entries[i];
+        if (entry->kind == INVENTORY_AUTHORITY && expiry_matters(inventory, entry) &&
+            entry->text.not_after.microseconds < first.microseconds)
+            first = entry->text.not_after;
+    }
+    if (first.microseconds != INT64_MAX)
+        receive_report_authorities(certificates->report, first);
+}
+
 static void take_look(struct receive_certificates *certificates, struct aside_task *task)
 {
     int64_t now = clock_monotonic(), next = now + CERTIFICATES_LOOKED_AT_EVERY;
@@ -230,6 +245,7 @@ static void take_look(struct receive_certificates *certificates, struct aside_ta
 
     next = earlier(next, later(worse, now + CERTIFICATES_LOOKS_APART));
     certificates->look_at = earlier(certificates->look_at, next); /* it may have been asked for again */
+    report_authorities(certificates, &task->inventory);
     if (task->is_to_connect)
         judge_look(certificates, task);
     update_warning(certificates);

@@ -82,6 +82,11 @@ static json_t *room_to_json(const struct receive_report_room *room)
                      "reserve_at", events_time(room->reserve_at), "full_at", events_time(room->full_at));
 }
 
+static json_t *answer_to_json(enum receive_answer answer)
+{
+    return answer == RECEIVE_NOT_ASKED ? json_null() : json_boolean(answer == RECEIVE_LET_IN);
+}
+
 static json_t *role_to_json(enum pg_role role)
 {
     return role == PG_ROLE_UNKNOWN ? json_null() : json_boolean(role == PG_ROLE_STANDBY);
@@ -102,12 +107,19 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "flushed", events_position(report->flushed));
     json_object_set_new(data, "server_position", events_position(report->server_position));
     json_object_set_new(data, "last_message_at", events_time(report->last_message_at));
+    json_object_set_new(data, "caught_up_at", events_time(report->caught_up_at));
+    json_object_set_new(data, "up", answer_to_json(report->answer));
     json_object_set_new(data, "slot", json_string(report->slot));
     json_object_set_new(data, "reconnects", json_integer(report->reconnects));
+    json_object_set_new(data, "received_bytes", json_integer((json_int_t)report->received_bytes));
+    json_object_set_new(data, "handshakes",
+                        json_pack("{s:I, s:I}", "ok", (json_int_t)report->handshakes_ok, "refused",
+                                  (json_int_t)report->handshakes_refused));
     json_object_set_new(data, "tls_version", json_string(report->tls_version));
     json_object_set_new(data, "tls_cipher", json_string(report->tls_cipher));
     json_object_set_new(data, "certificate", certificate_to_json(&report->certificate));
     json_object_set_new(data, "server_certificate", certificate_to_json(&report->server_certificate));
+    json_object_set_new(data, "authorities_not_after", events_time(report->authorities_not_after));
     json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
     json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "sync", sync_to_json(report));
@@ -195,6 +207,15 @@ void receive_report_session(struct receive_report *report, const struct pg_sessi
     report->role = session->role;
     report->certificate = session->own;
     report->server_certificate = session->peer;
+    report->answer = RECEIVE_LET_IN;
+    report->handshakes_ok += session->is_encrypted;
+    report->is_changed = true;
+}
+
+void receive_report_refused(struct receive_report *report, const struct error *failure)
+{
+    report->answer = RECEIVE_NOT_LET_IN;
+    report->handshakes_refused += failure->kind == ERROR_TLS;
     report->is_changed = true;
 }
 
@@ -217,6 +238,12 @@ void receive_report_served(struct receive_report *report, const struct pg_certif
 {
     report->server_certificate = *certificate;
     report->is_changed = true;
+}
+
+void receive_report_authorities(struct receive_report *report, struct timestamp not_after)
+{
+    report->is_changed = report->is_changed || report->authorities_not_after.microseconds != not_after.microseconds;
+    report->authorities_not_after = not_after;
 }
 
 void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning)
@@ -259,6 +286,31 @@ void receive_report_gaps(struct receive_report *report, const struct wal_gaps *g
     report->is_changed = true;
 }
 
+/* ---- how far behind ---- */
+
+static bool has_all(const struct receive_report *report)
+{
+    return report->server_position.value != 0 && report->flushed.value >= report->server_position.value;
+}
+
+static void set_mark(struct receive_report *report, struct timestamp now)
+{
+    report->mark.at = now;
+    report->mark.position = report->server_position;
+}
+
+/* After more was flushed. */
+static void note_progress(struct receive_report *report, struct timestamp now)
+{
+    if (has_all(report)) {
+        report->caught_up_at = now;
+        report->mark.at.microseconds = 0;
+    } else if (report->mark.at.microseconds != 0 && report->flushed.value >= report->mark.position.value) {
+        report->caught_up_at = report->mark.at;
+        set_mark(report, now);
+    }
+}
+
 void receive_report_positions(struct receive_report *report, struct timeline timeline, struct wal_position received,
                               struct wal_position flushed)
 {
@@ -268,6 +320,7 @@ void receive_report_positions(struct receive_report *report, struct timeline tim
     report->timeline = timeline;
     report->received = received;
     report->flushed = flushed;
+    note_progress(report, clock_now());
     report->is_changed = true;
 }
 
@@ -281,8 +334,16 @@ void receive_report_complete(struct receive_report *report, struct timeline time
 
 void receive_report_server(struct receive_report *report, struct wal_position server_position)
 {
+    struct timestamp now = clock_now();
+
+    /* What a stream brings was not there before. Of a server that was not heard nobody knows when it came. */
+    if (report->state == RECEIVE_STREAMING && has_all(report) &&
+        now.microseconds - report->last_message_at.microseconds <= RECEIVE_SILENCE)
+        report->caught_up_at = now;
     report->server_position = server_position;
-    report->last_message_at = clock_now();
+    if (report->mark.at.microseconds == 0 && !has_all(report))
+        set_mark(report, now);
+    report->last_message_at = now;
     report->is_changed = true;
 }
 

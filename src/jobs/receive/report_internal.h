@@ -15,6 +15,10 @@
  */
 #define RECEIVE_REPORT_MILLISECONDS 200
 
+/* A server that has nothing to say answers every ten seconds: one that says nothing for so long cannot be heard, and
+ * nobody knows what it has. In microseconds. */
+#define RECEIVE_SILENCE INT64_C(30000000)
+
 enum receive_state {
     RECEIVE_STARTING,
     RECEIVE_CONNECTING,
@@ -32,6 +36,9 @@ enum receive_warning {
     RECEIVE_WARNING_COUNT,
 };
 
+/* Whether PostgreSQL let us in when it was last asked. */
+enum receive_answer { RECEIVE_NOT_ASKED, RECEIVE_LET_IN, RECEIVE_NOT_LET_IN };
+
 /* The `room` object: of the repository's disk. */
 struct receive_report_room {
     bool is_known;
@@ -48,8 +55,16 @@ struct receive_report {
     struct timeline timeline;
     struct wal_position received, flushed, server_position;
     struct timestamp last_message_at; /* 0: never */
-    const char *slot;                 /* borrowed */
-    char host[256];                   /* of the session */
+    struct timestamp caught_up_at;    /* all that the server had then is flushed here; 0: it never was */
+    struct {
+        struct timestamp at; /* 0: none is set */
+        struct wal_position position;
+    } mark; /* what the server had at some later moment: once that is flushed, all was here then */
+    enum receive_answer answer;
+    /* Since this process began. */
+    uint64_t received_bytes, handshakes_ok, handshakes_refused;
+    const char *slot; /* borrowed */
+    char host[256];   /* of the session */
     long port;
     enum pg_role role;
     json_t *hosts; /* owned; NULL: there is one only */
@@ -57,6 +72,7 @@ struct receive_report {
     char tls_version[16], tls_cipher[64];
     struct pg_certificate certificate;             /* ours, of the session */
     struct pg_certificate server_certificate;      /* as it was served last */
+    struct timestamp authorities_not_after;        /* the first end of the CA certificates in use; 0: not known */
     struct error *warnings[RECEIVE_WARNING_COUNT]; /* owned: the stream goes on, and yet something is to be done */
     bool is_sync_wanted;                           /* the setting `synchronous` */
     enum sync_state sync_state;                    /* by synchronous_standby_names */
@@ -79,11 +95,14 @@ void receive_report_state(struct receive_report *report, enum receive_state stat
 /* The error stays in the report for so long, whatever the state. */
 void receive_report_keep_error(struct receive_report *report, const struct error *failure, int64_t microseconds);
 void receive_report_session(struct receive_report *report, const struct pg_session *session);
+/* No connection could be made. */
+void receive_report_refused(struct receive_report *report, const struct error *failure);
 /* It may be promoted while it streams. */
 void receive_report_role(struct receive_report *report, enum pg_role role);
 /* Takes the reference: what is known of each of several hosts. */
 void receive_report_hosts(struct receive_report *report, json_t *hosts);
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
+void receive_report_authorities(struct receive_report *report, struct timestamp not_after);
 /* NULL: there is nothing to warn of. */
 void receive_report_warning(struct receive_report *report, enum receive_warning source, const struct error *warning);
 /* `names` NULL: the server does not tell; copied. */

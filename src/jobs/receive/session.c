@@ -109,6 +109,7 @@ static bool find_host(struct session *session, struct error *err)
     if (session->connection != NULL && !receive_hosts_is_here(hosts, session->connection))
         pg_disconnect(TAKE(session->connection));
     if (session->connection == NULL && !search_hosts(session, err)) {
+        receive_report_refused(&receiver->report, err);
         be_patient_when_behind(session, session->is_behind);
         return false;
     }

@@ -137,6 +137,7 @@ static bool take_data(struct receive_stream *stream, const struct wal_message *m
         if (!store_piece(stream, segment, offset, message->bytes + done, piece, is_whole, err))
             return false;
         stream->next.value += piece;
+        stream->receiver->report.received_bytes += piece;
         if (is_whole && !stream_status_send(stream, false, err))
             return false;
     }
