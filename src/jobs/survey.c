@@ -17,10 +17,39 @@
 
 /* ---- proofs ---- */
 
+/* The newest one that went well, of the present cluster. */
+struct success {
+    struct backup_id backup;
+    struct backup_proof proof;
+};
+
+static void take_success(struct success *success, const struct backup_id *id, const struct backup_proof *proof)
+{
+    if (!proof->is_good || proof->at.microseconds <= success->proof.at.microseconds)
+        return;
+    success->backup = *id;
+    success->proof = *proof;
+}
+
+static json_t *success_to_json(const struct success *success)
+{
+    if (success->proof.at.microseconds == 0)
+        return json_null();
+    return json_pack("{s:s, s:o, s:f}", "backup", success->backup.text, "at", events_time(success->proof.at), "seconds",
+                     (double)success->proof.milliseconds / 1000);
+}
+
+static bool is_present(const struct catalogue *catalogue, const struct system_id *system)
+{
+    return strcmp(system->text, catalogue->current.text) == 0;
+}
+
 struct verifications {
+    const struct catalogue *catalogue;
     const struct catalogue_entry *last;
     struct backup_proof proof; /* of the last one */
-    json_t *failed;            /* ids of those whose last one failed */
+    struct success success;
+    json_t *failed; /* ids of those whose last one failed */
     json_int_t failed_count;
     char unreadable[256]; /* why a note cannot be read */
 };
@@ -43,10 +72,30 @@ static void look_at_verification(const struct repo *repo, const char *server, co
         if (json_array_size(all->failed) > MOST_FAILED)
             json_array_remove(all->failed, 0);
     }
+    if (is_present(all->catalogue, &entry->system))
+        take_success(&all->success, &entry->id, proof);
     if (all->last == NULL || proof->at.microseconds >= all->proof.at.microseconds) {
         all->last = entry;
         all->proof = *proof;
     }
+}
+
+/* Its backup may be gone. What cannot be read was told already. */
+static json_t *drill_success(const struct repo *repo, const char *server, const struct catalogue *catalogue)
+{
+    struct backup_drill *drill SCOPED(scoped_free) = memory_new(sizeof *drill);
+    struct success *success SCOPED(scoped_free) = memory_new(sizeof *success);
+    struct error ignored;
+
+    for (size_t i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *entry = &catalogue->entries[i];
+        if (is_present(catalogue, &entry->system) &&
+            backup_drill_read(repo, server, &entry->system, &entry->id, drill, &ignored))
+            take_success(success, &entry->id, &drill->proof);
+    }
+    if (server_drill_read(repo, server, drill, &ignored) && is_present(catalogue, &drill->system))
+        take_success(success, &drill->backup, &drill->proof);
+    return success_to_json(success);
 }
 
 /* {"drill","drill_former"} */
@@ -61,13 +110,12 @@ static void add_drill(const struct repo *repo, const char *server, const struct 
     if (!is_read)
         snprintf(ret_unreadable, 256, "%.255s", err.message);
     json_object_set_new(proofs, "drill", is_there ? notes_drill(drill) : json_null());
-    json_object_set_new(proofs, "drill_former",
-                        json_boolean(is_there && strcmp(drill->system.text, catalogue->current.text) != 0));
+    json_object_set_new(proofs, "drill_former", json_boolean(is_there && !is_present(catalogue, &drill->system)));
 }
 
 static json_t *proofs_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
 {
-    struct verifications all = {.failed = json_array()};
+    struct verifications all = {.catalogue = catalogue, .failed = json_array()};
 
     for (size_t i = 0; i < catalogue->count; i++)
         look_at_verification(repo, server, &catalogue->entries[i], &all);
@@ -77,6 +125,8 @@ static json_t *proofs_to_json(const struct repo *repo, const char *server, const
     json_t *proofs =
         json_pack("{s:o, s:I, s:o}", "verify", verify, "failed_count", all.failed_count, "failed", all.failed);
     add_drill(repo, server, catalogue, proofs, all.unreadable);
+    json_object_set_new(proofs, "verify_success", success_to_json(&all.success));
+    json_object_set_new(proofs, "drill_success", drill_success(repo, server, catalogue));
     json_object_set_new(proofs, "unreadable", all.unreadable[0] != '\0' ? control_text(all.unreadable) : json_null());
     return proofs;
 }
@@ -113,7 +163,7 @@ static void measure(const struct repo *repo, const char *server, const struct ca
         const struct catalogue_entry *entry = &catalogue->entries[i];
         if (entry->meta != NULL)
             growth_add_backup(growth, entry->meta->stopped_at, entry->meta->stored_bytes);
-        if (strcmp(entry->system.text, catalogue->current.text) != 0 && !is_known(catalogue, i, &entry->system))
+        if (!is_present(catalogue, &entry->system) && !is_known(catalogue, i, &entry->system))
             add_wal(repo, server, &entry->system, growth);
     }
     add_wal(repo, server, &catalogue->current, growth);
