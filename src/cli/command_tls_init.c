@@ -134,17 +134,38 @@ static bool parse_key_type(const struct invocation *invocation, enum issue_algor
     return error_set(err, ERROR_USAGE, "--key-type: \"%s\" is not one of ec, rsa, ed25519", word);
 }
 
-static bool parse_wish(const struct invocation *invocation, struct names *names, struct names *gateway_names,
-                       struct tls_kit_wish *ret_wish, struct error *err)
+struct wished_names {
+    struct names of_server, of_gateway, of_metrics;
+};
+
+static void wished_names_done(struct wished_names *names)
 {
-    if (!parse_names(invocation, OPTION_ID_host, names, err) || (names->count == 0 && !add_default_names(names, err)) ||
-        !parse_names(invocation, OPTION_ID_gateway, gateway_names, err) ||
+    names_done(&names->of_server);
+    names_done(&names->of_gateway);
+    names_done(&names->of_metrics);
+}
+
+/* Those of the endpoint are the server's unless it has its own. */
+static const char *const *choose_metrics_names(const struct invocation *invocation, const struct wished_names *names)
+{
+    if (names->of_metrics.count > 0)
+        return (const char *const *)names->of_metrics.list;
+    return invocation_has(invocation, OPTION_ID_metrics) ? (const char *const *)names->of_server.list : NULL;
+}
+
+static bool parse_wish(const struct invocation *invocation, struct wished_names *names, struct tls_kit_wish *ret_wish,
+                       struct error *err)
+{
+    if (!parse_names(invocation, OPTION_ID_host, &names->of_server, err) ||
+        (names->of_server.count == 0 && !add_default_names(&names->of_server, err)) ||
+        !parse_names(invocation, OPTION_ID_gateway, &names->of_gateway, err) ||
+        !parse_names(invocation, OPTION_ID_metrics_host, &names->of_metrics, err) ||
         !parse_user(invocation, &ret_wish->user, err) || !parse_days(invocation, &ret_wish->days, err) ||
         !parse_key_type(invocation, &ret_wish->algorithm, err))
         return false;
-    ret_wish->names = (const char *const *)names->list;
-    ret_wish->gateway_names = gateway_names->count > 0 ? (const char *const *)gateway_names->list : NULL;
-    ret_wish->has_metrics = invocation_has(invocation, OPTION_ID_metrics);
+    ret_wish->names = (const char *const *)names->of_server.list;
+    ret_wish->gateway_names = names->of_gateway.count > 0 ? (const char *const *)names->of_gateway.list : NULL;
+    ret_wish->metrics_names = choose_metrics_names(invocation, names);
     return true;
 }
 
@@ -166,12 +187,11 @@ static bool check_path(const char *directory, struct error *err)
 bool command_tls_init(struct invocation *invocation, struct error *err)
 {
     const char *directory = invocation_argument(invocation, 0);
-    struct names names SCOPED(names_done) = {.count = 0};
-    struct names gateway_names SCOPED(names_done) = {.count = 0};
+    struct wished_names names SCOPED(wished_names_done) = {0};
     struct tls_kit *kit SCOPED(scoped_tls_kit) = NULL;
     struct tls_kit_wish wish;
 
-    if (!parse_wish(invocation, &names, &gateway_names, &wish, err) || !check_path(directory, err) ||
+    if (!parse_wish(invocation, &names, &wish, err) || !check_path(directory, err) ||
         !tls_kit_check_directory(directory, err) || !tls_kit_make(&wish, &kit, err) ||
         !tls_kit_write(kit, directory, err))
         return false;

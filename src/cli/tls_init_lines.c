@@ -9,34 +9,26 @@
 
 /* What to write where, so that the files of `tls init` are used. */
 
-/* The port of pgexporter's own examples. */
-#define METRICS_PORT 5001
 /* That of the manual pages. */
 #define GATEWAY_PORT 7432
 
-enum reader {
-    READER_SERVER,
-    READER_CLIENT,
-    READER_ENDPOINT,
-    READER_PROMETHEUS,
-    READER_GATEWAY,
-    READER_RESTORER,
-    READER_COUNT
-};
-
 static const struct {
     const char *word, *owner, *folder;
-} readers[READER_COUNT] = {
-    [READER_SERVER] = {"PostgreSQL", "postgres", TLS_INIT_SERVER_FOLDER},
-    [READER_CLIENT] = {"pgcoffer", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
-    [READER_ENDPOINT] = {"metrics endpoint", "pgexporter", TLS_INIT_ENDPOINT_FOLDER},
-    [READER_PROMETHEUS] = {"Prometheus", "prometheus", TLS_INIT_PROMETHEUS_FOLDER},
-    [READER_GATEWAY] = {"gateway", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
+} readers[TLS_INIT_READERS] = {
+    [TLS_INIT_SERVER] = {"PostgreSQL", "postgres", TLS_INIT_SERVER_FOLDER},
+    [TLS_INIT_CLIENT] = {"pgcoffer", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
+    [TLS_INIT_ENDPOINT] = {"metrics endpoint", "pgexporter", TLS_INIT_ENDPOINT_FOLDER},
+    [TLS_INIT_PROMETHEUS] = {"Prometheus", "prometheus", TLS_INIT_PROMETHEUS_FOLDER},
+    /* The same endpoint, which the word above tells of. */
+    [TLS_INIT_EXPORTER] = {NULL, "pgcoffer", TLS_INIT_CLIENT_FOLDER},
+    /* Of a person: no copies. */
+    [TLS_INIT_BROWSER] = {"browser", NULL, NULL},
+    [TLS_INIT_GATEWAY] = {"gateway", "pgcoffer", TLS_INIT_CLIENT_FOLDER},
     /* Not a folder of pgcoffer's: the key is for the OS user that restores, and there the daemon need not live. */
-    [READER_RESTORER] = {"database host", "postgres", TLS_INIT_SERVER_FOLDER},
+    [TLS_INIT_RESTORER] = {"database host", "postgres", TLS_INIT_SERVER_FOLDER},
 };
 
-#define BY(reader) (1u << READER_##reader)
+#define BY(reader) (1u << TLS_INIT_##reader)
 #define BY_NOBODY  0u
 
 /* In the order in which they are printed. */
@@ -53,11 +45,16 @@ static const struct {
     {TLS_KIT_CLIENT_KEY, BY(CLIENT), "its key; must belong to the OS user that runs pgcofferd"},
     {TLS_KIT_SERVER_CA_CERTIFICATE, BY(CLIENT), "the CA that signed the server's certificate"},
     {TLS_KIT_SERVER_CA_LIST, BY(CLIENT), "its revocation list, empty so far"},
-    {TLS_KIT_METRICS_CERTIFICATE, BY(ENDPOINT), "the certificate of the metrics endpoint"},
-    {TLS_KIT_METRICS_KEY, BY(ENDPOINT), "its key"},
+    {TLS_KIT_METRICS_CERTIFICATE, BY(ENDPOINT) | BY(EXPORTER), "the certificate of the metrics endpoint"},
+    {TLS_KIT_METRICS_KEY, BY(ENDPOINT) | BY(EXPORTER), "its key"},
     {TLS_KIT_PROMETHEUS_CERTIFICATE, BY(PROMETHEUS), "Prometheus's client certificate"},
     {TLS_KIT_PROMETHEUS_KEY, BY(PROMETHEUS), "its key"},
-    {TLS_KIT_METRICS_CA_CERTIFICATE, BY(ENDPOINT) | BY(PROMETHEUS), "the CA that signed both"},
+    {TLS_KIT_BROWSER_BUNDLE, BY(BROWSER), "a browser's client certificate, its key and the CA, to be imported"},
+    {TLS_KIT_BROWSER_PASSWORD, BY(BROWSER), "the password that the import asks for"},
+    {TLS_KIT_BROWSER_CERTIFICATE, BY(BROWSER), "the same certificate, for curl"},
+    {TLS_KIT_BROWSER_KEY, BY(BROWSER), "its key"},
+    {TLS_KIT_METRICS_CA_CERTIFICATE, BY(ENDPOINT) | BY(EXPORTER) | BY(PROMETHEUS) | BY(BROWSER),
+     "the CA that signed these"},
     {TLS_KIT_GATEWAY_CERTIFICATE, BY(GATEWAY), "the certificate of pgcofferd's gateway"},
     {TLS_KIT_GATEWAY_KEY, BY(GATEWAY), "its key; must belong to the OS user that runs pgcofferd"},
     {TLS_KIT_GATEWAY_CA_LIST, BY(GATEWAY), "the revocation list of the gateway's CA, empty so far"},
@@ -72,7 +69,7 @@ static const struct {
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
 /* Whether it is made, and that one reads it. */
-static bool reads(const struct tls_kit *kit, size_t row, enum reader reader)
+static bool reads(const struct tls_kit *kit, size_t row, enum tls_init_reader reader)
 {
     return tls_kit_holds(kit, rows[row].part) && (rows[row].readers & 1u << reader) != 0;
 }
@@ -89,7 +86,7 @@ char *tls_init_absolute_path(const char *directory)
     return memory_text("%s/%s", current != NULL ? current : "", directory);
 }
 
-static void append(json_t *list, char *line)
+void tls_init_append(json_t *list, char *line)
 {
     json_array_append_new(list, control_text(line));
     free(line);
@@ -101,8 +98,8 @@ static char *name_readers(const struct tls_kit *kit, size_t row)
 {
     char *names = memory_copy_text("");
 
-    for (enum reader reader = 0; reader < READER_COUNT; reader++) {
-        if (!reads(kit, row, reader))
+    for (enum tls_init_reader reader = 0; reader < TLS_INIT_READERS; reader++) {
+        if (!reads(kit, row, reader) || readers[reader].word == NULL)
             continue;
         char *longer = memory_text("%s%s%s", names, names[0] != '\0' ? " and " : "", readers[reader].word);
         free(names);
@@ -133,11 +130,13 @@ static json_t *postgresql_lines(const struct tls_kit *kit, const char *directory
 {
     json_t *lines = json_array();
 
-    append(lines, memory_copy_text("ssl = on"));
-    append(lines, tls_init_setting_line("ssl_cert_file", directory, kit->files[TLS_KIT_SERVER_CERTIFICATE].name));
-    append(lines, tls_init_setting_line("ssl_key_file", directory, kit->files[TLS_KIT_SERVER_KEY].name));
-    append(lines, tls_init_setting_line("ssl_ca_file", directory, kit->files[TLS_KIT_CLIENT_CA_CERTIFICATE].name));
-    append(lines, tls_init_setting_line("ssl_crl_file", directory, kit->files[TLS_KIT_CLIENT_CA_LIST].name));
+    tls_init_append(lines, memory_copy_text("ssl = on"));
+    tls_init_append(lines,
+                    tls_init_setting_line("ssl_cert_file", directory, kit->files[TLS_KIT_SERVER_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_setting_line("ssl_key_file", directory, kit->files[TLS_KIT_SERVER_KEY].name));
+    tls_init_append(lines,
+                    tls_init_setting_line("ssl_ca_file", directory, kit->files[TLS_KIT_CLIENT_CA_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_setting_line("ssl_crl_file", directory, kit->files[TLS_KIT_CLIENT_CA_LIST].name));
     return lines;
 }
 
@@ -172,8 +171,8 @@ static json_t *hba_lines(const struct tls_kit_wish *wish)
 
     for (size_t database = 0; database < 2; database++)
         for (size_t i = 0; i < count; i++)
-            append(lines, memory_text("%-8s %-12s %-10s %-14s %s", "hostssl", databases[database], user, addresses[i],
-                                      "cert"));
+            tls_init_append(lines, memory_text("%-8s %-12s %-10s %-14s %s", "hostssl", databases[database], user,
+                                               addresses[i], "cert"));
     return lines;
 }
 
@@ -181,23 +180,24 @@ static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wi
 {
     json_t *lines = json_array();
 
-    append(lines, memory_copy_text("[primary]"));
-    append(lines, memory_text("host = %s", wish->names[0]));
-    append(lines, memory_text("user = %s", wish->user));
-    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_CLIENT_CERTIFICATE].name));
-    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_CLIENT_KEY].name));
-    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_SERVER_CA_CERTIFICATE].name));
-    append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_SERVER_CA_LIST].name));
+    tls_init_append(lines, memory_copy_text("[primary]"));
+    tls_init_append(lines, memory_text("host = %s", wish->names[0]));
+    tls_init_append(lines, memory_text("user = %s", wish->user));
+    tls_init_append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_CLIENT_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_CLIENT_KEY].name));
+    tls_init_append(lines,
+                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_SERVER_CA_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_SERVER_CA_LIST].name));
     if (tls_kit_has_gateway(kit))
-        append(lines, memory_copy_text("restorers = cert:" TLS_KIT_RESTORER));
+        tls_init_append(lines, memory_copy_text("restorers = cert:" TLS_KIT_RESTORER));
     return lines;
 }
 
-static void append_copy(json_t *lines, const struct tls_kit *kit, const char *directory, enum reader reader)
+void tls_init_append_copy(json_t *lines, const struct tls_kit *kit, const char *directory, enum tls_init_reader reader)
 {
     const char *owner = readers[reader].owner, *folder = readers[reader].folder;
 
-    append(lines, memory_text("install -d -o %s -g %s -m 0700 %s", owner, owner, folder));
+    tls_init_append(lines, memory_text("install -d -o %s -g %s -m 0700 %s", owner, owner, folder));
     char *command = memory_text("install -o %s -g %s -m 0600 -t %s", owner, owner, folder);
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (!reads(kit, i, reader))
@@ -208,7 +208,7 @@ static void append_copy(json_t *lines, const struct tls_kit *kit, const char *di
         free(command);
         command = longer;
     }
-    append(lines, command);
+    tls_init_append(lines, command);
 }
 
 /* A new certificate for the old key, with the old one's names and usages. */
@@ -220,21 +220,29 @@ static char *renewal(const char *authority, const char *stem, long days)
                        stem, stem, authority, authority, days, stem, stem, stem);
 }
 
+/* As `tls init` made it, with OpenSSL's own rounds. */
+#define BROWSER_BUNDLE                                                                                                 \
+    "openssl pkcs12 -export -in " TLS_KIT_BROWSER ".crt -inkey " TLS_KIT_BROWSER                                       \
+    ".key -certfile metrics-ca.crt -name 'pgcoffer " TLS_KIT_BROWSER "' -passout file:" TLS_KIT_BROWSER                \
+    ".password -out " TLS_KIT_BROWSER ".p12.new && mv " TLS_KIT_BROWSER ".p12.new " TLS_KIT_BROWSER ".p12"
+
 static json_t *renewal_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
     json_t *lines = json_array();
     char *quoted SCOPED(scoped_free) = restore_quote_for_shell(directory);
 
-    append(lines, memory_text("cd %s && umask 077", quoted));
-    append(lines, renewal("client", wish->user, wish->days));
-    append(lines, renewal("server", "server", wish->days));
+    tls_init_append(lines, memory_text("cd %s && umask 077", quoted));
+    tls_init_append(lines, renewal("client", wish->user, wish->days));
+    tls_init_append(lines, renewal("server", "server", wish->days));
     if (tls_kit_has_metrics(kit)) {
-        append(lines, renewal("metrics", "metrics", wish->days));
-        append(lines, renewal("metrics", "prometheus", wish->days));
+        tls_init_append(lines, renewal("metrics", "metrics", wish->days));
+        tls_init_append(lines, renewal("metrics", "prometheus", wish->days));
+        tls_init_append(lines, renewal("metrics", TLS_KIT_BROWSER, wish->days));
+        tls_init_append(lines, memory_copy_text(BROWSER_BUNDLE));
     }
     if (tls_kit_has_gateway(kit)) {
-        append(lines, renewal("gateway", "gateway", wish->days));
-        append(lines, renewal("gateway", TLS_KIT_RESTORER, wish->days));
+        tls_init_append(lines, renewal("gateway", "gateway", wish->days));
+        tls_init_append(lines, renewal("gateway", TLS_KIT_RESTORER, wish->days));
     }
     return lines;
 }
@@ -245,13 +253,15 @@ static json_t *gateway_lines(const struct tls_kit *kit, const struct tls_kit_wis
 {
     json_t *lines = json_array();
 
-    append(lines, memory_copy_text("[pgcoffer]"));
-    append(lines, memory_text("host = %s", wish->gateway_names[0]));
-    append(lines, memory_text("management = %d", GATEWAY_PORT));
-    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_GATEWAY_CERTIFICATE].name));
-    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_GATEWAY_KEY].name));
-    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
-    append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_GATEWAY_CA_LIST].name));
+    tls_init_append(lines, memory_copy_text("[pgcoffer]"));
+    tls_init_append(lines, memory_text("host = %s", wish->gateway_names[0]));
+    tls_init_append(lines, memory_text("management = %d", GATEWAY_PORT));
+    tls_init_append(lines,
+                    tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_GATEWAY_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_GATEWAY_KEY].name));
+    tls_init_append(lines,
+                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_GATEWAY_CA_LIST].name));
     return lines;
 }
 
@@ -260,11 +270,13 @@ static json_t *client_lines(const struct tls_kit *kit, const struct tls_kit_wish
     char *gateway SCOPED(scoped_free) = tls_init_with_port(wish->gateway_names[0], GATEWAY_PORT);
     json_t *lines = json_array();
 
-    append(lines, memory_copy_text("[client]"));
-    append(lines, memory_text("connect = %s", gateway));
-    append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_RESTORER_CERTIFICATE].name));
-    append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_RESTORER_KEY].name));
-    append(lines, tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
+    tls_init_append(lines, memory_copy_text("[client]"));
+    tls_init_append(lines, memory_text("connect = %s", gateway));
+    tls_init_append(lines,
+                    tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_RESTORER_CERTIFICATE].name));
+    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_RESTORER_KEY].name));
+    tls_init_append(lines,
+                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
     return lines;
 }
 
@@ -273,74 +285,12 @@ static void add_gateway(json_t *data, const struct tls_kit *kit, const struct tl
     json_t *copies = json_array();
     json_t *client_copies = json_array();
 
-    append_copy(copies, kit, directory, READER_GATEWAY);
-    append_copy(client_copies, kit, directory, READER_RESTORER);
+    tls_init_append_copy(copies, kit, directory, TLS_INIT_GATEWAY);
+    tls_init_append_copy(client_copies, kit, directory, TLS_INIT_RESTORER);
     json_object_set_new(data, "gateway_conf", gateway_lines(kit, wish, directory));
     json_object_set_new(data, "client_conf", client_lines(kit, wish, directory));
     json_object_set_new(data, "gateway_copy_commands", copies);
     json_object_set_new(data, "client_copy_commands", client_copies);
-}
-
-/* ---- metrics ---- */
-
-/* A job for scrape_configs. The target is what Prometheus looks for among the names of the certificate. */
-static json_t *prometheus_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
-{
-    char *target SCOPED(scoped_free) = tls_init_with_port(wish->names[0], METRICS_PORT);
-    json_t *lines = json_array();
-
-    append(lines, memory_copy_text("  - job_name: postgresql"));
-    append(lines, memory_copy_text("    scheme: https"));
-    append(lines, memory_copy_text("    tls_config:"));
-    append(lines, tls_init_yaml_line("      ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
-    append(lines, tls_init_yaml_line("      cert_file", directory, kit->files[TLS_KIT_PROMETHEUS_CERTIFICATE].name));
-    append(lines, tls_init_yaml_line("      key_file", directory, kit->files[TLS_KIT_PROMETHEUS_KEY].name));
-    append(lines, memory_copy_text("    static_configs:"));
-    append(lines, memory_text("      - targets: ['%s']", target));
-    return lines;
-}
-
-static json_t *pgexporter_lines(const struct tls_kit *kit, const char *directory)
-{
-    static const struct {
-        const char *name;
-        enum tls_kit_part part;
-    } settings[] = {
-        {"metrics_cert_file", TLS_KIT_METRICS_CERTIFICATE},
-        {"metrics_key_file", TLS_KIT_METRICS_KEY},
-        {"metrics_ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
-    };
-    json_t *lines = json_array();
-
-    /* It takes the rest of the line as it is, without quotes. */
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
-        append(lines, memory_text("%s = %s/%s", settings[i].name, directory, kit->files[settings[i].part].name));
-    return lines;
-}
-
-/* The file that postgres_exporter and the other exporters of the Prometheus project share. */
-static json_t *web_config_lines(const struct tls_kit *kit, const char *directory)
-{
-    json_t *lines = json_array();
-
-    append(lines, memory_copy_text("tls_server_config:"));
-    append(lines, tls_init_yaml_line("  cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
-    append(lines, tls_init_yaml_line("  key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
-    append(lines, tls_init_yaml_line("  client_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
-    append(lines, memory_copy_text("  client_auth_type: RequireAndVerifyClientCert"));
-    return lines;
-}
-
-static void add_metrics(json_t *data, const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
-{
-    json_t *copies = json_array();
-
-    append_copy(copies, kit, directory, READER_ENDPOINT);
-    append_copy(copies, kit, directory, READER_PROMETHEUS);
-    json_object_set_new(data, "prometheus_yml", prometheus_lines(kit, wish, directory));
-    json_object_set_new(data, "pgexporter_conf", pgexporter_lines(kit, directory));
-    json_object_set_new(data, "exporter_web_config", web_config_lines(kit, directory));
-    json_object_set_new(data, "metrics_copy_commands", copies);
 }
 
 /* ---- all ---- */
@@ -350,9 +300,9 @@ json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wis
     json_t *copies = json_array();
     json_t *role_lines = json_array();
 
-    append_copy(copies, kit, directory, READER_SERVER);
-    append_copy(copies, kit, directory, READER_CLIENT);
-    append(role_lines, memory_text("CREATE ROLE \"%s\" LOGIN REPLICATION;", wish->user));
+    tls_init_append_copy(copies, kit, directory, TLS_INIT_SERVER);
+    tls_init_append_copy(copies, kit, directory, TLS_INIT_CLIENT);
+    tls_init_append(role_lines, memory_text("CREATE ROLE \"%s\" LOGIN REPLICATION;", wish->user));
     json_t *data =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "directory", control_text(directory), "files",
                   list_files(kit, directory), "postgresql_conf", postgresql_lines(kit, directory), "pg_hba_conf",
@@ -361,6 +311,6 @@ json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wis
     if (tls_kit_has_gateway(kit))
         add_gateway(data, kit, wish, directory);
     if (tls_kit_has_metrics(kit))
-        add_metrics(data, kit, wish, directory);
+        tls_init_add_metrics(data, kit, wish, directory);
     return data;
 }

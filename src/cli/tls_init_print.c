@@ -50,9 +50,17 @@ static void print_lines(const struct invocation *invocation, const json_t *data,
 static void print_metrics(const struct invocation *invocation, const json_t *data)
 {
     print_lines(
-        invocation, data, "prometheus_yml",
-        "prometheus.yml, under scrape_configs. The target is one of the names of --host, with the port on which\n"
-        "the endpoint listens.");
+        invocation, data, "metrics_conf",
+        "pgcoffer.conf of the daemon, for its own metrics and its page: whoever reads them needs a certificate");
+    print_lines(invocation, data, "metrics_yml",
+                "prometheus.yml, under scrape_configs. The target is a name of the certificate.");
+    print_lines(invocation, data, "pgcoffer_copy_commands",
+                "Copies for the daemon, as above with " TLS_INIT_CLIENT_FOLDER " in the lines:");
+    print_comment(invocation, "A browser opens the page once it has imported " TLS_KIT_BROWSER
+                              ".p12, with the password of " TLS_KIT_BROWSER ".password, and\n"
+                              "trusts metrics-ca.crt. Give the two files to nobody else, and by different ways.");
+    print_lines(invocation, data, "prometheus_yml",
+                "prometheus.yml, for another exporter of the same host, which takes the same files");
     print_lines(invocation, data, "pgexporter_conf",
                 "pgexporter.conf, in [pgexporter]; it then wants a client certificate from whoever reads metrics");
     print_lines(invocation, data, "exporter_web_config",

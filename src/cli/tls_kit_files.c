@@ -98,7 +98,7 @@ static bool write_file(struct placement *placement, const struct tls_kit_file *f
     /* The umask may have taken more away. */
     if (fchmod(fd, FILE_MODE) < 0)
         return error_set_errno(err, "could not set the mode of \"%s/%s\"", placement->directory, name);
-    return file_write_all(fd, file->text, strlen(file->text), name, err) && file_sync(fd, name, err);
+    return file_write_all(fd, file->text, file->size, name, err) && file_sync(fd, name, err);
 }
 
 /* link(2) and not rename(2): it replaces nothing. */

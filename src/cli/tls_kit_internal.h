@@ -22,14 +22,17 @@ enum tls_kit_part {
     TLS_KIT_SERVER_KEY,
     TLS_KIT_CLIENT_CERTIFICATE,
     TLS_KIT_CLIENT_KEY,
-    /* With --metrics only. This CA has no list: neither exporters nor Prometheus have a setting for one.
-     */
+    /* With --metrics only. This CA has no list: neither exporters nor Prometheus have a setting for one. */
     TLS_KIT_METRICS_CA_CERTIFICATE,
     TLS_KIT_METRICS_CA_KEY,
     TLS_KIT_METRICS_CERTIFICATE,
     TLS_KIT_METRICS_KEY,
     TLS_KIT_PROMETHEUS_CERTIFICATE,
     TLS_KIT_PROMETHEUS_KEY,
+    TLS_KIT_BROWSER_CERTIFICATE,
+    TLS_KIT_BROWSER_KEY,
+    TLS_KIT_BROWSER_BUNDLE,   /* both and the CA, in PKCS#12 */
+    TLS_KIT_BROWSER_PASSWORD, /* of the bundle */
     /* With --gateway only. */
     TLS_KIT_GATEWAY_CA_CERTIFICATE,
     TLS_KIT_GATEWAY_CA_KEY,
@@ -44,19 +47,22 @@ enum tls_kit_part {
 #define TLS_KIT_AUTHORITY_DAYS 3650
 /* The CN of the client on the database host. */
 #define TLS_KIT_RESTORER "restorer"
+/* The CN of a person's client. */
+#define TLS_KIT_BROWSER "browser"
 
 struct tls_kit_wish {
     const char *const *names;         /* of the server, until NULL */
     const char *const *gateway_names; /* of the daemon's host, until NULL; NULL: no gateway */
+    const char *const *metrics_names; /* of the endpoint, until NULL; NULL: no metrics */
     const char *user;
     long days; /* of all but the CAs; these and their lists last TLS_KIT_AUTHORITY_DAYS */
     enum issue_algorithm algorithm;
-    bool has_metrics;
 };
 
 struct tls_kit_file {
     char *name; /* "server.key"; NULL: this part is not made */
-    char *text; /* PEM */
+    char *text; /* PEM; PKCS#12, which has zeroes in it; or the password */
+    size_t size;
 };
 struct tls_kit {
     struct tls_kit_file files[TLS_KIT_PARTS];
@@ -104,9 +110,28 @@ bool tls_kit_write(const struct tls_kit *kit, const char *directory, struct erro
 char *tls_init_absolute_path(const char *directory) NEVER_NULL;
 /* {"directory","files":[{"path","for","what"}],"postgresql_conf":[LINE...],"pg_hba_conf","sql","pgcoffer_conf",
  * "copy_commands","renewal_commands"}; with a gateway {"gateway_conf","client_conf","gateway_copy_commands",
- * "client_copy_commands"}; with metrics {"prometheus_yml","pgexporter_conf","exporter_web_config",
- * "metrics_copy_commands"}: a new reference. */
+ * "client_copy_commands"}; with metrics {"metrics_conf","metrics_yml","pgcoffer_copy_commands","prometheus_yml",
+ * "pgexporter_conf","exporter_web_config","metrics_copy_commands"}: a new reference. */
 json_t *tls_init_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory);
+/* Whose files they are. */
+enum tls_init_reader {
+    TLS_INIT_SERVER,
+    TLS_INIT_CLIENT,
+    TLS_INIT_ENDPOINT,
+    TLS_INIT_PROMETHEUS,
+    TLS_INIT_EXPORTER,
+    TLS_INIT_BROWSER,
+    TLS_INIT_GATEWAY,
+    TLS_INIT_RESTORER,
+    TLS_INIT_READERS
+};
+/* The commands by which root gives copies to a reader, who is not BROWSER. */
+void tls_init_append_copy(json_t *lines, const struct tls_kit *kit, const char *directory, enum tls_init_reader reader);
+void tls_init_append(json_t *list, char *line); /* owns the line */
+
+/* ---- tls_init_metrics.c ---- */
+void tls_init_add_metrics(json_t *data, const struct tls_kit *kit, const struct tls_kit_wish *wish,
+                          const char *directory);
 
 /* ---- tls_init_text.c: one line or value, malloc'd ---- */
 /* Of postgresql.conf: 'it''s' */

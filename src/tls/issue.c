@@ -1,6 +1,7 @@
 #include "pgcoffer/tls/issue.h"
 
 #include <arpa/inet.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #define RSA_BITS        3072
 #define SERIAL_BITS     127 /* positive, and less than the 20 bytes that RFC 5280 allows */
 #define EARLIER_SECONDS 3600
+#define BUNDLE_ROUNDS   100000 /* of the derivation of its keys from the password */
 
 static bool fail(struct error *err, const char *what)
 {
@@ -210,4 +212,25 @@ bool issue_revocation_list(X509 *issuer, EVP_PKEY *issuer_key, long days, X509_C
     }
     X509_CRL_free(list);
     return fail(err, "a revocation list");
+}
+
+bool issue_bundle(const struct issue_wish *wish, X509 *certificate, const char *name, const char *password,
+                  struct buffer *out, struct error *err)
+{
+    STACK_OF(X509) *issuers = sk_X509_new_null();
+    unsigned char *bytes = NULL;
+    PKCS12 *bundle = NULL;
+    int size = -1;
+
+    /* Without its own idea of a MAC, which depends on the release of OpenSSL. */
+    if (issuers != NULL && sk_X509_push(issuers, wish->issuer) > 0)
+        bundle = PKCS12_create(password, name, wish->key, certificate, issuers, NID_aes_256_cbc, NID_aes_256_cbc,
+                               BUNDLE_ROUNDS, -1, 0);
+    if (bundle != NULL && PKCS12_set_mac(bundle, password, -1, NULL, 0, BUNDLE_ROUNDS, EVP_sha256()) == 1)
+        size = i2d_PKCS12(bundle, &bytes);
+    PKCS12_free(bundle);
+    sk_X509_free(issuers);
+    bool is_made = size > 0 ? buffer_append(out, bytes, (size_t)size, err) : fail(err, "a PKCS#12 file");
+    OPENSSL_free(bytes);
+    return is_made;
 }

@@ -28,7 +28,7 @@ static json_t *lines_with(const struct tls_kit_wish *wish, const char *directory
     for (int part = 0; part < TLS_KIT_PARTS; part++) {
         bool is_of_gateway = part >= TLS_KIT_GATEWAY_CA_CERTIFICATE;
         bool is_of_metrics = !is_of_gateway && part >= TLS_KIT_METRICS_CA_CERTIFICATE;
-        if ((is_of_gateway && wish->gateway_names == NULL) || (is_of_metrics && !wish->has_metrics))
+        if ((is_of_gateway && wish->gateway_names == NULL) || (is_of_metrics && wish->metrics_names == NULL))
             continue;
         snprintf(file_names[part], sizeof file_names[part], "file%d", part);
         kit.files[part] = (struct tls_kit_file){.name = file_names[part]};
@@ -149,12 +149,12 @@ static const json_t *file_row(const json_t *lines, const char *path)
 
 START_TEST(the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus)
 {
-    const struct tls_kit_wish wish = {.names = local_names, .user = "repl", .days = 365, .has_metrics = true};
+    const struct tls_kit_wish wish = {.names = local_names, .user = "repl", .days = 365, .metrics_names = local_names};
     json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/it's \\ tls");
 
     ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_GATEWAY_CA_CERTIFICATE);
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file10"), "for"),
-                     "metrics endpoint and Prometheus");
+                     "metrics endpoint and Prometheus and browser");
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file11"), "for"), "nobody");
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file13"), "for"), "metrics endpoint");
     ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file15"), "for"), "Prometheus");
@@ -167,8 +167,14 @@ START_TEST(the_files_of_metrics_are_told_to_the_endpoint_and_to_prometheus)
     ck_assert_str_eq(line_of(lines, "pgexporter_conf", 1), "metrics_key_file = /srv/it's \\ tls/file13");
     ck_assert_str_eq(line_of(lines, "pgexporter_conf", 2), "metrics_ca_file = /srv/it's \\ tls/file10");
     ck_assert_str_eq(line_of(lines, "exporter_web_config", 3), "  client_ca_file: '/srv/it''s \\ tls/file10'");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/it's \\ tls/file18"), "for"), "browser");
+    ck_assert_str_eq(line_of(lines, "metrics_conf", 1), "host = localhost");
+    ck_assert_str_eq(line_of(lines, "metrics_conf", 2), "metrics = 6604");
+    ck_assert_str_eq(line_of(lines, "metrics_conf", 5), "metrics_ca_file = \"/srv/it's \\\\ tls/file10\"");
+    ck_assert_str_eq(line_of(lines, "metrics_yml", 0), "  - job_name: pgcoffer");
+    ck_assert_str_eq(line_of(lines, "metrics_yml", 7), "      - targets: ['localhost:6604']");
     ck_assert_uint_eq(json_array_size(json_object_get(lines, "pgcoffer_conf")), 7);
-    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 5);
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 7);
 }
 END_TEST
 
@@ -176,13 +182,15 @@ START_TEST(an_ipv6_target_stands_in_brackets)
 {
     static const char *const names[] = {"2001:db8::7", NULL};
     const struct tls_kit_wish wish = {
-        .names = names, .user = "repl", .days = 365, .has_metrics = true, .gateway_names = names};
+        .names = names, .user = "repl", .days = 365, .metrics_names = names, .gateway_names = names};
     json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/tls");
 
     ck_assert_uint_eq(json_array_size(json_object_get(lines, "files")), TLS_KIT_PARTS);
     ck_assert_str_eq(line_of(lines, "prometheus_yml", 7), "      - targets: ['[2001:db8::7]:5001']");
     ck_assert_str_eq(line_of(lines, "client_conf", 1), "connect = [2001:db8::7]:7432");
-    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 7);
+    /* The gateway's lines have it, and a setting stands once. */
+    ck_assert_str_eq(line_of(lines, "metrics_conf", 1), "metrics = 6604");
+    ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 9);
 }
 END_TEST
 
@@ -193,19 +201,19 @@ START_TEST(the_files_of_the_gateway_are_told_to_the_daemon_and_to_the_database_h
     const struct tls_kit_wish wish = {.names = local_names, .user = "repl", .days = 365, .gateway_names = names};
     json_t *lines SCOPED(scoped_json) = lines_with(&wish, "/srv/tls");
 
-    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file16"), "for"), "gateway and database host");
-    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file17"), "for"), "nobody");
-    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file20"), "for"), "gateway");
-    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file22"), "for"), "database host");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file20"), "for"), "gateway and database host");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file21"), "for"), "nobody");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file24"), "for"), "gateway");
+    ck_assert_str_eq(json_text_or_null(file_row(lines, "/srv/tls/file26"), "for"), "database host");
     ck_assert_str_eq(line_of(lines, "gateway_conf", 0), "[pgcoffer]");
     ck_assert_str_eq(line_of(lines, "gateway_conf", 1), "host = backup.example.com");
-    ck_assert_str_eq(line_of(lines, "gateway_conf", 5), "tls_ca_file = /srv/tls/file16");
+    ck_assert_str_eq(line_of(lines, "gateway_conf", 5), "tls_ca_file = /srv/tls/file20");
     ck_assert_str_eq(line_of(lines, "client_conf", 1), "connect = backup.example.com:7432");
-    ck_assert_str_eq(line_of(lines, "client_conf", 4), "tls_ca_file = /srv/tls/file16");
+    ck_assert_str_eq(line_of(lines, "client_conf", 4), "tls_ca_file = /srv/tls/file20");
     ck_assert_str_eq(line_of(lines, "pgcoffer_conf", 7), "restorers = cert:restorer");
     /* The key of the gateway stays there, and so does that of the CA. */
-    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file17"));
-    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file20"));
+    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file21"));
+    ck_assert_ptr_null(strstr(line_of(lines, "client_copy_commands", 1), "file24"));
     ck_assert_uint_eq(json_array_size(json_object_get(lines, "renewal_commands")), 5);
     ck_assert_ptr_null(json_object_get(lines, "prometheus_yml"));
 }
@@ -214,7 +222,8 @@ END_TEST
 START_TEST(nothing_is_told_of_metrics_and_gateway_unless_they_are_wished)
 {
     json_t *lines SCOPED(scoped_json) = lines_for(local_names, "repl", "/srv/tls");
-    static const char *const keys[] = {"prometheus_yml",        "pgexporter_conf",     "exporter_web_config",
+    static const char *const keys[] = {"metrics_conf",          "metrics_yml",         "pgcoffer_copy_commands",
+                                       "prometheus_yml",        "pgexporter_conf",     "exporter_web_config",
                                        "metrics_copy_commands", "gateway_conf",        "client_conf",
                                        "gateway_copy_commands", "client_copy_commands"};
 
@@ -233,6 +242,7 @@ START_TEST(what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing)
         {"--host", "-x"},
         {"--gateway", "not a name"},
         {"--gateway", ""},
+        {"--metrics-host", "not a name"},
         {"--user", "../repl"},
         {"--user", ""},
         {"--user", "server"},
@@ -290,7 +300,7 @@ int main(void)
     tcase_add_test(tests, the_files_of_the_gateway_are_told_to_the_daemon_and_to_the_database_host);
     tcase_add_test(tests, an_ipv6_target_stands_in_brackets);
     tcase_add_test(tests, nothing_is_told_of_metrics_and_gateway_unless_they_are_wished);
-    tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 14);
+    tcase_add_loop_test(tests, what_is_no_name_number_or_kind_is_a_wrong_usage_and_writes_nothing, 0, 15);
     tcase_add_loop_test(tests, a_path_that_libpq_could_not_name_is_refused, 0, 2);
     tcase_add_test(tests, a_second_run_changes_nothing);
     return suite_run("tls_init", tests);

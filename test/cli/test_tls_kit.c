@@ -1,10 +1,12 @@
 #include <fcntl.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cli/tls_kit_internal.h"
+#include "pgcoffer/base/memory.h"
 #include "pgcoffer/tls/certificate.h"
 #include "support/scratch.h"
 #include "support/suite.h"
@@ -28,7 +30,7 @@ static struct tls_kit *make_kit(enum issue_algorithm algorithm)
 static struct tls_kit *make_metrics_kit(enum issue_algorithm algorithm)
 {
     return make_wished(&(struct tls_kit_wish){
-        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .has_metrics = true});
+        .names = names, .user = "repl", .days = 90, .algorithm = algorithm, .metrics_names = names});
 }
 
 static struct tls_kit *make_gateway_kit(enum issue_algorithm algorithm)
@@ -183,6 +185,60 @@ START_TEST(the_endpoint_has_the_names_of_the_server_and_prometheus_its_own)
 }
 END_TEST
 
+static PKCS12 *bundle_of(const struct tls_kit *kit)
+{
+    const struct tls_kit_file *file = &kit->files[TLS_KIT_BROWSER_BUNDLE];
+    const unsigned char *bytes = (const unsigned char *)file->text;
+    PKCS12 *bundle = d2i_PKCS12(NULL, &bytes, (long)file->size);
+
+    ck_assert_ptr_nonnull(bundle);
+    ck_assert_ptr_eq(bytes, (const unsigned char *)file->text + file->size);
+    return bundle;
+}
+
+/* In the password's file it is a line. */
+START_TEST(the_bundle_of_a_browser_opens_with_its_password_only)
+{
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit((enum issue_algorithm)_i);
+    X509 *expected SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_BROWSER_CERTIFICATE);
+    X509 *authority SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_METRICS_CA_CERTIFICATE);
+    EVP_PKEY *expected_key SCOPED(scoped_key) = key_of(kit, TLS_KIT_BROWSER_KEY);
+    const struct tls_kit_file *line = &kit->files[TLS_KIT_BROWSER_PASSWORD];
+    char *password SCOPED(scoped_free) = strndup(line->text, line->size - 1);
+    PKCS12 *bundle = bundle_of(kit);
+    EVP_PKEY *key SCOPED(scoped_key) = NULL;
+    X509 *certificate SCOPED(scoped_certificate) = NULL;
+    STACK_OF(X509) *issuers = NULL;
+
+    ck_assert_uint_eq(strlen(password), 24);
+    ck_assert_int_eq(line->text[line->size - 1], '\n');
+    ck_assert_int_eq(PKCS12_verify_mac(bundle, "", 0), 0);
+    ck_assert_int_eq(PKCS12_parse(bundle, password, &key, &certificate, &issuers), 1);
+    ck_assert_int_eq(X509_cmp(certificate, expected), 0);
+    ck_assert_int_eq(EVP_PKEY_eq(key, expected_key), 1);
+    ck_assert_int_eq(sk_X509_num(issuers), 1);
+    ck_assert_int_eq(X509_cmp(sk_X509_value(issuers, 0), authority), 0);
+    /* What browsers take. */
+    ck_assert_int_ne(EVP_PKEY_get_base_id(key), EVP_PKEY_ED25519);
+    ck_assert_int_ne(X509_get_signature_nid(certificate), NID_ED25519);
+    sk_X509_pop_free(issuers, X509_free);
+    PKCS12_free(bundle);
+}
+END_TEST
+
+START_TEST(the_endpoint_may_have_names_of_its_own)
+{
+    static const char *const list[] = {"backup.example.com", NULL};
+    struct tls_kit *kit SCOPED(scoped_tls_kit) = make_wished(&(struct tls_kit_wish){
+        .names = names, .user = "repl", .days = 90, .algorithm = ISSUE_EC_P256, .metrics_names = list});
+    X509 *endpoint SCOPED(scoped_certificate) = certificate_of(kit, TLS_KIT_METRICS_CERTIFICATE);
+    struct certificate_text text;
+
+    certificate_describe(endpoint, &text);
+    ck_assert_str_eq(text.names, "DNS:backup.example.com");
+}
+END_TEST
+
 START_TEST(nothing_is_made_for_metrics_and_gateway_unless_they_are_wished)
 {
     struct tls_kit *kit SCOPED(scoped_tls_kit) = make_kit(ISSUE_EC_P256);
@@ -201,7 +257,7 @@ START_TEST(each_key_belongs_to_the_certificate_in_front_of_it)
     static const enum tls_kit_part parts[] = {TLS_KIT_SERVER_CA_CERTIFICATE,  TLS_KIT_CLIENT_CA_CERTIFICATE,
                                               TLS_KIT_SERVER_CERTIFICATE,     TLS_KIT_CLIENT_CERTIFICATE,
                                               TLS_KIT_METRICS_CA_CERTIFICATE, TLS_KIT_METRICS_CERTIFICATE,
-                                              TLS_KIT_PROMETHEUS_CERTIFICATE};
+                                              TLS_KIT_PROMETHEUS_CERTIFICATE, TLS_KIT_BROWSER_CERTIFICATE};
     struct tls_kit *kit SCOPED(scoped_tls_kit) = make_metrics_kit(ISSUE_EC_P256);
 
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -247,7 +303,7 @@ START_TEST(a_host_name_too_long_for_a_cn_is_an_alternative_name_all_the_same)
     static const char name[] = "a-very-long-name-of-a-managed-database.cluster-c0ffee.eu-central-1.example.com";
     const char *const list[] = {name, NULL};
     struct tls_kit_wish wish = {
-        .names = list, .user = "repl", .days = 1, .algorithm = ISSUE_EC_P256, .has_metrics = true};
+        .names = list, .user = "repl", .days = 1, .algorithm = ISSUE_EC_P256, .metrics_names = list};
     struct tls_kit *kit SCOPED(scoped_tls_kit) = NULL;
     struct error err;
 
@@ -261,14 +317,14 @@ END_TEST
 
 START_TEST(a_role_whose_files_would_have_other_files_names_is_refused)
 {
-    static const char *const users[] = {"server",     "server-ca", "client-ca",  "metrics", "metrics-ca",
-                                        "prometheus", "gateway",   "gateway-ca", "restorer"};
+    static const char *const users[] = {"server",     "server-ca", "client-ca", "metrics",    "metrics-ca",
+                                        "prometheus", "browser",   "gateway",   "gateway-ca", "restorer"};
     struct tls_kit_wish wish = {.names = names,
                                 .user = users[_i],
                                 .days = 1,
                                 .algorithm = ISSUE_EC_P256,
-                                .has_metrics = _i >= 3 && _i < 6,
-                                .gateway_names = _i >= 6 ? names : NULL};
+                                .metrics_names = _i >= 3 && _i < 7 ? names : NULL,
+                                .gateway_names = _i >= 7 ? names : NULL};
     struct tls_kit *kit = NULL;
     struct error err;
 
@@ -395,12 +451,14 @@ int main(void)
                         ISSUE_ED25519 + 1);
     tcase_add_test(tests, the_gateway_has_names_of_its_own_and_its_client_the_name_of_restorers);
     tcase_add_test(tests, the_endpoint_has_the_names_of_the_server_and_prometheus_its_own);
+    tcase_add_loop_test(tests, the_bundle_of_a_browser_opens_with_its_password_only, ISSUE_EC_P256, ISSUE_ED25519 + 1);
+    tcase_add_test(tests, the_endpoint_may_have_names_of_its_own);
     tcase_add_test(tests, nothing_is_made_for_metrics_and_gateway_unless_they_are_wished);
     tcase_add_test(tests, each_key_belongs_to_the_certificate_in_front_of_it);
     tcase_add_test(tests, no_server_certificate_is_signed_by_ed25519);
     tcase_add_test(tests, the_names_of_the_server_and_the_role_are_in_the_certificates);
     tcase_add_test(tests, a_host_name_too_long_for_a_cn_is_an_alternative_name_all_the_same);
-    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 9);
+    tcase_add_loop_test(tests, a_role_whose_files_would_have_other_files_names_is_refused, 0, 10);
     tcase_add_test(tests, a_role_may_have_the_name_of_a_file_that_is_not_made);
     tcase_add_loop_test(tests, all_files_are_private_with_any_umask, 0, 2);
     tcase_add_test(tests, an_empty_directory_is_used_and_made_private);

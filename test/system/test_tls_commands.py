@@ -17,10 +17,11 @@ from harness.scratch import OS_USER, as_user, free_port, run, wait_for
 MANUAL = pathlib.Path(__file__).parents[2] / "doc" / "man" / "pgcoffer.1.scd"
 FILES = {"server-ca.crt", "server-ca.key", "server-ca.crl", "client-ca.crt", "client-ca.key", "client-ca.crl", "server.crt",
          "server.key", "repl.crt", "repl.key"}
-METRICS_FILES = {"metrics-ca.crt", "metrics-ca.key", "metrics.crt", "metrics.key", "prometheus.crt", "prometheus.key"}
+METRICS_FILES = {"metrics-ca.crt", "metrics-ca.key", "metrics.crt", "metrics.key", "prometheus.crt", "prometheus.key", "browser.crt",
+                 "browser.key", "browser.p12", "browser.password"}
 GATEWAY_FILES = {"gateway-ca.crt", "gateway-ca.key", "gateway-ca.crl", "gateway.crt", "gateway.key", "restorer.crt", "restorer.key"}
 GATEWAY_LINES = ("gateway_conf", "client_conf", "gateway_copy_commands", "client_copy_commands")
-METRICS_LINES = ("prometheus_yml", "pgexporter_conf", "exporter_web_config", "metrics_copy_commands")
+METRICS_LINES = ("metrics_conf", "metrics_yml", "pgcoffer_copy_commands", "prometheus_yml", "pgexporter_conf", "exporter_web_config", "metrics_copy_commands")
 
 
 class Kit:
@@ -197,6 +198,16 @@ def init_disturbed(agent, target, call, number, what):
                           env={**os.environ, "ASAN_OPTIONS": os.environ["ASAN_OPTIONS"] + ":detect_leaks=0"})
 
 
+def is_whole(path):
+    if path.name == "browser.password":
+        return re.fullmatch(r"[a-z2-9]{24}\n", path.read_text())
+    if path.suffix == ".p12":
+        # Its last bytes are the rounds of its MAC: what is cut short is no DER any more.
+        return openssl("asn1parse", "-inform", "DER", "-in", path, "-noout", check=False).returncode == 0
+    words = path.read_text().splitlines()
+    return words[0].startswith("-----BEGIN ") and words[-1].startswith("-----END ")
+
+
 @needs_strace
 def test_killed_at_any_step_it_leaves_whole_files_only(make_agent, folder):
     agent = make_agent()
@@ -204,8 +215,7 @@ def test_killed_at_any_step_it_leaves_whole_files_only(make_agent, folder):
         target = folder / f"{call}{number}"
         assert init_disturbed(agent, target, call, number, "signal=KILL").returncode != 0, (call, number)
         for path in target.iterdir():
-            words = path.read_text().splitlines()
-            assert path.suffix == ".tmp" or (words[0].startswith("-----BEGIN ") and words[-1].startswith("-----END ")), path
+            assert path.suffix == ".tmp" or is_whole(path), path
             assert path.stat().st_mode & 0o077 == 0, path
 
 
@@ -223,12 +233,14 @@ def test_a_full_disk_at_any_step_leaves_nothing(make_agent, folder):
 @pytest.mark.skipif(OS_USER is None, reason="only root can give files away")
 def test_the_printed_copies_belong_to_their_users(make_kit, folder):
     kit = make_kit("--metrics", "--gateway", "localhost")
-    commands = "\n".join(line for key in ("copy_commands", "gateway_copy_commands", "client_copy_commands", "metrics_copy_commands")
+    commands = "\n".join(line for key in ("copy_commands", "gateway_copy_commands", "client_copy_commands", "pgcoffer_copy_commands",
+                                     "metrics_copy_commands")
                          for line in kit.lines[key])
     places = {"postgresql": {"server.crt", "server.key", "client-ca.crt", "client-ca.crl",
                              "restorer.crt", "restorer.key", "gateway-ca.crt"},
               "pgcoffer": {"repl.crt", "repl.key", "server-ca.crt", "server-ca.crl",
-                           "gateway.crt", "gateway.key", "gateway-ca.crt", "gateway-ca.crl"},
+                           "gateway.crt", "gateway.key", "gateway-ca.crt", "gateway-ca.crl",
+                           "metrics.crt", "metrics.key", "metrics-ca.crt"},
               "pgexporter": {"metrics.crt", "metrics.key", "metrics-ca.crt"},
               "prometheus": {"prometheus.crt", "prometheus.key", "metrics-ca.crt"}}
     for place in places:
@@ -255,7 +267,7 @@ def test_what_is_printed_for_people_holds_every_line(make_agent, folder):
     assert all(name in result.out for name in FILES | METRICS_FILES | GATEWAY_FILES)
     assert agent.ok("tls", "init", folder / "c", "--quiet").out == ""
     plain = agent.ok("tls", "init", folder / "d").out
-    assert not re.search("metrics|rometheus|gateway|restorer", plain), plain
+    assert not re.search("metrics|rometheus|browser|gateway|restorer", plain), plain
 
 
 def test_the_printed_renewal_makes_new_certificates_for_the_old_keys(make_kit):
@@ -264,9 +276,11 @@ def test_the_printed_renewal_makes_new_certificates_for_the_old_keys(make_kit):
     shell("\n".join(kit.lines["renewal_commands"]), "/")
     after = digests(kit.folder)
     assert {name for name in before if before[name] != after[name]} == {
-        "server.crt", "repl.crt", "metrics.crt", "prometheus.crt", "gateway.crt", "restorer.crt"}
+        "server.crt", "repl.crt", "metrics.crt", "prometheus.crt", "browser.crt", "browser.p12", "gateway.crt", "restorer.crt"}
+    assert bundled_certificate(kit) == fingerprint(kit.path("browser.crt"))
     for authority, purpose, leaf in (("server", "sslserver", "server"), ("client", "sslclient", "repl"),
                                      ("metrics", "sslserver", "metrics"), ("metrics", "sslclient", "prometheus"),
+                                     ("metrics", "sslclient", "browser"),
                                      ("gateway", "sslserver", "gateway"), ("gateway", "sslclient", "restorer")):
         openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", kit.path(f"{authority}-ca.crt"), kit.path(f"{leaf}.crt"))
         public = openssl("x509", "-in", kit.path(f"{leaf}.crt"), "-noout", "-pubkey").stdout
@@ -381,7 +395,8 @@ class Endpoint:
 
 def scrape_files(kit):
     """The words for openssl s_client that say what tls_config says."""
-    files = dict(re.findall(r"^ {6}(\w+_file): '(.*)'$", "\n".join(kit.lines["prometheus_yml"]), re.M))
+    assert kit.lines["prometheus_yml"][1:-1] == kit.lines["metrics_yml"][1:-1]
+    files = dict(re.findall(r"^ {6}(\w+_file): '(.*)'$", "\n".join(kit.lines["metrics_yml"]), re.M))
     assert set(files) == {"ca_file", "cert_file", "key_file"} and all(path.startswith("/") for path in files.values()), files
     return ["-CAfile", files["ca_file"]], ["-cert", files["cert_file"], "-key", files["key_file"]]
 
@@ -437,9 +452,35 @@ def test_the_lines_for_prometheus_and_exporters_are_yaml(make_agent, folder):
         "client_auth_type": "RequireAndVerifyClientCert"}}
 
 
+def bundled_certificate(kit):
+    """The fingerprint of the certificate in browser.p12."""
+    opened = openssl("pkcs12", "-in", kit.path("browser.p12"), "-passin", f"file:{kit.path('browser.password')}", "-nokeys", "-clcerts")
+    return run(["openssl", "x509", "-noout", "-fingerprint", "-sha256"], user="root", input=opened.stdout).stdout.strip().split("=")[1]
+
+
+@pytest.mark.parametrize("kind", ["ec", "rsa", "ed25519"])
+def test_a_browser_imports_the_bundle_with_its_password_only(make_kit, folder, kind):
+    kit = make_kit("--key-type", kind, "--metrics-host", "localhost")
+    password = f"file:{kit.path('browser.password')}"
+    told = openssl("pkcs12", "-in", kit.path("browser.p12"), "-passin", password, "-info", "-noout").stderr
+    assert "MAC: sha256" in told and len(re.findall("AES-256-CBC.*PRF hmacWithSHA256", told)) == 2 and "RC2" not in told, told
+    assert openssl("pkcs12", "-in", kit.path("browser.p12"), "-passin", "pass:", "-noout", check=False).returncode == 1
+    assert bundled_certificate(kit) == fingerprint(kit.path("browser.crt"))
+    if shutil.which("pk12util") is None:
+        pytest.skip("the browsers' own reader, pk12util of libnss3-tools, is not installed")
+    store = f"sql:{folder}"
+    run(["certutil", "-d", store, "-N", "--empty-password"])
+    words = ["pk12util", "-d", store, "-K", "", "-i", kit.path("browser.p12")]
+    assert "BAD_PASSWORD" in run([*words, "-W", "wrong"], check=False).stderr
+    run([*words, "-w", kit.path("browser.password")])
+    authority = re.search(r"^(pgcoffer development metrics CA \w+) ", run(["certutil", "-d", store, "-L"]).stdout, re.M)[1]
+    run(["certutil", "-d", store, "-M", "-n", authority, "-t", "CT,,"])
+    assert "certificate is valid" in run(["certutil", "-d", store, "-V", "-u", "C", "-n", "pgcoffer browser"]).stdout
+
+
 def test_a_role_with_a_name_of_the_files_of_metrics_or_gateway_is_refused(make_agent, folder):
     agent = make_agent()
-    for user in ("metrics", "metrics-ca", "prometheus", "gateway", "gateway-ca", "restorer"):
+    for user in ("metrics", "metrics-ca", "prometheus", "browser", "gateway", "gateway-ca", "restorer"):
         result = agent.cli("tls", "init", folder / "tls", "--metrics", "--gateway", "localhost", "--user", user)
         assert result.code == 2 and user in result.err and not (folder / "tls").exists(), result
     agent.ok("tls", "init", folder / "tls", "--user", "prometheus")

@@ -3,6 +3,7 @@
 
 #include <openssl/x509.h>
 
+#include "pgcoffer/base/buffer.h"
 #include "pgcoffer/base/error.h"
 
 /*
@@ -28,6 +29,12 @@ bool issue_certificate(const struct issue_wish *wish, X509 **ret_certificate, st
 /* An empty revocation list of that CA, number 1; `days` as above. */
 bool issue_revocation_list(X509 *issuer, EVP_PKEY *issuer_key, long days, X509_CRL **ret_list,
                            struct error *err) NODISCARD;
+/*
+ * What a browser imports: certificate, its key and the CA, in PKCS#12 (AES-256, SHA-256 for the key and the integrity),
+ * appended to `out`. `name` is what the browser calls it; `password` is UTF-8.
+ */
+bool issue_bundle(const struct issue_wish *wish, X509 *certificate, const char *name, const char *password,
+                  struct buffer *out, struct error *err) NODISCARD;
 
 static inline void scoped_key(EVP_PKEY **key)
 {
