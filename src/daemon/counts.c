@@ -125,8 +125,7 @@ static json_t *reload_to_json(const struct counts *counts)
 
 json_t *counts_to_json(const struct counts *counts)
 {
-    return json_pack("{s:o, s:{s:o, s:o}, s:o, s:{s:o, s:o}}", "jobs", run_counts_to_json(counts->runs), "handshakes",
-                     "gateway", worker_counts_handshakes(&counts->gateway), "metrics",
-                     worker_counts_handshakes(&counts->exporter), "reload", reload_to_json(counts), "process",
-                     "cpu_seconds", cpu_seconds(), "resident_bytes", resident_bytes(counts));
+    return json_pack("{s:o, s:o, s:{s:o, s:o}}", "jobs", run_counts_to_json(counts->runs), "reload",
+                     reload_to_json(counts), "process", "cpu_seconds", cpu_seconds(), "resident_bytes",
+                     resident_bytes(counts));
 }

@@ -33,7 +33,6 @@ json_t *run_counts_to_json(const json_t *counts);
 /* ---- of the daemon itself ---- */
 struct counts {
     json_t *runs; /* of jobs over all servers */
-    struct worker_counts gateway, exporter;
     struct timestamp reloaded_at; /* the configuration that holds was read then */
     bool was_reload_refused;      /* a later one was wrong */
     int memory_file;              /* /proc/self/statm, opened once, so that telling opens nothing */

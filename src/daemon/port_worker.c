@@ -19,6 +19,7 @@ struct port_worker {
     struct backoff backoff;
     bool is_ending; /* told to; a new one follows when it is wished */
     json_t *report; /* the worker's last one */
+    struct worker_counts counts;
 };
 
 static bool is_wished(const struct port_worker *worker)
@@ -67,6 +68,8 @@ static void take_report(struct port_worker *worker, json_t *data)
     const char *state = json_text_or_null(data, "state");
     if (state != NULL && strcmp(state, "listening") == 0)
         backoff_reset(&worker->backoff);
+    if (worker->child != NULL)
+        worker_counts_take(&worker->counts, child_pid(worker->child), data);
     json_decref(worker->report);
     worker->report = json_incref(data);
 }
@@ -75,7 +78,9 @@ json_t *port_worker_to_json(const struct port_worker *worker)
 {
     if (worker == NULL || worker->kind->number(&worker->supervisor->config->settings) == 0)
         return json_null();
-    return json_incref(worker->report);
+    json_t *report = json_copy(worker->report);
+    json_object_set_new(report, "handshakes", worker_counts_handshakes(&worker->counts));
+    return report;
 }
 
 struct child *port_worker_child(const struct port_worker *worker)

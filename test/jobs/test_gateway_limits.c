@@ -223,6 +223,8 @@ START_TEST(the_daemon_hears_first_who_it_is)
     inside = -1;
     run_until(is_nobody_in);
     expect_end(pid);
+    ck_assert_uint_eq(gateway.port.handshakes_ok, 1);
+    ck_assert_uint_eq(gateway.port.handshakes_refused, 0);
 }
 END_TEST
 
@@ -312,6 +314,8 @@ START_TEST(a_handshake_that_is_not_done_in_time_is_given_up)
     run_until(is_nobody_in);
     ck_assert_str_eq(first_line, "");
     ck_assert_int_ge(fd, 0);
+    ck_assert_uint_eq(gateway.port.handshakes_ok, 0);
+    ck_assert_uint_eq(gateway.port.handshakes_refused, 1);
 }
 END_TEST
 

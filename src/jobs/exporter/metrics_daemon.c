@@ -64,9 +64,10 @@ void metric_pgcoffer_tls_certificate_not_after_timestamp_seconds(struct scrape *
     scrape_time_with(scrape, "metrics", json_object_get(exporter, "certificate"), "not_after");
 }
 
-static void tell_handshakes(struct scrape *scrape, const char *endpoint, const json_t *handshakes)
+static void tell_handshakes(struct scrape *scrape, const char *endpoint, const json_t *who)
 {
     static const char *const results[] = {"ok", "refused"};
+    const json_t *handshakes = json_object_get(who, "handshakes");
 
     for (size_t i = 0; i < sizeof results / sizeof results[0]; i++) {
         const json_t *count = json_object_get(handshakes, results[i]);
@@ -77,12 +78,10 @@ static void tell_handshakes(struct scrape *scrape, const char *endpoint, const j
 
 void metric_pgcoffer_tls_handshakes_total(struct scrape *scrape, const json_t *server)
 {
-    const json_t *handshakes = counts(scrape, "handshakes");
-
     if (server != NULL) {
-        tell_handshakes(scrape, "postgresql", json_object_get(json_object_get(server, "counts"), "handshakes"));
+        tell_handshakes(scrape, "postgresql", json_object_get(server, "counts"));
         return;
     }
-    tell_handshakes(scrape, "gateway", json_object_get(handshakes, "gateway"));
-    tell_handshakes(scrape, "metrics", json_object_get(handshakes, "metrics"));
+    tell_handshakes(scrape, "gateway", json_object_get(scrape->state, "gateway"));
+    tell_handshakes(scrape, "metrics", json_object_get(scrape->state, "exporter"));
 }

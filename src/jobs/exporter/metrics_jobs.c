@@ -36,10 +36,13 @@ void metric_pgcoffer_backup_runs_total(struct scrape *scrape, const json_t *serv
                            (double)json_number_or(json_object_get(jobs, "backup"), results[i], 0));
 }
 
+/* Of those that run in a client some are gone without a word of how they ended. */
 static void tell_runs(struct scrape *scrape, const char *command, const json_t *runs)
 {
     for (size_t i = 0; i < RESULT_COUNT; i++)
         scrape_sample_with(scrape, command, results[i], (double)json_number_or(runs, results[i], 0));
+    if (json_number_or(runs, "gone", 0) > 0)
+        scrape_sample_with(scrape, command, "gone", (double)json_number_or(runs, "gone", 0));
 }
 
 void metric_pgcoffer_job_runs_total(struct scrape *scrape, const json_t *server)

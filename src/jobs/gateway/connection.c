@@ -75,6 +75,8 @@ static void leave_counts(struct connection *connection)
         gateway->connection_count--;
     else
         gateway->handshake_count--;
+    if (connection->state == CONNECTION_SHAKES_HANDS)
+        port_count_handshake(&gateway->port, false);
 }
 
 void connection_drop(struct connection *connection, const char *reason)
@@ -265,6 +267,7 @@ static void begin_pump(struct connection *connection, const struct identity *ide
 
     gateway->handshake_count--;
     gateway->connection_count++;
+    port_count_handshake(&gateway->port, true);
     connection->state = CONNECTION_PUMPS;
     connection->pump = memory_new(sizeof *connection->pump);
     connection->pump->tls = connection->tls;

@@ -217,6 +217,15 @@ void port_take_files(struct port *port, const json_t *message)
 
 /* ---- life ---- */
 
+void port_count_handshake(struct port *port, bool is_good)
+{
+    if (is_good)
+        port->handshakes_ok++;
+    else
+        port->handshakes_refused++;
+    port_tell_changed(port);
+}
+
 json_t *port_report(const struct port *port, size_t connections)
 {
     const json_t *warning = port->fault != NULL     ? port->fault
@@ -227,9 +236,11 @@ json_t *port_report(const struct port *port, size_t connections)
     if (port->tls != NULL)
         certificate = json_pack("{s:s, s:s, s:s}", "subject", port->certificate.subject, "not_after",
                                 port->certificate.not_after_text, "fingerprint", port->certificate.fingerprint);
-    return json_pack("{s:s, s:I, s:o, s:O?, s:O?}", "state", port->is_listening ? "listening" : "waiting",
+    return json_pack("{s:s, s:I, s:o, s:O?, s:O?, s:{s:I, s:I}}", "state", port->is_listening ? "listening" : "waiting",
                      "connections", (json_int_t)connections, "certificate", certificate, "error",
-                     port->is_listening ? NULL : port->fault, "warning", port->is_listening ? warning : NULL);
+                     port->is_listening ? NULL : port->fault, "warning", port->is_listening ? warning : NULL,
+                     "handshakes", "ok", (json_int_t)port->handshakes_ok, "refused",
+                     (json_int_t)port->handshakes_refused);
 }
 
 void port_begin(struct port *port, struct event_base *events)

@@ -57,6 +57,7 @@ struct port {
 
     int64_t refusals_since; /* what is logged of those who are not let in */
     unsigned refusals_logged, refusals_silent;
+    uint64_t handshakes_ok, handshakes_refused;
 };
 
 /* ---- port.c ---- */
@@ -71,7 +72,9 @@ void port_take_files(struct port *port, const json_t *message);
 /* The kernel has neither Landlock nor seccomp: logged, and shown while there is nothing else to warn of. */
 void port_warn_unconfined(struct port *port);
 void port_tell_changed(const struct port *port);
-/* "state", "certificate", "error", "warning" of GATEWAY, and `connections`. */
+/* One is over: in the end, or because it was refused, took too long or was left. */
+void port_count_handshake(struct port *port, bool is_good);
+/* "state", "certificate", "error", "warning", "handshakes" of GATEWAY, and `connections`. */
 json_t *port_report(const struct port *port, size_t connections);
 /* Logged, unless there were too many of late. */
 void port_log_refusal(struct port *port, const char *address, const char *reason);
