@@ -36,6 +36,11 @@ void metric_pgcoffer_receiver_state(struct scrape *scrape, const json_t *server)
     scrape_choice(scrape, receiver_of(server), "state", words);
 }
 
+void metric_pgcoffer_sync_wanted(struct scrape *scrape, const json_t *server)
+{
+    scrape_boolean(scrape, json_object_get(receiver_of(server), "sync"), "wanted");
+}
+
 void metric_pgcoffer_sync_state(struct scrape *scrape, const json_t *server)
 {
     static const char *const words[] = {"sync", "potential", "quorum", "async", NULL};
