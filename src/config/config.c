@@ -209,6 +209,7 @@ static bool finish(struct config *config, struct error *err)
         if (!config_rules_check(&config->servers[i], origins->servers[i], err))
             return false;
     }
+    config_credentials_resolve(config);
     return true;
 }
 

@@ -42,6 +42,14 @@ bool config_files_read(const char *path, struct config *config,
                                           struct error *err),
                        struct error *err) NODISCARD;
 
+/*
+ * "credential:NAME" in place of a file. May the setting have one, and is NAME one that systemd takes? Then, where
+ * systemd gave credentials to this process, NAME becomes the path; elsewhere it stays as it is.
+ */
+bool config_credentials_may_be(const struct setting *setting);
+bool config_credentials_check(const struct setting *setting, const char *value, struct error *err) NODISCARD;
+void config_credentials_resolve(struct config *config);
+
 #define CONFIG_MOST_FILE_SIZE ((size_t)1024 * 1024)
 
 #endif

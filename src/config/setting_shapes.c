@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "config/settings_internal.h"
+#include "config/config_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/config/retention.h"
 
@@ -78,6 +78,8 @@ static bool check_path(const struct setting *setting, const char *text, struct e
         return true;
     if (strcmp(setting->name, "tls_ca_file") == 0 && strcmp(text, "system") == 0)
         return true;
+    if (config_credentials_may_be(setting) && config_credential_name(text) != NULL)
+        return config_credentials_check(setting, text, err);
     error_set(err, ERROR_CONFIG, "%s = %s is not an absolute path", setting->name, text);
     return error_hint(err, "Write the whole path from the root, as in: %s = %s", setting->name,
                       setting->sample[0] != '\0' ? setting->sample : setting->default_text);

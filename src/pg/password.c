@@ -181,12 +181,12 @@ static bool search_file(struct search *search, const char *path, char ret_passwo
     return is_found;
 }
 
-/* As libpq: a file that others can read holds no secret any more. */
-static bool is_private(const char *path)
+bool password_file_is_private(const char *path)
 {
     struct stat status;
 
-    return stat(path, &status) < 0 || (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+    return config_find_credential(path) != NULL || stat(path, &status) < 0 ||
+           (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
 }
 
 static bool search_home(struct search *search, char ret_password[PASSWORD_SIZE])
@@ -196,7 +196,7 @@ static bool search_home(struct search *search, char ret_password[PASSWORD_SIZE])
     if (user == NULL || text_is_empty(user->pw_dir))
         return false;
     char *path SCOPED(scoped_free) = memory_text("%s/.pgpass", user->pw_dir);
-    if (is_private(path))
+    if (password_file_is_private(path))
         return search_file(search, path, ret_password);
     note(search, path, "ignored, its mode lets others read it");
     return false;
@@ -229,7 +229,7 @@ bool password_look_up(const struct server_config *server, const char *database, 
     const char *host = text_is_empty(settings->host) ? settings->hostaddr : settings->host;
     char setting[TLS_SETTING_NAME_SIZE];
 
-    if (has_file && !is_private(settings->password_file)) {
+    if (has_file && !password_file_is_private(settings->password_file)) {
         error_set(err, ERROR_CONFIG, "password_file \"%s\" may be read by others", settings->password_file);
         name_check(settings, err);
         return error_hint(err, "Type: chmod 0600 \"%s\".", settings->password_file);

@@ -38,7 +38,7 @@ static bool has_mode_fault(const struct server_config *server, struct finding *r
         finding_cause(&finding, CHECK_ID_protocol_mode,
                       "%s is set without %s: a certificate is of use with its key only.", there, missing);
         finding_fix(&finding, "Set both or none: %s.", tls_setting_name(server, missing, setting));
-    } else if (strchr(settings->tls_key_file, ':') != NULL) {
+    } else if (strchr(settings->tls_key_file, ':') != NULL && config_find_credential(settings->tls_key_file) == NULL) {
         /* libpq takes a key's name with a colon for "engine:key". */
         finding_cause(
             &finding, CHECK_ID_protocol_mode,

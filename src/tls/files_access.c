@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/tls/files.h"
 #include "tls/files_internal.h"
 
 /* Who must be able to read, for commands. */
@@ -24,11 +25,36 @@ static void describe_user(char *ret_text, size_t size)
     snprintf(ret_text, size, "%s (uid %u)", entry == NULL ? "this user" : entry->pw_name, (unsigned)geteuid());
 }
 
+bool tls_files_tell_credential(const char *setting, const char *path, struct finding *finding)
+{
+    const char *name = config_find_credential(path);
+
+    if (name == NULL)
+        return false;
+    finding_seen(finding, "\"%s\": %s", path,
+                 config_credential_name(path) != NULL ? "this process has no credentials of systemd"
+                                                      : strerror(ENOENT));
+    if (config_credential_name(path) != NULL)
+        finding_cause(finding, finding->check,
+                      "%s names the credential \"%s\" of systemd, and only what systemd started with it has it.",
+                      setting, name);
+    else
+        finding_cause(finding, finding->check, "%s names the credential \"%s\", which the unit does not load.", setting,
+                      name);
+    finding_fix(finding,
+                "Add LoadCredential=%s:FILE below [Service] with \"systemctl edit pgcofferd\", and start the daemon "
+                "anew: \"systemctl restart pgcofferd\".",
+                name);
+    return true;
+}
+
 static bool tell_missing(const struct configured_file *file, const char *missing, struct finding *finding)
 {
     char setting[TLS_SETTING_NAME_SIZE];
     bool is_file = strcmp(missing, file->path) == 0;
 
+    if (tls_files_tell_credential(file->setting, file->path, finding))
+        return true;
     finding_seen(finding, "\"%s\": %s", missing, strerror(ENOENT));
     if (is_file)
         finding_cause(finding, finding->check, "The file %s \"%s\" does not exist.", file->setting, file->path);

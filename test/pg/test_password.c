@@ -79,6 +79,11 @@ START_TEST(a_file_others_may_read_is_refused)
     ck_assert_int_eq(chmod(path, 0600), 0);
     ck_assert(password_look_up(&server, "replication", password, &err));
     ck_assert_str_eq(password, "secret");
+    /* systemd's access list shows as bits of the group. */
+    ck_assert_int_eq(chmod(path, 0440), 0);
+    ck_assert(!password_look_up(&server, "replication", password, &err));
+    setenv("CREDENTIALS_DIRECTORY", "/tmp", 1);
+    ck_assert(password_look_up(&server, "replication", password, &err));
     unlink(path);
 }
 END_TEST

@@ -85,6 +85,22 @@ START_TEST(a_missing_file_is_named)
 }
 END_TEST
 
+START_TEST(a_credential_that_is_not_there_is_told_of_the_unit)
+{
+    char *key = scene.server.settings.tls_key_file;
+    struct error err = {0};
+
+    setenv("CREDENTIALS_DIRECTORY", scene.folder, 1);
+    set_path(key, "missing.key");
+    expect_fault("file.key", "the unit does not load");
+    ck_assert(!tls_files_check(&scene.server, &err));
+    ck_assert_msg(strstr(err.hint, "LoadCredential=missing.key:FILE") != NULL, "%s", err.hint);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    snprintf(key, sizeof scene.server.settings.tls_key_file, "credential:repl.key");
+    expect_fault("file.key", "only what systemd started");
+}
+END_TEST
+
 START_TEST(a_folder_is_not_a_key)
 {
     set_path(scene.server.settings.tls_key_file, ".");
@@ -328,6 +344,7 @@ int main(void)
     tcase_add_checked_fixture(tests, make_scene, forget_scene);
     tcase_add_test(tests, good_files_pass);
     tcase_add_test(tests, a_missing_file_is_named);
+    tcase_add_test(tests, a_credential_that_is_not_there_is_told_of_the_unit);
     tcase_add_test(tests, a_folder_is_not_a_key);
     tcase_add_test(tests, a_key_others_may_read_is_refused);
     tcase_add_test(tests, a_key_with_a_passphrase_is_refused_without_asking);

@@ -111,6 +111,15 @@ bool config_check_client(const struct server_config *client, struct error *err) 
 #define CONFIG_CLIENT_SECTION "client"
 /* May the setting stand in a [client] with `connect`? */
 bool config_is_of_client(const char *name);
+/*
+ * A file may be handed over by systemd (LoadCredential=): tls_key_file = credential:repl.key. A process that has
+ * credentials reads the configuration with their paths in place of these words, and its workers get them so. In any
+ * other process, as in a command that somebody types, the words stay.
+ */
+/* NAME of "credential:NAME"; NULL: it is none. */
+const char *config_credential_name(const char *value);
+/* The same, and also of the path of a credential of this process. */
+const char *config_find_credential(const char *value);
 /* Names of the settings of a server that differ, separated by ", "; "" when none does. */
 void config_differences(const struct settings *left, const struct settings *right, char ret_names[CONFIG_TEXT_SIZE]);
 /* Does the OS user or one of the groups stand in the comma separated list ("name", "@group")? */

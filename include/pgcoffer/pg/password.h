@@ -19,4 +19,10 @@ struct password_entry {
 bool password_entry_find(const char *path, const struct server_config *server, const char *database,
                          struct password_entry *ret_entry, struct error *err) NODISCARD;
 
+/*
+ * As libpq: a file that others can read holds no secret any more, and is not used. A credential of systemd is private
+ * whatever its mode says: its access list shows as group bits. One that is not there is private too.
+ */
+bool password_file_is_private(const char *path);
+
 #endif

@@ -27,6 +27,12 @@ bool tls_files_check_settled(const struct server_config *server, struct error *e
  */
 bool tls_files_fault(const struct server_config *server, enum check_id check, struct finding *ret_finding);
 
+/*
+ * Is a file that is not there one that systemd should have handed over? Then the finding says so: of which setting, and
+ * what to write into the unit. False, and nothing is filled, when `path` names no credential.
+ */
+bool tls_files_tell_credential(const char *setting, const char *path, struct finding *finding);
+
 #define TLS_SYSTEM_BUNDLE "/etc/ssl/certs/ca-certificates.crt"
 /* More CAs in one file are a bundle, and nobody's own. */
 #define TLS_MOST_OWN_AUTHORITIES 16

@@ -1,12 +1,12 @@
 #include <errno.h>
 #include <pwd.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "jobs/check/files_internal.h"
 #include "pgcoffer/base/text.h"
 #include "pgcoffer/pg/password.h"
+#include "pgcoffer/tls/files.h"
 
 /* As pg_basebackup looks it up: a replication connection has no database of its own. */
 #define PASSWORD_DATABASE "replication"
@@ -40,6 +40,8 @@ static void explain_unreadable(const struct check_run *run, const struct error *
     char user[128], setting[CHECK_SETTING_SIZE];
 
     name_user(user, sizeof user);
+    if (err->errnum == ENOENT && tls_files_tell_credential("password_file", path, finding))
+        return;
     if (err->errnum == ENOENT) {
         finding_cause(finding, CHECK_ID_file_password, "The password_file \"%s\" does not exist.", path);
         finding_fix(finding, "Put the file there with mode 0600, or correct %s.",
@@ -77,13 +79,6 @@ static void explain_no_entry(const struct check_run *run, const struct password_
                 settings->password_file);
 }
 
-static bool is_private(const char *path)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) == 0;
-}
-
 void check_password_file(struct check_run *run)
 {
     const char *path = run->server->settings.password_file;
@@ -100,7 +95,7 @@ void check_password_file(struct check_run *run)
     finding_seen(&finding, "password_file = %s", path);
     if (!password_entry_find(path, run->server, PASSWORD_DATABASE, &entry, &err)) {
         explain_unreadable(run, &err, &finding);
-    } else if (!is_private(path)) {
+    } else if (!password_file_is_private(path)) {
         finding_cause(&finding, CHECK_ID_file_password,
                       "The password_file \"%s\" lets others read the password, so it is not used.", path);
         finding_fix(&finding, "Type: chmod 0600 \"%s\"", path);
