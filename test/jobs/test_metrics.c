@@ -134,6 +134,37 @@ START_TEST(a_row_is_named_as_its_type_and_unit_say)
 }
 END_TEST
 
+/* "{_server_,_state_}", as the page writes the labels. */
+static char *labels_of(const char *labels)
+{
+    char *text = memory_copy_text("");
+
+    for (const char *at = labels; *at != '\0'; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
+        char *before SCOPED(scoped_free) = text;
+        text = memory_text("%s%s_%.*s_", before, before[0] == '\0' ? "{" : ",", (int)strcspn(at, ","), at);
+    }
+    char *all SCOPED(scoped_free) = text;
+    return memory_text("%s%s", all, all[0] != '\0' ? "}" : "");
+}
+
+START_TEST(the_manual_page_names_every_row_with_its_labels_type_and_basis)
+{
+    static const char *const types[] = {"gauge", "counter", "info"}, *const bases[] = {"now", "receiver", "survey"};
+    char *page SCOPED(scoped_free) = read_file(MANUAL);
+    size_t entries = 0;
+
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        char *labels SCOPED(scoped_free) = labels_of(rows[i].labels);
+        char *entry SCOPED(scoped_free) =
+            memory_text("\n*%s*%s (%s, %s)\n\t", rows[i].name, labels, types[rows[i].type], bases[rows[i].basis]);
+        ck_assert_msg(strstr(page, entry) != NULL, "the page has no entry %s", entry);
+    }
+    for (const char *at = strstr(page, ")\n\t"); at != NULL; at = strstr(at + 1, ")\n\t"))
+        entries++;
+    ck_assert_uint_eq(entries, ROW_COUNT); /* and none that is gone */
+}
+END_TEST
+
 START_TEST(nothing_known_is_nothing_said)
 {
     static const char *const states[] = {
@@ -290,6 +321,7 @@ int main(void)
     tcase_add_test(tests, a_state_gives_these_very_bytes_in_both_formats);
     tcase_add_test(tests, every_row_has_samples_where_all_is_known);
     tcase_add_test(tests, a_row_is_named_as_its_type_and_unit_say);
+    tcase_add_test(tests, the_manual_page_names_every_row_with_its_labels_type_and_basis);
     tcase_add_test(tests, nothing_known_is_nothing_said);
     tcase_add_test(tests, a_part_that_is_missing_or_of_another_type_is_passed_over);
     tcase_add_test(tests, lag_in_seconds_is_0_only_while_all_is_here_and_the_server_is_heard);
