@@ -115,16 +115,19 @@ bool stream_status_send(struct receive_stream *stream, bool is_reply_requested, 
            wal_stream_flush(stream->connection, &stream->is_output_pending, err);
 }
 
-/* What the lifeline says while the stream is at the disk. A failure shows itself when the stream speaks again. */
+/*
+ * What the lifeline says while the stream is at the disk, to the server and to the supervisor, which it would otherwise
+ * seem to have died to. A failure shows itself when the stream speaks again.
+ */
 static void repeat_status(void *context)
 {
     const struct receive_stream *stream = context;
     struct error ignored;
 
+    (void)!worker_say_alive(stream->receiver->worker, &ignored);
     if (!wal_stream_feedback(stream->connection, stream->said_written, stream->said_flushed, false, &ignored))
         return;
 }
-    (void)!worker_say_alive(stream->receiver->worker, &ignored);
 
 void stream_status_begin(struct receive_stream *stream)
 {
