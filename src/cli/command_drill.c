@@ -155,6 +155,7 @@ static bool run(struct invocation *invocation, struct drill_options *options, st
     progress_bar_clear(&restoring.bar);
     if (result.is_proof)
         record(invocation, source, &result);
+    restoring_end(&restoring, is_good, result.json, err);
     if (!is_good) {
         invocation->findings = json_incref(result.json);
         return result.is_proof && error_wrap(err, "backup %s of %s is not proven", result.record.backup.text,

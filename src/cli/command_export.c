@@ -86,7 +86,7 @@ static bool run(struct invocation *invocation, struct export_options *options, s
         return false;
     umask(077);
     bool is_exported = export_run(options, &connector, &result, err);
-    progress_bar_clear(&restoring.bar);
+    restoring_end(&restoring, is_exported, result, err);
     if (is_exported)
         report(invocation, result);
     return is_exported;

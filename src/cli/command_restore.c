@@ -139,7 +139,7 @@ static bool run(struct invocation *invocation, struct restore_options *options, 
         return false;
     umask(027); /* the modes of the data directory are 0700 and 0600, or 0750 and 0640 */
     bool is_restored = restore_run(options, &connector, &result, err);
-    progress_bar_clear(&restoring.bar);
+    restoring_end(&restoring, is_restored, result, err);
     if (is_restored)
         report(invocation, result);
     return is_restored;

@@ -105,6 +105,7 @@ void output_json(const json_t *data)
         json_object_update(object, (json_t *)data);
     char *line SCOPED(scoped_free) = json_to_line(object);
     printf("%s\n", line);
+    fflush(stdout); /* `follow` prints one after the other, and whoever reads a pipe waits for each */
 }
 
 static void print_error_object(const struct invocation *invocation, const struct error *err)

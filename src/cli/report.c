@@ -100,6 +100,18 @@ static void report_slot(const struct invocation *invocation, const json_t *data)
                     text_or(data, "restart_lsn", "an unknown position"));
 }
 
+/* A restore, drill or export that ran elsewhere, followed to its end. */
+static void report_told(const struct invocation *invocation, const json_t *data)
+{
+    char size[TEXT_BYTES_SIZE];
+    char duration[TEXT_DURATION_SIZE];
+
+    text_format_bytes((uint64_t)json_number_or(data, "size_bytes", 0), size);
+    text_format_duration(json_number_value(json_object_get(data, "seconds")), duration);
+    output_line(invocation, "%s of %s is done: backup %s, %s, in %s", text_or(data, "command", "?"),
+                text_or(data, "server", "?"), text_or(data, "backup", "?"), size, duration);
+}
+
 void report_job_result(const struct invocation *invocation, const json_t *data)
 {
     const json_t *server;
@@ -107,6 +119,8 @@ void report_job_result(const struct invocation *invocation, const json_t *data)
 
     if (json_object_get(data, "slot") != NULL) {
         report_slot(invocation, data);
+    } else if (json_object_get(data, "command") != NULL) {
+        report_told(invocation, data);
     } else if (json_object_get(data, "freed_bytes") != NULL) {
         char freed[TEXT_BYTES_SIZE];
         text_format_bytes((uint64_t)json_number_or(data, "freed_bytes", 0), freed);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -156,6 +157,9 @@ static void show_progress(void *context, const struct progress *progress)
 
     pthread_mutex_lock(&running->mutex);
     progress_bar_show(&running->bar, progress);
+    reporting_show(&running->reporting, progress);
+    if (running->reporting.cancelled_by[0] != '\0')
+        is_interrupted = 1;
     pthread_mutex_unlock(&running->mutex);
 }
 
@@ -211,5 +215,17 @@ bool restoring_prepare(struct restoring *restoring, struct session_source *sourc
     options->context = restoring;
     session_source_stop_when(source, ask_interrupted);
     catch_signals();
+    reporting_begin(&restoring->reporting, restoring->invocation, source);
     return true;
+}
+
+bool restoring_end(struct restoring *restoring, bool is_good, const json_t *result, struct error *err)
+{
+    const struct reporting *reporting = &restoring->reporting;
+
+    progress_bar_clear(&restoring->bar);
+    if (!is_good && reporting->cancelled_by[0] != '\0' && err->errnum == ECANCELED)
+        error_wrap(err, "job %s was cancelled by %s", reporting->job, reporting->cancelled_by);
+    reporting_end(&restoring->reporting, is_good, result, err);
+    return is_good;
 }

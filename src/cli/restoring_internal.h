@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <pwd.h>
 
-#include "cli/cli_internal.h"
+#include "cli/reporting_internal.h"
 #include "pgcoffer/jobs/restore.h"
 
 /* restoring.c: what restore and drill have in common on the side of the caller. */
@@ -12,8 +12,9 @@
 /* The context of the three hooks of struct restore_options. */
 struct restoring {
     const struct invocation *invocation;
-    pthread_mutex_t mutex; /* of the terminal: a thread that has lost its connection warns too */
+    pthread_mutex_t mutex; /* of what follows: a thread that has lost its connection warns too */
     struct progress_bar bar;
+    struct reporting reporting;
 };
 struct restoring restoring_new(const struct invocation *invocation);
 
@@ -32,5 +33,8 @@ bool restoring_open(const struct invocation *invocation, const struct passwd *ow
 /* Hooks, patience (--patience; USAGE) and signals: the first one ends it in order, the second one at once. */
 bool restoring_prepare(struct restoring *restoring, struct session_source *source, struct restore_options *options,
                        struct connector *ret_connector, struct error *err) NODISCARD;
+/* Behind it, whatever came of it: the bar is cleared and the daemon told. `result` may be NULL. Gives `is_good`; a
+ * failure by `pgcoffer cancel` says so. */
+bool restoring_end(struct restoring *restoring, bool is_good, const json_t *result, struct error *err);
 
 #endif

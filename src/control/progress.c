@@ -1,6 +1,10 @@
 #include <math.h>
 
+#include "pgcoffer/base/text.h"
 #include "pgcoffer/control/stream.h"
+
+#define MOST_SECONDS 3.2e9 /* a hundred years */
+#define MOST_RATE    1e18
 
 static json_t *bytes_to_json(uint64_t bytes)
 {
@@ -54,4 +58,19 @@ bool progress_from_json(const json_t *message, struct progress *ret_progress)
     snprintf(ret_progress->phase, sizeof ret_progress->phase, "%s", phase);
     snprintf(ret_progress->item, sizeof ret_progress->item, "%s", item != NULL ? item : "");
     return true;
+}
+
+/* `otherwise` for what is no number of that kind. */
+static double within(double value, double most, double otherwise)
+{
+    return value >= 0 && value <= most ? value : otherwise;
+}
+
+void progress_tame(struct progress *progress)
+{
+    text_make_printable(progress->phase);
+    text_make_printable(progress->item);
+    progress->rate_bytes_per_second = within(progress->rate_bytes_per_second, MOST_RATE, 0);
+    progress->eta_seconds = within(progress->eta_seconds, MOST_SECONDS, -1);
+    progress->elapsed_seconds = within(progress->elapsed_seconds, MOST_SECONDS, 0);
 }

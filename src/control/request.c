@@ -13,6 +13,7 @@ static const struct wire_word {
     {COMMAND_ID_lease, "timeline"},
     {COMMAND_ID_lease, "for"},
     {COMMAND_ID_release, "lease"},
+    {COMMAND_ID_report, "command"},
     {COMMAND_ID_read, "file"},
     {COMMAND_ID_read, "offset"},
     {COMMAND_ID_read, "length"},

@@ -11,6 +11,7 @@
 #include "daemon/access_internal.h"
 #include "daemon/errands_internal.h"
 #include "daemon/listener_internal.h"
+#include "daemon/reports_internal.h"
 #include "daemon/requests_internal.h"
 #include "pgcoffer/base/file.h"
 #include "pgcoffer/base/log.h"
@@ -21,6 +22,9 @@
 #define DISCARD_SIZE     65536
 #define MOST_DISCARDS    16
 #define MOST_UNREAD_SIZE 1048576 /* what a client may leave untaken */
+/* Of who reports a job: a line has some 300 bytes, and five a second are sent. */
+#define REPORT_BYTES_A_SECOND 4096
+#define REPORT_BURST          16384
 
 struct client {
     struct supervisor *supervisor;
@@ -105,6 +109,7 @@ void client_drop(struct client *client)
     set_deadline(client, 0);
     request_done(&client->deferred);
     listener_sweep_later(client->supervisor->listener);
+    reports_client_gone(client->supervisor, client);
 }
 
 void client_hand_over(struct client *client)
@@ -167,6 +172,23 @@ void client_stay(struct client *client)
 {
     client->state = CLIENT_STAYS;
     set_deadline(client, 0);
+}
+
+void client_take_reports(struct client *client)
+{
+    static struct ev_token_bucket_cfg *rate;
+
+    if (rate == NULL)
+        rate = ev_token_bucket_cfg_new(REPORT_BYTES_A_SECOND, REPORT_BURST, EV_RATE_LIMIT_MAX, EV_RATE_LIMIT_MAX, NULL);
+    if (rate == NULL || bufferevent_set_rate_limit(client->stream, rate) < 0)
+        abort();
+    client->state = CLIENT_REPORTS;
+    set_deadline(client, 0);
+}
+
+void client_end_within(struct client *client, int seconds)
+{
+    set_deadline(client, seconds);
 }
 
 int client_bare_descriptor(struct client *client)
@@ -261,6 +283,11 @@ static void take_line(struct client *client, const char *line, size_t size)
             refuse_and_finish(client, &failure);
         return;
     }
+    if (message != NULL && client->state == CLIENT_REPORTS) {
+        if (!reports_take(client, message, &failure))
+            refuse_and_finish(client, &failure);
+        return;
+    }
     if (message == NULL || !request_parse(message, &request, &failure)) {
         refuse_and_finish(client, &failure);
         return;
@@ -273,7 +300,7 @@ static void take_line(struct client *client, const char *line, size_t size)
 
 static void take_lines(struct client *client)
 {
-    while (client->state == CLIENT_READS) {
+    while (client->state == CLIENT_READS || client->state == CLIENT_REPORTS) {
         struct evbuffer *input = bufferevent_get_input(client->stream);
         size_t size;
         char *line SCOPED(scoped_free) = evbuffer_readln(input, &size, EVBUFFER_EOL_LF);

@@ -15,6 +15,7 @@ enum client_state {
     CLIENT_WAITS,    /* for the worker of its errand */
     CLIENT_DEFERRED, /* its backup waits until the daemon knows whether there are leftovers to complete, its status
                         until it knows what is stored */
+    CLIENT_REPORTS,  /* tells of a job that runs in it */
     CLIENT_STAYS,    /* asked for the shutdown; the end of the connection tells that it is done */
     CLIENT_FLUSHES,  /* gets its last answer, then it is closed */
     CLIENT_GONE,
@@ -54,6 +55,10 @@ bool client_is_deferred(const struct client *client, const char *server);
 bool client_defers(const struct client *client, enum command_id command);
 void client_retry(struct client *client);
 void client_stay(struct client *client);
+/* Its lines are events of a job from now on, taken no faster than somebody can read. */
+void client_take_reports(struct client *client);
+/* Dropped if it is still there after `seconds`. */
+void client_end_within(struct client *client, int seconds);
 /* Back to reading requests, also those that came meanwhile. */
 void client_read_on(struct client *client);
 /* The bare connection, for a worker to inherit; -1 when something is still on its way in or out. */

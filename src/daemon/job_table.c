@@ -6,10 +6,8 @@
 #include "pgcoffer/base/text.h"
 
 static const char *const state_words[] = {
-    [JOB_RUNNING] = "running",
-    [JOB_DONE] = "done",
-    [JOB_FAILED] = "failed",
-    [JOB_CANCELLED] = "cancelled",
+    [JOB_RUNNING] = "running",     [JOB_DONE] = "done", [JOB_FAILED] = "failed",
+    [JOB_CANCELLED] = "cancelled", [JOB_GONE] = "gone",
 };
 
 const char *job_state_word(enum job_state state)
@@ -36,16 +34,12 @@ static void free_entry(struct job_entry *entry)
     free(entry);
 }
 
-bool job_table_add(struct job_table *table, enum command_id command, bool is_resume, const char *server,
-                   const char *caller, struct job_entry **ret_entry, struct error *err)
+static struct job_entry *append(struct job_table *table, enum command_id command, const char *server,
+                                const char *caller)
 {
-    if (table->running_count >= JOB_MOST_RUNNING && !is_resume) {
-        error_set(err, ERROR_BUSY, "%zu jobs are running already", table->running_count);
-        return error_hint(err, "\"pgcoffer jobs\" lists them; wait for one to end or cancel one.");
-    }
     struct job_entry *entry = memory_new(sizeof *entry);
+
     entry->command = command;
-    entry->is_resume = is_resume;
     entry->started_at = clock_now();
     entry->started_monotonic = clock_monotonic();
     snprintf(entry->id, sizeof entry->id, "%llu", (unsigned long long)++table->last_id);
@@ -56,8 +50,54 @@ bool job_table_add(struct job_table *table, enum command_id command, bool is_res
         at = &(*at)->next;
     *at = entry;
     table->running_count++;
-    *ret_entry = entry;
+    return entry;
+}
+
+/* Those that are reported: of one server, or of all (NULL). */
+static size_t count_reported(const struct job_entry *first, const char *server)
+{
+    size_t count = 0;
+
+    for (const struct job_entry *entry = first; entry != NULL; entry = entry->next)
+        count += entry->is_reported && (server == NULL || strcmp(entry->server, server) == 0);
+    return count;
+}
+
+bool job_table_add(struct job_table *table, enum command_id command, bool is_resume, const char *server,
+                   const char *caller, struct job_entry **ret_entry, struct error *err)
+{
+    size_t own_count = table->running_count - count_reported(table->running, NULL);
+
+    if (own_count >= JOB_MOST_RUNNING && !is_resume) {
+        error_set(err, ERROR_BUSY, "%zu jobs are running already", own_count);
+        return error_hint(err, "\"pgcoffer jobs\" lists them; wait for one to end or cancel one.");
+    }
+    *ret_entry = append(table, command, server, caller);
+    (*ret_entry)->is_resume = is_resume;
     return true;
+}
+
+bool job_table_add_reported(struct job_table *table, enum command_id command, const char *server, const char *caller,
+                            struct job_entry **ret_entry, struct error *err)
+{
+    size_t of_server = count_reported(table->running, server);
+
+    if (of_server >= JOB_MOST_REPORTED_OF_SERVER)
+        return error_set(err, ERROR_BUSY, "%zu restores, drills and exports of server \"%s\" are shown already",
+                         of_server, server);
+    if (count_reported(table->running, NULL) >= JOB_MOST_REPORTED)
+        return error_set(err, ERROR_BUSY, "%d restores, drills and exports are shown already", JOB_MOST_REPORTED);
+    *ret_entry = append(table, command, server, caller);
+    (*ret_entry)->is_reported = true;
+    return true;
+}
+
+struct job_entry *job_table_reported_by(const struct job_table *table, const struct client *client)
+{
+    for (struct job_entry *entry = table->running; entry != NULL; entry = entry->next)
+        if (entry->reporter == client)
+            return entry;
+    return NULL;
 }
 
 struct job_entry *job_table_find(const struct job_table *table, const char *id)
@@ -130,14 +170,19 @@ static void unlink_running(struct job_table *table, struct job_entry *entry)
     table->running_count--;
 }
 
-static void forget_oldest(struct job_table *table)
+/* Of all that ended, or of the reported ones. */
+static void forget_oldest(struct job_table *table, bool is_of_reported)
 {
-    struct job_entry **at = &table->ended;
+    struct job_entry **oldest = NULL;
 
-    while ((*at)->next != NULL)
-        at = &(*at)->next;
-    free_entry(*at);
-    *at = NULL;
+    for (struct job_entry **at = &table->ended; *at != NULL; at = &(*at)->next)
+        if (!is_of_reported || (*at)->is_reported)
+            oldest = at;
+    if (oldest == NULL)
+        return;
+    struct job_entry *entry = *oldest;
+    *oldest = entry->next;
+    free_entry(entry);
     table->ended_count--;
 }
 
@@ -154,6 +199,7 @@ void job_table_end(struct job_table *table, struct job_entry *entry, const struc
     entry->ended_at = clock_now();
     entry->ended_monotonic = clock_monotonic();
     entry->child = NULL;
+    entry->reporter = NULL;
     if (entry->last_word != NULL && is_result(entry->last_word)) {
         entry->state = JOB_DONE; /* also when it was cancelled too late */
     } else if (entry->cancelled_by[0] != '\0') {
@@ -164,15 +210,17 @@ void job_table_end(struct job_table *table, struct job_entry *entry, const struc
         entry->last_word = control_error_to_json(&cancelled);
         entry->state = JOB_CANCELLED;
     } else {
+        entry->state = entry->is_reported && entry->last_word == NULL ? JOB_GONE : JOB_FAILED;
         if (entry->last_word == NULL)
             entry->last_word = control_error_to_json(failure);
-        entry->state = JOB_FAILED;
     }
     entry->next = table->ended;
     table->ended = entry;
     table->ended_count++;
-    if (table->ended_count > JOB_MOST_ENDED)
-        forget_oldest(table);
+    if (entry->is_reported && count_reported(table->ended, NULL) > JOB_MOST_REPORTED_ENDED)
+        forget_oldest(table, true);
+    else if (table->ended_count > JOB_MOST_ENDED)
+        forget_oldest(table, false);
 }
 
 void job_table_remove(struct job_table *table, struct job_entry *entry)
@@ -215,7 +263,7 @@ static json_t *without_event(const json_t *message)
 
 json_t *job_entry_to_json(const struct job_entry *entry)
 {
-    bool has_error = entry->state == JOB_FAILED || entry->state == JOB_CANCELLED;
+    bool has_error = entry->state != JOB_RUNNING && entry->state != JOB_DONE;
 
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "job", entry->id, "command", job_entry_command(entry),

@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "daemon/job_log_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
+#include "daemon/reports_internal.h"
 #include "daemon/start_line_internal.h"
 #include "daemon/surveys_internal.h"
 #include "pgcoffer/base/log.h"
@@ -16,10 +18,10 @@ static const struct {
     enum command_id command;
     enum role_id role;
 } job_roles[] = {
-    {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},    {COMMAND_ID_delete, ROLE_delete},
-    {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},       {COMMAND_ID_annotate, ROLE_note},
-    {COMMAND_ID_expire, ROLE_expire},
-    {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot}, {COMMAND_ID_slot_drop, ROLE_slot},
+    {COMMAND_ID_backup, ROLE_backup},  {COMMAND_ID_verify, ROLE_verify},  {COMMAND_ID_delete, ROLE_delete},
+    {COMMAND_ID_pin, ROLE_note},       {COMMAND_ID_unpin, ROLE_note},     {COMMAND_ID_annotate, ROLE_note},
+    {COMMAND_ID_expire, ROLE_expire},  {COMMAND_ID_slot_show, ROLE_slot}, {COMMAND_ID_slot_create, ROLE_slot},
+    {COMMAND_ID_slot_drop, ROLE_slot},
 };
 
 static enum role_id role_of(enum command_id command)
@@ -36,75 +38,6 @@ struct job_run {
     struct supervisor *supervisor;
     struct job_entry *entry;
 };
-
-/* ---- words for the log ---- */
-
-static void describe(const struct job_entry *entry, char ret_text[160])
-{
-    if (entry->server[0] != '\0')
-        snprintf(ret_text, 160, "job %s (%s of \"%s\")", entry->id, job_entry_command(entry), entry->server);
-    else
-        snprintf(ret_text, 160, "job %s (%s)", entry->id, job_entry_command(entry));
-}
-
-/* ": backup 2026..., 1.4 GB, stored 310.0 MB": whatever of it the result tells. */
-static void describe_result(const struct job_entry *entry, char ret_text[192])
-{
-    const json_t *data = json_object_get(entry->last_word, "data");
-    const char *id = json_text_or_null(data, entry->command == COMMAND_ID_backup ? "id" : "backup");
-    static const char *const figures[][2] = {
-        {"size_bytes", ""}, {"stored_bytes", " stored"}, {"freed_bytes", " freed"}};
-    size_t used = 0;
-
-    ret_text[0] = '\0';
-    if (entry->is_resume) {
-        snprintf(ret_text, 192, ": %lld leftovers removed, %zu backups completed",
-                 (long long)json_number_or(data, "swept", 0), json_array_size(json_object_get(data, "resumed")));
-        return;
-    }
-    if (id != NULL)
-        used = (size_t)snprintf(ret_text, 192, ": %.64s", id);
-    for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
-        int64_t bytes = json_number_or(data, figures[i][0], -1);
-        char text[TEXT_BYTES_SIZE];
-        if (bytes < 0 || used >= 128)
-            continue;
-        text_format_bytes((uint64_t)bytes, text);
-        used += (size_t)snprintf(ret_text + used, 192 - used, "%s%s%s", used > 0 ? ", " : ": ", text, figures[i][1]);
-    }
-}
-
-static bool is_resume_without_work(const struct job_entry *entry)
-{
-    const json_t *data = json_object_get(entry->last_word, "data");
-
-    return entry->is_resume && entry->state == JOB_DONE && json_number_or(data, "swept", 0) == 0 &&
-           json_array_size(json_object_get(data, "resumed")) == 0;
-}
-
-static void log_end(const struct job_entry *entry)
-{
-    char what[160], figures[192], duration[TEXT_DURATION_SIZE];
-    struct error failure;
-
-    describe(entry, what);
-    text_format_duration(job_entry_seconds(entry), duration);
-    if (entry->state == JOB_DONE) {
-        describe_result(entry, figures);
-        if (is_resume_without_work(entry))
-            log_debug("%s done in %s: nothing was left over", what, duration);
-        else
-            log_info("%s done in %s%s", what, duration, figures);
-        return;
-    }
-    if (entry->state == JOB_CANCELLED) {
-        log_warning("%s was cancelled by %s after %s", what, entry->cancelled_by, duration);
-        return;
-    }
-    control_error_from_json(entry->last_word, &failure);
-    error_wrap(&failure, "%s failed after %s", what, duration);
-    log_failure(LOG_LEVEL_ERROR, &failure);
-}
 
 /* ---- the worker's events ---- */
 
@@ -131,6 +64,16 @@ static void take_last_word(struct job_run *run, const json_t *message)
     child_expect_end(entry->child);
 }
 
+void jobs_take_event(struct supervisor *supervisor, struct job_entry *entry, const json_t *message)
+{
+    if (strcmp(json_text_or_null(message, "event"), "progress") == 0) {
+        json_decref(entry->progress);
+        entry->progress = json_incref((json_t *)message);
+    }
+    entry->has_reported = true;
+    listener_tell_followers(supervisor->listener, entry, message);
+}
+
 static void on_line(void *owner, const json_t *message)
 {
     struct job_run *run = owner;
@@ -141,16 +84,11 @@ static void on_line(void *owner, const json_t *message)
         take_last_word(run, message);
         return;
     }
-    bool is_progress = strcmp(event, "progress") == 0;
-    if ((!is_progress && strcmp(event, "log") != 0 && strcmp(event, "item") != 0) || !fits_a_line(message))
+    if ((strcmp(event, "progress") != 0 && strcmp(event, "log") != 0 && strcmp(event, "item") != 0) ||
+        !fits_a_line(message))
         return; /* not for clients */
-    if (is_progress) {
-        json_decref(entry->progress);
-        entry->progress = json_incref((json_t *)message);
-    }
     bool is_first = !entry->has_reported;
-    entry->has_reported = true;
-    listener_tell_followers(run->supervisor->listener, entry, message);
+    jobs_take_event(run->supervisor, entry, message);
     if (is_first && entry->is_resume)
         listener_retry_deferred(run->supervisor->listener, entry->server); /* it will take a while: BUSY */
 }
@@ -179,7 +117,7 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
 {
     bool is_done = entry->state == JOB_DONE;
 
-    if (supervisor->is_stopping)
+    if (supervisor->is_stopping || entry->is_reported)
         return;
     if (entry->command == COMMAND_ID_slot_drop)
         receivers_end_hold(supervisor, entry->server, is_done ? entry->caller : NULL);
@@ -187,7 +125,7 @@ static void tell_receiver(struct supervisor *supervisor, const struct job_entry 
         receivers_resume(supervisor, entry->server);
     else if (entry->command == COMMAND_ID_verify)
         receivers_tell_verified(supervisor, entry->server);
-    if (roles[role_of(entry->command)].may_write_repository && !is_resume_without_work(entry))
+    if (roles[role_of(entry->command)].may_write_repository && !job_log_is_idle_resume(entry))
         surveys_want(supervisor, entry->server);
 }
 
@@ -195,8 +133,14 @@ static void end_entry(struct supervisor *supervisor, struct job_entry *entry, co
 {
     job_table_end(&supervisor->jobs, entry, failure);
     receivers_count_run(supervisor, entry);
-    log_end(entry);
+    job_log_end(entry);
     tell_receiver(supervisor, entry);
+}
+
+void jobs_end(struct supervisor *supervisor, struct job_entry *entry, const struct error *failure)
+{
+    end_entry(supervisor, entry, failure);
+    listener_end_followers(supervisor->listener, entry);
 }
 
 static void on_ended(void *owner, const struct child_end *end)
@@ -308,7 +252,6 @@ bool jobs_start(struct supervisor *supervisor, const struct request *request, en
                 struct job_entry **ret_entry, struct error *err)
 {
     struct job_entry *entry;
-    char what[160];
 
     if (!demand_no_other(supervisor, request, err) ||
         !job_table_add(&supervisor->jobs, request->command, false, request->server, caller, &entry, err))
@@ -319,8 +262,7 @@ bool jobs_start(struct supervisor *supervisor, const struct request *request, en
             receivers_end_hold(supervisor, request->server, NULL);
         return false;
     }
-    describe(entry, what);
-    log_info("%s started by %s", what, caller);
+    job_log_start(entry);
     *ret_entry = entry;
     return true;
 }
@@ -359,18 +301,16 @@ void jobs_begin_drop(struct supervisor *supervisor, const char *server)
                start_child(supervisor, entry, &request, commands[request.command].right, &failure)) {
         return;
     }
-    end_entry(supervisor, entry, &failure);
-    listener_end_followers(supervisor->listener, entry);
+    jobs_end(supervisor, entry, &failure);
 }
 
 void jobs_cancel(struct job_entry *entry, const char *caller)
 {
-    char what[160];
-
     if (entry->cancelled_by[0] == '\0') {
-        describe(entry, what);
-        log_info("%s is cancelled by %s", what, caller);
+        job_log_cancel(entry, caller);
         snprintf(entry->cancelled_by, sizeof entry->cancelled_by, "%s", caller);
+        if (entry->reporter != NULL)
+            reports_cancel(entry);
     }
     if (entry->child != NULL)
         child_stop(entry->child, CANCEL_SECONDS);

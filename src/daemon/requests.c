@@ -3,6 +3,7 @@
 #include "daemon/answers_internal.h"
 #include "daemon/errands_internal.h"
 #include "daemon/jobs_internal.h"
+#include "daemon/reports_internal.h"
 #include "daemon/rights_internal.h"
 #include "daemon/sessions_internal.h"
 #include "pgcoffer/base/log.h"
@@ -70,6 +71,8 @@ static bool answer(struct client *client, const struct request *request, struct 
     case COMMAND_SESSION:
         return sessions_start(client, request, right, err);
     case COMMAND_WIRE:
+        if (request->command == COMMAND_ID_report)
+            return reports_start(client, request, err);
         return errands_know(request->command) ? errands_start(client, request, right, err)
                                               : sessions_start(client, request, right, err);
     }

@@ -121,6 +121,8 @@ START_TEST(every_command_can_be_asked_for_with_what_it_takes)
             request.options = json_pack("{s:s, s:s}", "timeline", "1", "for", "restore");
         if (i == COMMAND_ID_release)
             request.options = json_pack("{s:s}", "lease", "7/00000001-0000000003000028-00000001.drill-00000001");
+        if (i == COMMAND_ID_report)
+            request.options = json_pack("{s:s}", "command", "restore");
         if (i == COMMAND_ID_wal_get)
             request.options = json_pack("{s:s}", "file", "f");
         json_t *message SCOPED(scoped_json) = request_to_json(&request);

@@ -132,6 +132,62 @@ START_TEST(there_is_a_ceiling_for_running_jobs_but_not_for_the_daemons_own)
 }
 END_TEST
 
+static struct job_entry *add_reported(const char *server)
+{
+    struct job_entry *entry = NULL;
+    struct error err;
+
+    ck_assert_msg(job_table_add_reported(&table, COMMAND_ID_restore, server, "cert:db1", &entry, &err), "%s",
+                  err.message);
+    return entry;
+}
+
+START_TEST(what_clients_report_keeps_no_job_of_the_daemons_from_running)
+{
+    struct job_entry *entry;
+    struct error err;
+    char server[] = "a";
+
+    for (int i = 0; i < JOB_MOST_REPORTED; i++) {
+        server[0] = (char)('a' + i / JOB_MOST_REPORTED_OF_SERVER);
+        add_reported(server);
+    }
+    ck_assert(!job_table_add_reported(&table, COMMAND_ID_drill, "z", "x", &entry, &err));
+    ck_assert_int_eq(err.kind, ERROR_BUSY);
+    for (int i = 0; i < JOB_MOST_RUNNING; i++)
+        add(COMMAND_ID_verify, false, "");
+    ck_assert(!job_table_add(&table, COMMAND_ID_verify, false, "", "x", &entry, &err));
+    ck_assert_ptr_nonnull(strstr(err.message, "64 jobs are running already"));
+}
+END_TEST
+
+START_TEST(a_server_has_room_for_so_many_reports_and_another_one_for_as_many)
+{
+    struct job_entry *entry;
+    struct error err;
+
+    for (int i = 0; i < JOB_MOST_REPORTED_OF_SERVER; i++)
+        add_reported("a");
+    ck_assert(!job_table_add_reported(&table, COMMAND_ID_restore, "a", "x", &entry, &err));
+    ck_assert_int_eq(err.kind, ERROR_BUSY);
+    add_reported("b");
+}
+END_TEST
+
+START_TEST(what_clients_report_drives_no_job_of_the_daemons_out_of_memory)
+{
+    struct job_entry *own = add(COMMAND_ID_backup, false, "a");
+
+    job_table_end(&table, own, &died);
+    for (int i = 0; i < 2 * JOB_MOST_ENDED; i++)
+        job_table_end(&table, add_reported("a"), &died);
+    ck_assert_ptr_eq(job_table_find(&table, "1"), own);
+    ck_assert_uint_eq(table.ended_count, 1 + JOB_MOST_REPORTED_ENDED);
+    ck_assert_str_eq(table.ended->id, "201");
+    ck_assert_int_eq(table.ended->state, JOB_GONE);
+}
+END_TEST
+
 START_TEST(a_running_job_shows_its_progress)
 {
     struct job_entry *entry = add(COMMAND_ID_backup, false, "a");
@@ -159,6 +215,9 @@ int main(void)
     tcase_add_test(tests, a_cancelled_job_says_who_cancelled_it);
     tcase_add_test(tests, the_last_hundred_that_ended_are_kept_newest_first);
     tcase_add_test(tests, there_is_a_ceiling_for_running_jobs_but_not_for_the_daemons_own);
+    tcase_add_test(tests, what_clients_report_keeps_no_job_of_the_daemons_from_running);
+    tcase_add_test(tests, a_server_has_room_for_so_many_reports_and_another_one_for_as_many);
+    tcase_add_test(tests, what_clients_report_drives_no_job_of_the_daemons_out_of_memory);
     tcase_add_test(tests, a_running_job_shows_its_progress);
     return suite_run("job_table", tests);
 }

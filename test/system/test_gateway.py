@@ -189,7 +189,8 @@ def arguments_of(command):
                "annotate": {"annotations": '{"a":"b"}'},
                "drill-result": {"result": "{}"},
                "lease": {"timeline": "1", "for": "restore"},
-               "release": {"lease": "1/1"}}.get(command["words"])
+               "release": {"lease": "1/1"},
+               "report": {"command": "restore"}}.get(command["words"])
     return {**members, **({"options": options} if options else {})}
 
 

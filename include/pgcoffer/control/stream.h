@@ -91,7 +91,7 @@ const char *request_wire_text(const struct request *request, const char *name);
 
 /* ---- progress, the same numbers everywhere ---- */
 struct progress {
-    char phase[32];                   /* "checkpoint", "copy", "wal", "verify", "restore", "sync" */
+    char phase[32];                   /* "checkpoint", "copy", "wal", "verify", "plan", "restore", "sync", "replay" */
     char item[256];                   /* the file at hand; may be empty */
     uint64_t done_bytes, total_bytes; /* total 0: unknown */
     double rate_bytes_per_second;
@@ -100,5 +100,7 @@ struct progress {
 };
 json_t *progress_to_json(const struct progress *progress); /* {"event":"progress",...} */
 bool progress_from_json(const json_t *message, struct progress *ret_progress);
+/* What somebody else has sent, fit to be shown: words without control characters, numbers that can be. */
+void progress_tame(struct progress *progress);
 
 #endif

@@ -205,11 +205,13 @@ bool export_run(const struct export_options *options, const struct connector *co
     struct restore *restore = &export.restore;
 
     progress_meter_start(&restore->meter, restore->started_at);
+    restore_enter_phase(restore, "plan", 0);
     if (!restore_plan_ask(restore, err) || !restore_read_index(restore, err) || !open_output(&export, err) ||
         !add_manifest(&export, err) || !copy_members(&export, err) ||
         (options->with_wal && !export_add_wal(&export, err)) || !restore_may_go_on(restore, err) ||
         !export.output->functions->finish(export.output, err))
         return false;
+    restore_end_phase(restore);
     *ret_result = result_of(&export);
     return true;
 }

@@ -32,8 +32,17 @@ static void send_progress(const struct restore *restore)
         restore->options->progress(restore->options->context, &restore->meter.progress);
 }
 
+void restore_end_phase(struct restore *restore)
+{
+    if (restore->meter.progress.total_bytes == 0)
+        return;
+    progress_meter_finish(&restore->meter, clock_monotonic(), restore->phase_bytes);
+    send_progress(restore);
+}
+
 void restore_enter_phase(struct restore *restore, const char *phase, uint64_t total_bytes)
 {
+    restore_end_phase(restore);
     restore->phase_bytes = 0;
     progress_meter_phase(&restore->meter, clock_monotonic(), phase, "", total_bytes);
     send_progress(restore);
@@ -201,6 +210,7 @@ bool restore_run(const struct restore_options *options, const struct connector *
                                                    .started_at = clock_monotonic()};
 
     progress_meter_start(&restore.meter, restore.started_at);
+    restore_enter_phase(&restore, "plan", 0);
     if (!prepare(&restore, err))
         return false;
     if (options->leaves_lease && !options->is_dry_run)

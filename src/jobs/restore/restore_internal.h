@@ -74,6 +74,7 @@ struct restore {
 
 void restore_warn(struct restore *restore, const char *format, ...) PRINTF_LIKE(2, 3);
 void restore_enter_phase(struct restore *restore, const char *phase, uint64_t total_bytes);
+void restore_end_phase(struct restore *restore); /* the last one; a new one ends that before it */
 void restore_advance(struct restore *restore, const char *item, uint64_t bytes);
 /* FAILED, ECANCELED when the caller wants it to end. */
 bool restore_may_go_on(const struct restore *restore, struct error *err) NODISCARD;
