@@ -14,13 +14,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-short}" in
-    short) labels=(-L short) versions="13 18" ;;
-    long) labels=(-L long) versions="13 14 16 17 18" ;;
-    all) labels=() versions="13 14 16 17 18" ;;
+    short) labels=(-L short) versions="13 18" packages=test ;;
+    long) labels=(-L long) versions="13 14 16 17 18" packages=long ;;
+    all) labels=() versions="13 14 16 17 18" packages=long ;;
     *) sed -n '2,/^set/{/^#/p}' "$0" >&2; exit 2 ;;
 esac
 
-contrib/dev/install-packages.sh test
+contrib/dev/install-packages.sh "$packages"
 # shellcheck disable=SC2086 # a flag or nothing, and a list of numbers
 /usr/bin/python3 test/support/fetch-postgres.py ${PGCOFFER_REQUIRE_VERSIONS:+--require} build/postgres $versions
 

@@ -2,7 +2,7 @@
 # Installs the Debian packages that building and testing need, unless they are there. Root only; anybody else is
 # told what is missing.
 #
-# usage: install-packages.sh build|package|demo|test
+# usage: install-packages.sh build|package|demo|test|long
 set -euo pipefail
 
 build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-dev libarchive-dev libevent-dev
@@ -10,13 +10,16 @@ build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-d
 package="dpkg-dev file binutils"
 demo="postgresql-15 openssl zstd util-linux procps"
 test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2"
+# What only the long tests use; a test without its program is skipped.
+long="prometheus curl libnss3-tools"
 
 case "${1:-}" in
     build) wanted="$build" ;;
     package) wanted="$build $package" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
-    *) echo "usage: $0 build|package|demo|test" >&2; exit 2 ;;
+    long) wanted="$build $demo $test $long" ;;
+    *) echo "usage: $0 build|package|demo|test|long" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -24,7 +27,7 @@ for package in $wanted; do
     [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null)" = "ii " ] || missing+=("$package")
 done
 # npm brings PostgreSQL 13 and 18; any npm will do, Debian's if there is none.
-if [ "$1" = test ] && ! command -v npm >/dev/null; then
+if [[ "$1" = @(test|long) ]] && ! command -v npm >/dev/null; then
     missing+=(npm ca-certificates)
 fi
 [ ${#missing[@]} -gt 0 ] || exit 0
