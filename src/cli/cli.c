@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/check_internal.h"
+#include "cli/complete_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
@@ -92,6 +93,8 @@ int cli_main(int argc, char **argv, command_function *check)
     struct error err = {0};
 
     setlocale(LC_CTYPE, "");
+    if (argc > 1 && strcmp(argv[1], "__complete") == 0)
+        return complete_main(argc - 2, argv + 2);
     signal(SIGPIPE, SIG_IGN);
     if (arguments_parse(argc, argv, &invocation, &err) && run(&invocation, check, &err) && flush_results(&err))
         return invocation.exit_status;
