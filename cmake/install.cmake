@@ -53,9 +53,9 @@ foreach(folder certbot nagios systemd)
     install(DIRECTORY contrib/${folder} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples USE_SOURCE_PERMISSIONS)
   endif()
 endforeach()
-install(FILES contrib/completion/pgcoffer.bash OPTIONAL
+install(FILES contrib/completion/pgcoffer.bash
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME pgcoffer)
-install(FILES contrib/completion/_pgcoffer OPTIONAL DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+install(FILES contrib/completion/_pgcoffer DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
 
 # doc/man/NAME.SECTION.scd becomes NAME.SECTION.gz
 find_program(SCDOC scdoc REQUIRED)
