@@ -231,6 +231,29 @@ START_TEST(a_running_job_has_its_bar_and_numbers)
 }
 END_TEST
 
+START_TEST(a_backup_that_cannot_be_restored_has_the_mark_of_one)
+{
+    json_t *newest = at(server(1), "survey/backups/newest");
+    json_t *unusable = at(server(1), "survey/restorable/unusable");
+
+    keep_only(1);
+    show();
+    expect_not("href=\"#mark-damaged\"");
+    json_array_append_new(json_object_get(unusable, "newest"),
+                          json_pack("{s:O}", "backup", json_object_get(json_array_get(newest, 0), "id")));
+    show();
+    expect("href=\"#mark-damaged\"");
+    expect("; not to be restored: 20261113T210006Z");
+}
+END_TEST
+
+START_TEST(a_gap_in_the_wal_is_told_with_its_place)
+{
+    show();
+    expect("1 gap</span> from 0/5000000 to 0/7000000 on timeline 1 (the slot was dropped)");
+}
+END_TEST
+
 START_TEST(backups_that_are_not_drawn_are_counted)
 {
     json_object_set_new(at(server(1), "survey/backups"), "count", json_integer(1000));
@@ -438,6 +461,8 @@ int main(void)
     tcase_add_test(tests, an_old_look_is_told_to_be_old);
     tcase_add_test(tests, a_failure_that_went_well_since_is_a_fact_and_no_reason);
     tcase_add_test(tests, a_running_job_has_its_bar_and_numbers);
+    tcase_add_test(tests, a_backup_that_cannot_be_restored_has_the_mark_of_one);
+    tcase_add_test(tests, a_gap_in_the_wal_is_told_with_its_place);
     tcase_add_test(tests, backups_that_are_not_drawn_are_counted);
     tcase_add_test(tests, times_are_rounded_so_that_no_more_is_claimed);
     tcase_add_test(tests, nothing_that_comes_from_elsewhere_becomes_an_element);

@@ -97,16 +97,18 @@ static void write_sync(const struct page *page, const json_t *receiver)
 static void write_gaps(const struct page *page, const json_t *receiver)
 {
     const json_t *gaps = json_object_get(receiver, "gaps"), *newest = json_object_get(gaps, "newest");
-    const char *words = json_text_or_null(newest, "words");
+    const char *start = json_text_or_null(newest, "start"), *end = json_text_or_null(newest, "end");
+    const char *what = json_text_or_null(newest, "what");
     int64_t count = json_number_or(gaps, "count", 0);
+    char *title SCOPED(scoped_free) = memory_text("%" PRId64 " gap%s", count, count == 1 ? "" : "s");
 
     if (count == 0)
         return;
-    char *title SCOPED(scoped_free) = memory_text("%" PRId64 " gap%s", count, count == 1 ? "" : "s");
     page_fact_begin(page, "Gaps");
     page_badge(page, LEVEL_WARNING, title);
-    write_text(page->out, count == 1 ? " " : " the newest: ");
-    page_words(page, words != NULL ? words : "pgcoffer wal status tells");
+    page_format(page, "%s from %s %s%s on timeline %" PRId64 " (%s)", count == 1 ? "" : " the newest",
+                start != NULL ? start : "?", end != NULL ? "to " : "on,", end != NULL ? end : "",
+                json_number_or(newest, "timeline", 0), what != NULL ? what : "?");
     page_fact_end(page);
 }
 

@@ -42,9 +42,10 @@ static void write_verdict(const struct page *page, const json_t *survey)
     if (words.cannot[0] != '\0') {
         write_text(page->out, "<span class=\"but\">");
         page_words(page, words.cannot);
-        write_text(page->out, "</span>");
+        write_text(page->out, ".</span></p>\n");
+    } else {
+        write_text(page->out, ".</p>\n");
     }
-    write_text(page->out, ".</p>\n");
 }
 
 static void write_sentence(const struct page *page, const char *class, char *words_stolen)

@@ -16,7 +16,7 @@ const char page_style[] =
     "header{display:flex;flex-wrap:wrap;align-items:center;gap:.25rem .75rem;padding-top:1.5rem;padding-bottom:1rem}\n"
     "header p{margin:0 0 0 auto}\n"
     "h1{font-size:1.3rem;font-weight:650;letter-spacing:-.01em;margin:0}\n"
-    "h2{font-size:1.1rem;font-weight:650;margin:0;color:var(--accent)}\n"
+    "h2+.panels{border:0;padding-top:1rem}h2{font-size:1.1rem;font-weight:650;margin:0;color:var(--accent)}\n"
     "h3{font-size:.8rem;font-weight:650;letter-spacing:.06em;text-transform:uppercase;color:var(--quiet);"
     "margin:0 0 .6rem}\n"
     "p{margin:.3rem 0}ul{list-style:none;margin:0;padding:0}\n"

@@ -44,7 +44,8 @@ static const struct {
 } marks[MARK_COUNT] = {
     [MARK_BACKUP] = {"backup", "backup", "<circle r=\"7\"/>"},
     [MARK_PINNED] = {"pinned", "pinned backup", "<path d=\"M0-9 9 0 0 9-9 0Z\"/>"},
-    [MARK_DAMAGED] = {"damaged", "damaged backup", "<circle r=\"8\"/><path class=\"cross\" d=\"M-4-4 4 4M4-4-4 4\"/>"},
+    [MARK_DAMAGED] = {"damaged", "backup that is damaged, or cannot be restored",
+                      "<circle r=\"8\"/><path class=\"cross\" d=\"M-4-4 4 4M4-4-4 4\"/>"},
     [MARK_COPIED] = {"copied", "backup that waits for WAL", "<circle r=\"7\"/>"},
     [MARK_RUNNING] = {"running", "backup that runs", "<circle r=\"7\"/>"},
     [MARK_DRILL] = {"drill", "proven by a drill", "<path d=\"M0-8 8 6-8 6Z\"/>"},
@@ -208,13 +209,30 @@ static void write_mark(struct timeline *timeline, enum mark mark, const json_t *
     timeline->has_mark[mark] = true;
 }
 
-static enum mark mark_of(const json_t *backup)
+/* Whole, and yet no recovery from it is possible: WAL that it needs itself is missing. */
+static bool is_unusable(const struct timeline *timeline, const json_t *backup)
+{
+    const json_t *unusable = json_object_get(json_object_get(timeline->restorable, "unusable"), "newest"), *other;
+    const char *id = json_text_or_null(backup, "id");
+    size_t i;
+
+    json_array_foreach(unusable, i, other)
+    {
+        const char *its_id = json_text_or_null(other, "backup");
+        if (id != NULL && its_id != NULL && strcmp(id, its_id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum mark mark_of(const struct timeline *timeline, const json_t *backup)
 {
     const char *state = json_text_or_null(backup, "state");
 
     if (state != NULL && strcmp(state, "copied") == 0)
         return MARK_COPIED;
-    if (state == NULL || strcmp(state, "complete") != 0 || json_is_false(json_object_get(backup, "verified")))
+    if (state == NULL || strcmp(state, "complete") != 0 || json_is_false(json_object_get(backup, "verified")) ||
+        is_unusable(timeline, backup))
         return MARK_DAMAGED;
     return json_is_set(backup, "pinned") ? MARK_PINNED : MARK_BACKUP;
 }
@@ -227,7 +245,7 @@ static void write_backups(struct timeline *timeline)
 
     json_array_foreach(backups, i, item)
     {
-        write_mark(timeline, mark_of(item), item, "stopped_at", "id", BACKUP_MIDDLE);
+        write_mark(timeline, mark_of(timeline, item), item, "stopped_at", "id", BACKUP_MIDDLE);
     }
     json_array_foreach(json_object_get(timeline->page->state, "jobs"), i, item)
     {
