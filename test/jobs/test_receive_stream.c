@@ -107,6 +107,7 @@ enum receive_wake receiver_wait(struct receiver *waiting, int descriptor, bool i
     return server.wake == RECEIVE_WAKE_RENEWED ? RECEIVE_WAKE_RENEWED : RECEIVE_WAKE_TIME;
 }
 
+static struct worker_context worker;
 static struct receiver receiver;
 static struct server_config config = {.name = "primary"};
 static struct control_stream *supervisor;
@@ -121,10 +122,12 @@ static void stream_make(void)
     memset(&server, 0, sizeof server);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     supervisor = control_stream_new(ends[0], CONTROL_CHANNEL_SIZE);
+    worker = (struct worker_context){.channel = control_stream_new(ends[1], CONTROL_CHANNEL_SIZE)};
     receiver = (struct receiver){
+        .worker = &worker,
         .server = &config,
         .repo = &repo,
-        .report = {.channel = control_stream_new(ends[1], CONTROL_CHANNEL_SIZE), .slot = "pgcoffer"},
+        .report = {.channel = worker.channel, .slot = "pgcoffer"},
         .sync = {.server = &config},
         .has_archive = true,
         .archive = archive,
