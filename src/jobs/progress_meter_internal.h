@@ -8,7 +8,9 @@
  * clock_monotonic() microseconds and come from the caller, so that nothing here looks at a clock.
  *
  * The rate is smoothed over some ten seconds: long enough to stand still for the eye, short enough to follow a
- * cluster that has been read from memory and now comes from disk.
+ * cluster that has been read from memory and now comes from disk. The time left goes by a longer memory, two fifths of
+ * the phase so far: a source that comes in gusts does not make it jump. It is that of the phase, and unknown in its
+ * first second.
  */
 #define PROGRESS_METER_INTERVAL INT64_C(200000)
 
@@ -19,6 +21,7 @@ struct progress_meter {
     int64_t sent_at;     /* 0: not yet in this phase */
     int64_t measured_at; /* the rate's last sample */
     uint64_t measured_bytes;
+    double eta_rate; /* bytes a second, by the longer memory */
 };
 
 void progress_meter_start(struct progress_meter *meter, int64_t now);

@@ -59,6 +59,35 @@ START_TEST(the_rate_follows_a_change_within_seconds)
 }
 END_TEST
 
+START_TEST(in_the_first_second_the_end_is_unknown)
+{
+    struct progress_meter meter = started(1000);
+
+    ck_assert(progress_meter_advance(&meter, 5 * SECOND + SECOND / 2, 100));
+    ck_assert_double_lt(meter.progress.eta_seconds, 0);
+    ck_assert_double_gt(meter.progress.rate_bytes_per_second, 0);
+    ck_assert(progress_meter_advance(&meter, 6 * SECOND, 200));
+    ck_assert_double_eq_tol(meter.progress.eta_seconds, 4, 0.1);
+}
+END_TEST
+
+/* 8 s of 2 MB/s, then 8 s of none: 1 MB/s in the long run, 300 s in all. */
+START_TEST(a_source_that_comes_in_gusts_does_not_make_the_time_left_jump)
+{
+    const uint64_t total = 300000000;
+    struct progress_meter meter = started(total);
+    uint64_t done = 0;
+
+    for (int64_t tick = 1; tick <= 300 * 4; tick++) {
+        done += (tick / 4) % 16 < 8 ? 500000 : 0;
+        (void)progress_meter_advance(&meter, 5 * SECOND + tick * SECOND / 4, done);
+        double left = 300 - (double)tick / 4;
+        if (tick >= 150 * 4 && left > 60)
+            ck_assert_double_eq_tol(meter.progress.eta_seconds, left, 0.25 * left);
+    }
+}
+END_TEST
+
 START_TEST(without_a_total_the_end_is_unknown)
 {
     struct progress_meter meter = started(0);
@@ -110,6 +139,8 @@ int main(void)
     tcase_add_test(tests, there_are_at_most_five_reports_a_second);
     tcase_add_test(tests, a_steady_stream_gives_its_rate_and_the_time_left);
     tcase_add_test(tests, the_rate_follows_a_change_within_seconds);
+    tcase_add_test(tests, in_the_first_second_the_end_is_unknown);
+    tcase_add_test(tests, a_source_that_comes_in_gusts_does_not_make_the_time_left_jump);
     tcase_add_test(tests, without_a_total_the_end_is_unknown);
     tcase_add_test(tests, a_cluster_larger_than_its_estimate_has_no_negative_time_left);
     tcase_add_test(tests, a_server_that_sends_nothing_stops_the_estimate);

@@ -54,12 +54,8 @@ static bool verify_server(struct verify *verify, const struct request *request, 
     json_t *wal SCOPED(scoped_json) = json_object();
 
     verify->server = server;
-    verify->done_bytes = 0;
-    if (!verify_scope_open(verify, request, server, &scope, err))
-        return false;
-    progress_meter_phase(&verify->meter, clock_monotonic(), "verify", server, verify_scope_bytes(verify, &scope));
-    if (!verify_advance(verify, 0, server, err) || !check_backups(verify, &scope, backups, err) ||
-        !check_wal(verify, &scope, wal, err))
+    if (!verify_scope_open(verify, request, server, &scope, err) || !verify_advance(verify, 0, server, err) ||
+        !check_backups(verify, &scope, backups, err) || !check_wal(verify, &scope, wal, err))
         return false;
     json_array_append_new(results, json_pack("{s:s, s:O, s:O}", "server", server, "backups", backups, "wal", wal));
     return true;
@@ -91,6 +87,22 @@ bool verify_names(const struct verify *verify, const struct request *request, co
     return true;
 }
 
+/* One bar for all of them. A server that cannot be looked at is told when its turn comes. */
+static uint64_t count_bytes(struct verify *verify, const struct request *request, const char *const *names,
+                            size_t count)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct verify_scope scope SCOPED(verify_scope_done) = {.only = NULL};
+        struct error ignored;
+        verify->server = names[i];
+        if (verify_scope_open(verify, request, names[i], &scope, &ignored))
+            bytes += verify_scope_bytes(verify, &scope);
+    }
+    return bytes;
+}
+
 static bool verify_servers(struct verify *verify, const struct request *request, const struct config *config,
                            json_t *results, struct error *err)
 {
@@ -99,6 +111,8 @@ static bool verify_servers(struct verify *verify, const struct request *request,
 
     if (!verify_names(verify, request, config, &names, &count, err))
         return false;
+    progress_meter_phase(&verify->meter, clock_monotonic(), "verify", count == 1 ? names[0] : "",
+                         count_bytes(verify, request, names, count));
     for (size_t i = 0; i < count; i++)
         if (!verify_server(verify, request, names[i], results, err))
             return false;
