@@ -199,26 +199,26 @@ static void print_hosts(const struct invocation *invocation, const json_t *serve
     }
 }
 
-/* The gateway, where there is one; what is wrong with it in the words of the fault. */
-static void print_gateway(const struct invocation *invocation, const json_t *gateway)
+/* The gateway or the port of metrics, where there is one; what is wrong with it in the words of the fault. */
+static void print_port(const struct invocation *invocation, const char *name, const json_t *port)
 {
     static const char *const faults[] = {"error", "warning"};
-    const char *state = json_text_or_null(gateway, "state");
-    const char *host = json_text_or_null(gateway, "host");
-    const char *end = json_text_or_null(json_object_get(gateway, "certificate"), "not_after");
+    const char *state = json_text_or_null(port, "state");
+    const char *host = json_text_or_null(port, "host");
+    const char *end = json_text_or_null(json_object_get(port, "certificate"), "not_after");
 
     if (state == NULL)
         return;
-    output_line(invocation, "gateway: %s, %s port %" PRId64 ", connections: %" PRId64 "%s%s", state,
-                text_is_empty(host) ? "localhost" : host, json_number_or(gateway, "port", 0),
-                json_number_or(gateway, "connections", 0), end != NULL ? ", certificate until " : "",
+    output_line(invocation, "%s: %s, %s port %" PRId64 ", connections: %" PRId64 "%s%s", name, state,
+                text_is_empty(host) ? "localhost" : host, json_number_or(port, "port", 0),
+                json_number_or(port, "connections", 0), end != NULL ? ", certificate until " : "",
                 end != NULL ? end : "");
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
-        const json_t *fault = json_object_get(gateway, faults[i]);
+        const json_t *fault = json_object_get(port, faults[i]);
         const char *message = json_text_or_null(fault, "message");
         const char *hint = json_text_or_null(fault, "hint");
         if (message != NULL)
-            output_line(invocation, "gateway: %s: %s%s%s", faults[i], message,
+            output_line(invocation, "%s: %s: %s%s%s", name, faults[i], message,
                         text_is_empty(hint) ? "" : "\n  hint: ", text_is_empty(hint) ? "" : hint);
     }
 }
@@ -242,7 +242,8 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     }
     output_line(invocation, "pgcofferd %s, pid %" PRId64 ", repository %s, running jobs: %zu",
                 version != NULL ? version : "?", json_number_or(status, "pid", 0), base != NULL ? base : "?", running);
-    print_gateway(invocation, json_object_get(status, "gateway"));
+    print_port(invocation, "gateway", json_object_get(status, "gateway"));
+    print_port(invocation, "metrics", json_object_get(status, "exporter"));
     struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 9);
     json_array_foreach(servers, i, server)
     {

@@ -1,4 +1,6 @@
+#include <arpa/inet.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/config_internal.h"
 #include "pgcoffer/base/text.h"
@@ -115,10 +117,12 @@ bool config_rules_check(const struct server_config *server, const struct section
 
 /* ---- [pgcoffer] ---- */
 
-static bool check_gateway_files(const struct rules *rules, struct error *err)
+static bool check_gateway(const struct rules *rules, struct error *err)
 {
     static const enum setting_id needed[] = {SETTING_tls_cert_file, SETTING_tls_key_file, SETTING_tls_ca_file};
 
+    if (rules->settings->management == 0)
+        return true;
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         const struct setting *setting = &settings_table[needed[i]];
         const char *value = (const char *)rules->settings + setting->offset;
@@ -137,16 +141,76 @@ static bool check_gateway_files(const struct rules *rules, struct error *err)
     return fail_at(rules, SETTING_tls_ca_file, err);
 }
 
-static bool check_gateway(const struct rules *rules, struct error *err)
+static bool check_listening_host(const struct rules *rules, struct error *err)
 {
-    if (rules->settings->management == 0)
+    const struct settings *settings = rules->settings;
+
+    if ((settings->management == 0 && settings->metrics == 0) ||
+        (strchr(settings->host, ',') == NULL && settings->host[0] != '/'))
         return true;
-    if (strchr(rules->settings->host, ',') != NULL || rules->settings->host[0] == '/') {
-        error_set(err, ERROR_CONFIG, "host = %s is not one name or address to listen on", rules->settings->host);
-        error_hint(err, "Name one, as in host = backup.example.com; host = 0.0.0.0 or host = :: is every address.");
-        return fail_at(rules, SETTING_host, err);
+    error_set(err, ERROR_CONFIG, "host = %s is not one name or address to listen on", settings->host);
+    error_hint(err, "Name one, as in host = backup.example.com; host = 0.0.0.0 or host = :: is every address.");
+    return fail_at(rules, SETTING_host, err);
+}
+
+/* ---- [pgcoffer]: the port of metrics ---- */
+
+/* By its spelling: what a name leads to may change. */
+static bool is_loopback(const char *host)
+{
+    struct in_addr four;
+    struct in6_addr six;
+
+    if (host[0] == '\0' || strcasecmp(host, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, host, &four) == 1)
+        return (ntohl(four.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+}
+
+static bool check_metrics_pair(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+    bool has_certificate = settings->metrics_cert_file[0] != '\0', has_key = settings->metrics_key_file[0] != '\0';
+
+    if (has_certificate == has_key && (has_certificate || settings->metrics_ca_file[0] == '\0'))
+        return true;
+    enum setting_id given = has_certificate ? SETTING_metrics_cert_file
+                            : has_key       ? SETTING_metrics_key_file
+                                            : SETTING_metrics_ca_file;
+    enum setting_id missing = has_certificate ? SETTING_metrics_key_file : SETTING_metrics_cert_file;
+    error_set(err, ERROR_CONFIG, "%s is given without %s", settings_table[given].name, settings_table[missing].name);
+    error_hint(err, "Add it, as in: %s = %s", settings_table[missing].name, settings_table[missing].sample);
+    return fail_at(rules, given, err);
+}
+
+/* What is told there `status` tells to administrators only. */
+static bool check_metrics(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+
+    if (!check_metrics_pair(rules, err))
+        return false;
+    if (strcmp(settings->metrics_ca_file, "system") == 0) {
+        error_set(err, ERROR_CONFIG, "metrics_ca_file = system lets in whoever has a certificate of a public CA");
+        error_hint(err, "Name a CA of your own that signs for who reads metrics and page, and for nobody else.");
+        return fail_at(rules, SETTING_metrics_ca_file, err);
     }
-    return check_gateway_files(rules, err);
+    if (settings->metrics == 0 || is_loopback(settings->host))
+        return true;
+    enum setting_id missing = settings->metrics_cert_file[0] == '\0' ? SETTING_metrics_cert_file
+                              : settings->metrics_ca_file[0] == '\0' ? SETTING_metrics_ca_file
+                                                                     : SETTING_COUNT;
+    if (missing == SETTING_COUNT)
+        return true;
+    error_set(err, ERROR_CONFIG,
+              "metrics = %ld with host = %s is open to other machines, and [" CONFIG_DAEMON_SECTION "] has no %s",
+              settings->metrics, settings->host, settings_table[missing].name);
+    error_hint(err,
+               "Who reads them from elsewhere does so over TLS and with a certificate. Add, as in: %s = %s; or listen "
+               "on this machine only: host = localhost",
+               settings_table[missing].name, settings_table[missing].sample);
+    return fail_at(rules, SETTING_metrics, err);
 }
 
 /* An OS user here would be an admin over the network only, and never is one: it would be a misunderstanding. */
@@ -182,6 +246,6 @@ bool config_rules_check_daemon(const struct settings *settings, const struct sec
 {
     const struct rules rules = {.settings = settings, .origin = origin};
 
-    return config_rules_check_retention(settings, origin, err) && check_gateway(&rules, err) &&
-           check_admins(&rules, err);
+    return config_rules_check_retention(settings, origin, err) && check_listening_host(&rules, err) &&
+           check_gateway(&rules, err) && check_metrics(&rules, err) && check_admins(&rules, err);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/exporter_internal.h"
 #include "daemon/gateway_internal.h"
 #include "daemon/jobs_internal.h"
 #include "daemon/receivers_internal.h"
@@ -73,18 +74,32 @@ static void append_jobs(struct client *client, const struct request *request, co
 }
 
 /* What is wrong with it names files, certificates and servers: for who may know of all of them. */
-static json_t *gateway_for(struct client *client)
+static void hide_faults(struct client *client, json_t *daemon)
 {
+    static const char *const ports[] = {"gateway", "exporter"};
     const struct supervisor *supervisor = client_supervisor(client);
-    json_t *seen SCOPED(scoped_json) = gateway_to_json(supervisor);
 
-    if (!json_is_object(seen) ||
-        rights_over_daemon(client_caller(client), supervisor->config, supervisor->own_uid) >= RIGHT_MONITOR)
-        return TAKE(seen);
-    json_t *state = json_copy(seen);
-    json_object_set_new(state, "error", json_null());
-    json_object_set_new(state, "warning", json_null());
-    return state;
+    if (rights_over_daemon(client_caller(client), supervisor->config, supervisor->own_uid) >= RIGHT_MONITOR)
+        return;
+    for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
+        json_t *seen = json_object_get(daemon, ports[i]);
+        if (!json_is_object(seen))
+            continue;
+        json_t *state = json_copy(seen);
+        json_object_set_new(state, "error", json_null());
+        json_object_set_new(state, "warning", json_null());
+        json_object_set_new(daemon, ports[i], state);
+    }
+}
+
+json_t *answers_daemon_to_json(const struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->config;
+
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
+                     "started_at", started_at(supervisor), "config", control_text(config->path), "base_dir",
+                     control_text(config->settings.base_dir), "gateway", gateway_to_json(supervisor), "exporter",
+                     exporter_to_json(supervisor));
 }
 
 bool answer_status(struct client *client, const struct request *request, struct error *err)
@@ -103,10 +118,11 @@ bool answer_status(struct client *client, const struct request *request, struct 
             json_array_append_new(servers, receivers_server_to_json(supervisor, name));
     }
     append_jobs(client, request, supervisor->jobs.running, jobs);
-    client_send_lists(client, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid",
-                                        (int)getpid(), "started_at", started_at(supervisor), "config",
-                                        control_text(config->path), "base_dir", control_text(config->settings.base_dir),
-                                        "gateway", gateway_for(client), "jobs", jobs, "servers", servers));
+    json_t *data = answers_daemon_to_json(supervisor);
+    hide_faults(client, data);
+    json_object_set_new(data, "jobs", jobs);
+    json_object_set_new(data, "servers", servers);
+    client_send_lists(client, data);
     return true;
 }
 

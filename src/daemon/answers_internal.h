@@ -15,6 +15,8 @@ bool answer_ping(struct client *client, const struct request *request, struct er
 bool answer_reload(struct client *client, const struct request *request, struct error *err) NODISCARD;
 bool answer_shutdown(struct client *client, const struct request *request, struct error *err) NODISCARD;
 
+/* What `status` tells an administrator, without the lists of servers and jobs. New reference. */
+json_t *answers_daemon_to_json(const struct supervisor *supervisor);
 /* Does an answer to that request tell this client of this server? */
 bool answers_tell_of(struct client *client, const struct request *request, const char *server);
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "daemon/exporter_internal.h"
 #include "daemon/gateway_internal.h"
 #include "daemon/receivers_internal.h"
 
@@ -22,6 +23,7 @@ static void on_time(evutil_socket_t fd, short what, void *context)
     if (!supervisor->is_stopping) {
         receivers_ask_alive(supervisor, patience);
         gateway_ask_alive(supervisor, patience);
+        exporter_ask_alive(supervisor, patience);
     }
     if (supervisor->notifier.watchdog > 0)
         notifier_tell(&supervisor->notifier, "WATCHDOG=1");

@@ -37,6 +37,7 @@ struct receiver {
     enum receiver_hold hold;
     json_t *report; /* "data" of the last report, without the next */
     char system_id[24];
+    struct timestamp interrupted_at; /* it does not stream since; 0: it does */
     struct survey survey;
     struct worker_counts counts;
     json_t *runs; /* of its jobs that ended; NULL: none yet */

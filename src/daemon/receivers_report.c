@@ -25,8 +25,28 @@ static bool has_state(const struct receiver *receiver, const char *state)
     return has != NULL && strcmp(has, state) == 0;
 }
 
+/* Tries to connect change its state again and again; since when nothing comes in, they do not. */
+static void note_interruption(struct receiver *receiver)
+{
+    if (has_state(receiver, "streaming"))
+        receiver->interrupted_at = (struct timestamp){0};
+    else if (receiver->interrupted_at.microseconds == 0)
+        receiver->interrupted_at = clock_now();
+}
+
+static json_t *interrupted_at(const struct receiver *receiver)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    if (receiver->interrupted_at.microseconds == 0)
+        return json_null();
+    timestamp_format(receiver->interrupted_at, text);
+    return json_string(text);
+}
+
 static void publish(struct receiver *receiver)
 {
+    note_interruption(receiver);
     json_t *event SCOPED(scoped_json) = receivers_wal_event(receiver->supervisor, receiver->name);
 
     if (event != NULL)
@@ -50,13 +70,13 @@ void receiver_set_state(struct receiver *receiver, const char *state, const stru
 
 json_t *receiver_first_report(const struct receiver *receiver)
 {
-    return json_pack(
-        "{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, s:n, s:n, s:n, "
-        "s:n}",
-        "state", "starting", "since", now_to_json(), "host", "", "port", 0, "in_recovery", "hosts", "timeline", 0,
-        "received", "flushed", "server_position", "last_message_at", "caught_up_at", "up", "slot",
-        control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "", "tls_cipher", "",
-        "certificate", "server_certificate", "error", "warning", "room", "sync");
+    return json_pack("{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, "
+                     "s:n, s:n, s:n, "
+                     "s:n}",
+                     "state", "starting", "since", now_to_json(), "host", "", "port", 0, "in_recovery", "hosts",
+                     "timeline", 0, "received", "flushed", "server_position", "last_message_at", "caught_up_at", "up",
+                     "slot", control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "",
+                     "tls_cipher", "", "certificate", "server_certificate", "error", "warning", "room", "sync");
 }
 
 /* A gap, another timeline or another cluster: what can be restored is not what it was. */
@@ -129,13 +149,14 @@ json_t *receivers_server_to_json(const struct supervisor *supervisor, const char
     const struct receiver *receiver = receiver_find(supervisor, server);
 
     if (receiver == NULL)
-        return json_pack("{s:s, s:n, s:s, s:n, s:n, s:n}", "server", server, "receiver", "system_id", "", "last_backup",
-                         "survey", "counts");
+        return json_pack("{s:s, s:n, s:s, s:n, s:n, s:n, s:n}", "server", server, "receiver", "system_id", "",
+                         "last_backup", "survey", "counts", "interrupted_at");
     const json_t *last_backup = surveys_last_backup(receiver);
-    return json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
+    return json_pack("{s:s, s:O, s:o, s:o, s:o, s:o, s:o}", "server", server, "receiver", receiver->report, "system_id",
                      control_text(receiver->system_id), "last_backup",
                      last_backup != NULL ? json_incref((json_t *)last_backup) : json_null(), "survey",
-                     surveys_to_json(supervisor, receiver), "counts", counts(receiver));
+                     surveys_to_json(supervisor, receiver), "counts", counts(receiver), "interrupted_at",
+                     interrupted_at(receiver));
 }
 
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)

@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <string.h>
 
+#include "daemon/exporter_internal.h"
 #include "daemon/gateway_internal.h"
 #include "daemon/listener_internal.h"
 #include "daemon/receivers_internal.h"
@@ -110,6 +111,7 @@ static void adopt(struct supervisor *supervisor, struct config *config)
     receivers_follow_configuration(supervisor, is_level_changed);
     receivers_look(supervisor);
     gateway_follow_configuration(supervisor);
+    exporter_follow_configuration(supervisor);
 }
 
 bool reload_configuration(struct supervisor *supervisor, const char *who, char ret_restart_needed[CONFIG_TEXT_SIZE],

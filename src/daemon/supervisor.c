@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/errands_internal.h"
+#include "daemon/exporter_internal.h"
 #include "daemon/gateway_internal.h"
 #include "daemon/heartbeat_internal.h"
 #include "daemon/jobs_internal.h"
@@ -188,6 +189,7 @@ static void run(struct supervisor *supervisor)
     receivers_start(supervisor);
     surveys_want(supervisor, "");
     gateway_follow_configuration(supervisor);
+    exporter_follow_configuration(supervisor);
     heartbeat_start(supervisor);
     notifier_tell(&supervisor->notifier, "READY=1");
     event_base_dispatch(supervisor->events);
@@ -204,6 +206,7 @@ static void finish(struct supervisor *supervisor)
     surveys_free(supervisor);
     errands_free(supervisor);
     gateway_free(supervisor);
+    exporter_free(supervisor);
     logbook_close(&supervisor->logbook);
     for (int i = 0; i < SUPERVISOR_SIGNAL_COUNT; i++)
         if (supervisor->signals[i] != NULL)

@@ -40,8 +40,9 @@ struct supervisor {
     struct receiver *receivers;
     struct session *sessions;
     struct errand *errands;
-    struct gateway *gateway; /* NULL: there was none yet */
-    struct surveys *surveys; /* NULL: none was wanted yet */
+    struct gateway *gateway;   /* NULL: there was none yet */
+    struct exporter *exporter; /* the same */
+    struct surveys *surveys;   /* NULL: none was wanted yet */
     struct job_table jobs;
     struct counts counts;
     bool is_stopping;

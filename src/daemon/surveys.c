@@ -247,6 +247,16 @@ void surveys_want(struct supervisor *supervisor, const char *server)
     start(surveys_of(supervisor));
 }
 
+void surveys_want_old(struct supervisor *supervisor, int64_t seconds)
+{
+    int64_t since = clock_monotonic() - seconds * INT64_C(1000000);
+
+    for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
+        if (!receiver->is_removed && !receiver->survey.is_on_its_way && receiver->survey.tried_at < since)
+            receiver->survey.is_wanted = true;
+    start(surveys_of(supervisor));
+}
+
 void surveys_tell_news(struct receiver *receiver)
 {
     if (receiver->supervisor->is_stopping)

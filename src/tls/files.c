@@ -219,11 +219,14 @@ static bool is_configured(const struct settings *settings, enum check_id check)
 bool tls_files_fault(const struct server_config *server, enum check_id check, struct finding *ret_finding)
 {
     const struct settings *settings = &server->settings;
+    bool is_metrics = server->is_metrics;
     const struct client_files files = {
-        .authorities = {"tls_ca_file", tls_files_ca_path(settings), server, CHECK_ID_file_ca},
+        .authorities = {is_metrics ? "metrics_ca_file" : "tls_ca_file", tls_files_ca_path(settings), server,
+                        CHECK_ID_file_ca},
         .revocations = {"tls_crl_file", settings->tls_crl_file, server, CHECK_ID_file_crl},
-        .certificate = {"tls_cert_file", settings->tls_cert_file, server, CHECK_ID_file_certificate},
-        .key = {"tls_key_file", settings->tls_key_file, server, CHECK_ID_file_key},
+        .certificate = {is_metrics ? "metrics_cert_file" : "tls_cert_file", settings->tls_cert_file, server,
+                        CHECK_ID_file_certificate},
+        .key = {is_metrics ? "metrics_key_file" : "tls_key_file", settings->tls_key_file, server, CHECK_ID_file_key},
     };
     struct finding finding = {0};
 

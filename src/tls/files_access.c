@@ -158,8 +158,8 @@ bool files_key_mode_fault(const struct configured_file *file, struct finding *re
     finding_seen(ret_finding, "mode %04o, owned by uid %u; it must be 0600 or less, or 0640 or less when root owns it",
                  (unsigned)status.st_mode & 07777, (unsigned)status.st_uid);
     finding_cause(ret_finding, CHECK_ID_key_mode,
-                  "The private key in tls_key_file \"%s\" has mode %04o and is owned by uid %u: others may read it.",
-                  file->path, (unsigned)status.st_mode & 07777, (unsigned)status.st_uid);
+                  "The private key in %s \"%s\" has mode %04o and is owned by uid %u: others may read it.",
+                  file->setting, file->path, (unsigned)status.st_mode & 07777, (unsigned)status.st_uid);
     finding_fix(ret_finding, "Type: chmod %s \"%s\".", status.st_uid == 0 ? "0640" : "0600", file->path);
     return true;
 }

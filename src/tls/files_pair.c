@@ -36,16 +36,15 @@ bool files_key_fault(const struct configured_file *file, struct finding *ret_fin
     tls_setting_name(file->server, file->setting, setting);
     finding_seen(ret_finding, "%s", is_encrypted ? "the key is encrypted" : words);
     if (is_encrypted) {
-        finding_cause(
-            ret_finding, CHECK_ID_file_key,
-            "The private key in tls_key_file \"%s\" is protected by a passphrase, which a daemon cannot type.",
-            file->path);
+        finding_cause(ret_finding, CHECK_ID_file_key,
+                      "The private key in %s \"%s\" is protected by a passphrase, which a daemon cannot type.",
+                      file->setting, file->path);
         finding_fix(ret_finding,
                     "Make a copy without one: openssl pkey -in \"%s\" -out \"%s.plain\"; then chmod 0600 the copy and "
                     "name it in %s.",
                     file->path, file->path, setting);
     } else {
-        finding_cause(ret_finding, CHECK_ID_file_key, "tls_key_file \"%s\" holds no private key (%s).", file->path,
+        finding_cause(ret_finding, CHECK_ID_file_key, "%s \"%s\" holds no private key (%s).", file->setting, file->path,
                       words);
         finding_fix(ret_finding,
                     "Put the key there, a text that begins with -----BEGIN PRIVATE KEY-----, or correct %s.", setting);
@@ -63,26 +62,25 @@ static void explain_mismatch(const struct configured_file *certificate_file, con
     certificate_describe(sk_X509_value(certificates, 0), &first);
     for (int i = 1; i < sk_X509_num(certificates); i++)
         if (EVP_PKEY_eq(X509_get0_pubkey(sk_X509_value(certificates, i)), key) == 1) {
-            finding_cause(
-                finding, CHECK_ID_key_match,
-                "The key in tls_key_file \"%s\" belongs to certificate number %d in tls_cert_file \"%s\", and "
-                "the first one there, \"%s\", is another.",
-                key_file->path, i + 1, path, first.subject);
+            finding_cause(finding, CHECK_ID_key_match,
+                          "The key in %s \"%s\" belongs to certificate number %d in %s \"%s\", and the first one "
+                          "there, \"%s\", is "
+                          "another.",
+                          key_file->setting, key_file->path, i + 1, certificate_file->setting, path, first.subject);
             finding_fix(finding, "Put the client certificate first in \"%s\", its issuer after it.", path);
             return;
         }
     if (X509_check_ca(sk_X509_value(certificates, 0)) == 1) {
         finding_cause(finding, CHECK_ID_key_match,
-                      "tls_cert_file \"%s\" begins with a CA certificate, \"%s\", to which the key in tls_key_file "
-                      "\"%s\" does not belong.",
-                      path, first.subject, key_file->path);
+                      "%s \"%s\" begins with a CA certificate, \"%s\", to which the key in %s \"%s\" does not belong.",
+                      certificate_file->setting, path, first.subject, key_file->setting, key_file->path);
         finding_fix(finding, "Put the client certificate into \"%s\", and the CA into tls_ca_file.", path);
         return;
     }
     finding_cause(finding, CHECK_ID_key_match,
-                  "The certificate in tls_cert_file \"%s\" and the key in tls_key_file \"%s\" were made for different "
-                  "keys: perhaps one of the two was not replaced at a renewal.",
-                  path, key_file->path);
+                  "The certificate in %s \"%s\" and the key in %s \"%s\" were made for different keys: perhaps one of "
+                  "the two was not replaced at a renewal.",
+                  certificate_file->setting, path, key_file->setting, key_file->path);
     finding_fix(finding,
                 "Put the key of this certificate into \"%s\", or the certificate of this key into \"%s\"; compare: "
                 "openssl x509 -in \"%s\" -noout -pubkey; openssl pkey -in \"%s\" -pubout",

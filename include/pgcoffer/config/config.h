@@ -55,6 +55,7 @@ struct server_config {
     struct settings settings; /* the server's own, over those of [pgcoffer], over the defaults */
     bool is_one_of_several;   /* the view of one of its hosts; see config_take_host() */
     bool is_gateway;          /* no PostgreSQL, but the gateway of a pgcofferd: TLS from the first byte on */
+    bool is_metrics;          /* our own port of metrics: its files are named metrics_cert_file and so on */
 };
 
 struct config {

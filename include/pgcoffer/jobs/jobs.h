@@ -29,6 +29,7 @@ int job_expire_main(struct job *job);
 int job_slot_main(struct job *job);
 int job_check_main(struct job *job);
 int job_gateway_main(struct job *job);
+int job_exporter_main(struct job *job);
 
 /*
  * The session that a serve worker and `--direct` share: answers requests on `client` until it ends. `only_server` ""

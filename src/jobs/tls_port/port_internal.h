@@ -83,6 +83,8 @@ void port_log_refusal(struct port *port, const char *address, const char *reason
 /* Binds every address of `host` (1 to PORT_MOST_SOCKETS), without listening. Kinds: FAILED, CONFIG. */
 bool port_bind(const struct port_words *words, const char *host, long port, int *ret_sockets, size_t *ret_count,
                struct error *err) NODISCARD;
+/* Without TLS nobody is to come from elsewhere, whatever a name of this machine leads to. CONFIG. */
+bool port_demand_loopback(const struct port *port, struct error *err) NODISCARD;
 /* "192.0.2.1:5555", "[2001:db8::1]:5555", and what counts as one address: of IPv6 the first 64 bits. */
 void port_describe_address(const struct sockaddr_storage *address, char ret_text[PORT_ADDRESS_SIZE],
                            char ret_place[PORT_ADDRESS_SIZE]);

@@ -174,6 +174,8 @@ static bool prepare(struct process *process, struct error *err)
     if (!port_bind(port->words, text_is_empty(settings->host) ? "localhost" : settings->host, service->number,
                    port->sockets, &port->socket_count, err))
         return false;
+    if (service->reading == NULL && !port_demand_loopback(port, err))
+        return false;
     for (size_t i = 0; i < port->socket_count; i++)
         unwanted[count++] = port->sockets[i];
     unwanted[count++] = control_stream_descriptor(process->job->worker->channel);

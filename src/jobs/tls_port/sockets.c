@@ -99,3 +99,34 @@ void port_keep_alive(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+
+    if (address->ss_family == AF_INET6) {
+        memcpy(&six, address, sizeof six);
+        return IN6_IS_ADDR_LOOPBACK(&six.sin6_addr);
+    }
+    memcpy(&four, address, sizeof four);
+    return (ntohl(four.sin_addr.s_addr) >> 24) == 127;
+}
+
+bool port_demand_loopback(const struct port *port, struct error *err)
+{
+    char text[PORT_ADDRESS_SIZE], place[PORT_ADDRESS_SIZE];
+
+    for (size_t i = 0; i < port->socket_count; i++) {
+        struct sockaddr_storage address = {0};
+        socklen_t size = sizeof address;
+        if (getsockname(port->sockets[i], (struct sockaddr *)&address, &size) == 0 && is_loopback(&address))
+            continue;
+        port_describe_address(&address, text, place);
+        error_set(err, ERROR_CONFIG, "host of [pgcoffer] leads to %s, which other machines reach, and %s has no %s",
+                  text, port->words->owner, port->words->cert_file);
+        return error_hint(err, "Set %s, %s and %s, or host = 127.0.0.1.", port->words->cert_file, port->words->key_file,
+                          port->words->ca_file);
+    }
+    return true;
+}
