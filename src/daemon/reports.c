@@ -100,7 +100,7 @@ static bool find_command(const struct request *request, enum command_id *ret_com
 bool reports_start(struct client *client, const struct request *request, struct error *err)
 {
     struct supervisor *supervisor = client_supervisor(client);
-    enum command_id command;
+    enum command_id command = COMMAND_COUNT;
     struct job_entry *entry;
 
     if (!find_command(request, &command, err) ||
