@@ -79,7 +79,8 @@ const char page_style[] =
     "footer{padding-bottom:2rem}\n"
     "@media(max-width:40rem){header,main,footer{padding-left:.75rem;padding-right:.75rem}"
     ".card{padding:1.1rem 1rem;border-radius:10px}.verdict{font-size:1.25rem}header p{margin-left:0;width:100%}"
-    "dl{grid-template-columns:6rem 1fr}.every-second{display:none}.reasons{display:block;margin:.3rem 0 0}"
+    "dl{font-size:.88rem}.every-second{display:none}.reasons{display:block;margin:.3rem 0 0}"
     ".summary li{grid-template-columns:auto 1fr}.line{grid-column:1/3}}\n"
+    "@media(max-width:23rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}time{white-space:normal}}\n"
     "@media print{:root{color-scheme:light}body{background:#fff;font-size:11pt}.card{break-inside:avoid;"
     "border-color:#999}*{print-color-adjust:exact}footer a{color:inherit}}\n";
