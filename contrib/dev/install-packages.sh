@@ -9,7 +9,8 @@ build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-d
     libjansson-dev libsmartcols-dev scdoc"
 package="dpkg-dev file binutils"
 demo="postgresql-15 openssl zstd util-linux procps"
-test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2"
+test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2
+    zsh"
 # What only the long tests use; a test without its program is skipped.
 long="prometheus curl libnss3-tools"
 
