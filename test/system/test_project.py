@@ -55,7 +55,8 @@ def test_everything_is_installed_where_the_fhs_puts_it(installed):
     for path in ("bin/pgcoffer", "sbin/pgcofferd", "lib/systemd/system/pgcofferd.service",
                  *(f"lib/systemd/system/{name}" for name in UNITS), "share/doc/pgcoffer/examples/systemd/credentials.conf",
                  "lib/sysusers.d/pgcoffer.conf", "lib/tmpfiles.d/pgcoffer.conf", "share/man/man1/pgcoffer.1.gz",
-                 "share/man/man5/pgcoffer.conf.5.gz", "share/man/man8/pgcofferd.8.gz", "share/doc/pgcoffer/README.md",
+                 "share/man/man5/pgcoffer.conf.5.gz", "share/man/man7/pgcoffer-metrics.7.gz",
+                 "share/man/man8/pgcofferd.8.gz", "share/doc/pgcoffer/README.md",
                  "share/doc/pgcoffer/repository-format.md", "share/bash-completion/completions/pgcoffer",
                  "share/zsh/vendor-completions/_pgcoffer"):
         assert (prefix / path).is_file(), path
