@@ -21,6 +21,9 @@ static const struct {
 
 enum answer_kind answer_kind_of(const struct http_request *request)
 {
+    /* Whoever comes from pgexporter and pgmoneta types the address alone into curl, and looks for figures there. */
+    if (request->takes_all_but_page && strcmp(request->path, "/") == 0)
+        return ANSWER_METRICS;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
         if (strcmp(request->path, routes[i].path) == 0)
             return routes[i].kind == ANSWER_METRICS && request->wants_openmetrics ? ANSWER_OPENMETRICS : routes[i].kind;

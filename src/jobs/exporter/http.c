@@ -15,7 +15,7 @@ struct piece {
 struct parse {
     struct http_request *request;
     size_t header_count;
-    bool is_method_known, is_newest, has_body, has_length;
+    bool is_method_known, is_newest, has_body, has_length, takes_all, takes_page;
     unsigned openmetrics_quality, text_quality; /* thousandths, as Accept says */
 };
 
@@ -111,6 +111,10 @@ static void take_media_range(struct parse *parse, struct piece range)
         parse->openmetrics_quality = quality;
     else if (is_word(type, "text/plain") && quality > parse->text_quality)
         parse->text_quality = quality;
+    else if (is_word(type, "*/*"))
+        parse->takes_all = true;
+    else if (is_word(type, "text/html") && quality > 0)
+        parse->takes_page = true;
 }
 
 /* ---- headers ---- */
@@ -251,6 +255,7 @@ enum http_status http_parse(const char *bytes, size_t size, struct http_request 
     *ret_used = (size_t)(end + 4 - bytes);
     enum http_status status = take_head((struct piece){bytes, *ret_used - 2}, &parse);
     ret_request->wants_openmetrics = parse.openmetrics_quality > 0 && parse.openmetrics_quality >= parse.text_quality;
+    ret_request->takes_all_but_page = parse.takes_all && !parse.takes_page;
     return status;
 }
 

@@ -33,6 +33,7 @@ struct http_request {
     bool has_host;
     char host[HTTP_HOST_SIZE]; /* of the header Host, with its port; "" when it is too long */
     bool wants_openmetrics;    /* by the header Accept */
+    bool takes_all_but_page;   /* by the same: anything, and it does not name HTML as browsers do; curl is so */
     bool keeps_alive;          /* the connection is to stay */
 };
 
