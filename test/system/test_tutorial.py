@@ -15,6 +15,7 @@ PROJECT = pathlib.Path(__file__).parents[2]
 TUTORIALS = PROJECT / "doc" / "tutorial"
 CHAPTERS = sorted(path.stem for path in TUTORIALS.glob("[0-9]*.md"))
 TWO_HOSTS = "08-disaster-on-the-database-host"  # typed by test_disaster.py
+BY_THE_CLOCK = "10-systemd-timers"  # typed by test_systemd.py
 CHECK = re.compile(r"^(pgcoffer -c pgcoffer.conf check primary)$", re.M)
 # What a chapter starts and does not stop, when it fails half-way.
 STOP = """trap 'for pid in ~/practice/*/postmaster.pid; do
@@ -27,7 +28,8 @@ def commands(chapter):
     """Its sh blocks, with ports of their own; each whole check is also told as JSON, one line each in ~/checks."""
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", (TUTORIALS / f"{chapter}.md").read_text(), re.S | re.M))
     ports = {}
-    script = re.sub(r"\b543[0-9]\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
+    script = script.replace("/usr/share/pgcoffer", str(PROJECT / "contrib"))
+    script = re.sub(r"\b(543[0-9]|6604|9090)\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
     return CHECK.sub(r"\1\n\1 --json | tr -d '\\n' >> ~/checks; echo >> ~/checks", script)
 
 
@@ -60,10 +62,20 @@ PROVED = {"replication.login", "identity.accepted", "hba.plaintext", "server.tls
 PROVED_BY_RULES = {"03-client-certificates": {"hba.rules", "hba.looser"}, "04-own-ca-and-maps": {"hba.looser", "hba.maps"}}
 # What a chapter promises of the answers it puts into files.
 ANSWERS = {"09-care": {"explained": r"\A(.*: keep \(days\): .*\n){3}.*: remove \(unneeded\)", "expired": "(?s)monday.*to their own end only",
-                       "proven": "recovered in", "failed": "the query's answer is f", "copied": r"\A10000\n\Z"}}
+                       "proven": "recovered in", "failed": "the query's answer is f", "copied": r"\A10000\n\Z"},
+           "11-metrics-and-page": {"told.txt": '(?m)^pgcoffer_server_up.server="primary". 1$', "refused.txt": "alert|reset|SSL",
+                                   "up.txt": r'"job":"pgcoffer".*"1"', "page.html": "<title>", "status.json": '"primary"'}}
+PROGRAMS = {"11-metrics-and-page": ("curl", "prometheus", "promtool", "certutil", "pk12util")}
 
 
-@pytest.mark.parametrize("chapter", [chapter for chapter in CHAPTERS if chapter not in ("01-first-backup", TWO_HOSTS)])
+def parameters(chapter):
+    """A chapter that needs other programs than PostgreSQL's is left to the long run, where they are installed."""
+    missing = [program for program in PROGRAMS.get(chapter, ()) if shutil.which(program) is None]
+    marks = [pytest.mark.long, pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")]
+    return pytest.param(chapter, marks=marks if chapter in PROGRAMS else [])
+
+
+@pytest.mark.parametrize("chapter", [parameters(chapter) for chapter in CHAPTERS if chapter not in ("01-first-backup", TWO_HOSTS, BY_THE_CLOCK)])
 def test_chapter_ends_with_a_backup_and_nothing_to_complain_about(follow, chapter):
     _, practice = follow(chapter)
     checks = [json.loads(line)["checks"] for line in (practice.parent / "checks").read_text().splitlines()]
