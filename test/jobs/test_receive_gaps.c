@@ -214,6 +214,41 @@ START_TEST(what_cannot_be_settled_is_told_and_tried_again_later)
 }
 END_TEST
 
+/* How often the log tells that WAL is missing, so far. */
+static unsigned told(void)
+{
+    struct buffer text SCOPED(buffer_done) = BUFFER_WITH_LIMIT(1 << 20);
+    unsigned count = 0;
+
+    MUST(file_read_whole(scratch_path("stderr"), &text, &err) && buffer_append(&text, "", 1, &err));
+    for (const char *at = (const char *)text.bytes; (at = strstr(at, "warning WAL is missing: ")) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void settle(void)
+{
+    receive_gaps_look_now(&receiver.gaps);
+    receive_gaps_turn(&receiver);
+    wait_and_turn();
+}
+
+START_TEST(what_is_missing_is_logged_when_it_is_found_and_once_a_day)
+{
+    unsetenv("JOURNAL_STREAM");
+    ck_assert_ptr_nonnull(freopen(scratch_path("stderr"), "we", stderr));
+    receiver.room.is_paused = true; /* nothing is fetched */
+    settle();
+    ck_assert_uint_eq(told(), 1);
+    settle();
+    ck_assert_uint_eq(told(), 1);
+    receiver.gaps.told_at -= GAPS_TOLD_AGAIN_AFTER; /* a day later */
+    settle();
+    settle();
+    ck_assert_uint_eq(told(), 2);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("receive_gaps");
@@ -225,5 +260,6 @@ int main(void)
     tcase_add_test(tests, a_segment_that_is_finished_is_compressed_at_once);
     tcase_add_test(tests, in_a_pause_nothing_is_fetched);
     tcase_add_test(tests, what_cannot_be_settled_is_told_and_tried_again_later);
+    tcase_add_test(tests, what_is_missing_is_logged_when_it_is_found_and_once_a_day);
     return suite_run("receive_gaps", tests);
 }

@@ -41,12 +41,17 @@ static bool touches_any(const struct wal_gaps *gaps, const struct wal_gap *gap)
     return false;
 }
 
-static void log_news(const struct wal_gaps *before, const struct wal_gaps *now)
+/* What is new, what is no longer, and once a day what still is. */
+static void log_news(struct receive_gaps *gaps, const struct wal_gaps *now)
 {
+    const struct wal_gaps *before = &gaps->known;
+    bool is_due = clock_monotonic() - gaps->told_at >= GAPS_TOLD_AGAIN_AFTER;
     char text[GAP_TOLD_SIZE];
 
+    if (is_due)
+        gaps->told_at = clock_monotonic();
     for (size_t i = 0; i < now->count; i++)
-        if (!touches_any(before, &now->gaps[i])) {
+        if (is_due || !touches_any(before, &now->gaps[i])) {
             gap_describe(&now->gaps[i], text);
             log_warning("WAL is missing: %s; a recovery cannot pass it", text);
         }
@@ -175,7 +180,7 @@ static void take_settled(struct receiver *receiver, struct filler_task *task)
         return;
     }
     gaps->has_failed = false;
-    log_news(&gaps->known, &task->gaps);
+    log_news(gaps, &task->gaps);
     wal_gaps_done(&gaps->known);
     wal_ranges_done(&gaps->held);
     gaps->known = task->gaps;
@@ -353,7 +358,8 @@ void receive_gaps_begin(struct receiver *receiver)
 
     *gaps = (struct receive_gaps){.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
                                   .finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-                                  .round_at = INT64_MAX};
+                                  .round_at = INT64_MAX,
+                                  .told_at = clock_monotonic()};
     bool has_descriptors = gaps->cancel_fd >= 0 && gaps->finished_fd >= 0;
     if (!has_descriptors)
         error_set_kind_errno(&err, ERROR_FAILED, "could not make an eventfd");

@@ -28,6 +28,7 @@ struct receive_gaps {
     bool is_round_due; /* each gap is to be tried once more */
     size_t next_gap;   /* of this round; those before were tried */
     int64_t round_at;  /* monotonic, or INT64_MAX */
+    int64_t told_at;   /* all that is missing was logged; monotonic */
     bool was_lost;     /* the stream is to go on behind a loss and has not yet */
     char told[sizeof(((struct error *)0)->message)];
 
@@ -37,6 +38,8 @@ struct receive_gaps {
 
 /* Another host may have come back, and WAL may have been put there by hand. */
 #define GAPS_TRIED_AGAIN_AFTER INT64_C(600000000)
+/* In the log, for as long as it is missing. */
+#define GAPS_TOLD_AGAIN_AFTER INT64_C(86400000000)
 
 /* A thread that cannot be had is logged: then gaps are recorded, but never closed or filled. */
 void receive_gaps_begin(struct receiver *receiver);
