@@ -12,7 +12,7 @@ demo="postgresql-15 openssl zstd util-linux procps"
 test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2
     zsh"
 # What only the long tests use; a test without its program is skipped.
-long="prometheus curl libnss3-tools"
+long="prometheus curl libnss3-tools systemd-container chromium chromium-driver"
 
 case "${1:-}" in
     build) wanted="$build" ;;
