@@ -262,6 +262,46 @@ START_TEST(backups_that_are_not_drawn_are_counted)
 }
 END_TEST
 
+START_TEST(an_end_that_does_not_move_is_told)
+{
+    json_t *windows = at(server(1), "survey/restorable/windows");
+
+    keep_only(1);
+    show();
+    expect_not("The last moment that can be restored");
+    json_object_set_new(json_array_get(windows, json_array_size(windows) - 1), "until",
+                        json_string("2026-11-22T17:30:06Z"));
+    show();
+    expect("The last moment that can be restored is <time datetime=\"2026-11-22T17:30:06Z\">2026-11-22 17:30:06 "
+           "UTC</time> (2 h ago)");
+}
+END_TEST
+
+START_TEST(any_span_of_time_has_a_few_dates)
+{
+    static const int64_t spans[] = {0, 1, 60, 3600, 86400, 604800, 2592000, 7776000, 31536000, 157680000, 1576800000};
+    struct timestamp now;
+    char text[TIMESTAMP_TEXT_SIZE];
+    struct error err;
+
+    keep_only(1);
+    ck_assert(timestamp_parse("2026-11-22T19:30:06Z", &now, &err));
+    for (size_t i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        timestamp_format((struct timestamp){now.microseconds - spans[i] * 1000000}, text);
+        json_object_set_new(at(server(0), "survey/room"), "wal_since", json_string(text));
+        json_object_set_new(at(server(0), "survey"), "restorable", json_null());
+        json_object_set_new(at(server(0), "survey"), "backups", json_null());
+        size_t ticks = 0;
+        for (const char *place = show(); (place = strstr(place, "class=\"tick\"")) != NULL; place++)
+            ticks++;
+        if (spans[i] == 0)
+            ck_assert_uint_eq(ticks, 0); /* no picture */
+        else
+            ck_assert_msg(ticks >= 1 && ticks <= 9, "%zu dates for %lld s", ticks, (long long)spans[i]);
+    }
+}
+END_TEST
+
 START_TEST(times_are_rounded_so_that_no_more_is_claimed)
 {
     static const struct {
@@ -464,6 +504,8 @@ int main(void)
     tcase_add_test(tests, a_backup_that_cannot_be_restored_has_the_mark_of_one);
     tcase_add_test(tests, a_gap_in_the_wal_is_told_with_its_place);
     tcase_add_test(tests, backups_that_are_not_drawn_are_counted);
+    tcase_add_test(tests, an_end_that_does_not_move_is_told);
+    tcase_add_test(tests, any_span_of_time_has_a_few_dates);
     tcase_add_test(tests, times_are_rounded_so_that_no_more_is_claimed);
     tcase_add_test(tests, nothing_that_comes_from_elsewhere_becomes_an_element);
     tcase_add_test(tests, it_needs_nothing_from_elsewhere_and_runs_nothing);

@@ -6,6 +6,8 @@
 #include "jobs/exporter/page_internal.h"
 #include "pgcoffer/base/memory.h"
 
+#define OLD_END INT64_C(300000000) /* microseconds */
+
 /* Each once, as they come. */
 static void write_reasons(const struct page *page, const struct reasons *reasons)
 {
@@ -97,11 +99,27 @@ static void write_last_backup(const struct page *page, const json_t *backup, int
     write_text(page->out, ".</li>\n");
 }
 
+/* The end of what can be restored moves along with what comes in; when it does not, that is said. */
+static void write_old_end(const struct page *page, const json_t *restorable)
+{
+    const json_t *windows = json_object_get(restorable, "windows");
+    const json_t *last = json_array_get(windows, json_array_size(windows) - 1);
+    struct timestamp until;
+
+    if (!page_get_time(last, "until", &until) || page->now.microseconds - until.microseconds < OLD_END)
+        return;
+    write_text(page->out, "<li>The last moment that can be restored is ");
+    page_time(page, last, "until");
+    page_ago(page, last, "until");
+    write_text(page->out, ": nothing was committed since, or nothing vouches for it.</li>\n");
+}
+
 static void write_stored(const struct page *page, const json_t *server, const char *name)
 {
     const json_t *survey = json_object_get(server, "survey"), *proofs = json_object_get(survey, "proofs");
 
     write_text(page->out, "<ul class=\"stored\">\n");
+    write_old_end(page, json_object_get(survey, "restorable"));
     write_last_backup(page, json_object_get(server, "last_backup"),
                       json_number_or(json_object_get(survey, "backups"), "count", 0));
     for (enum proof_sentence sentence = 0; sentence < PROOF_SENTENCE_COUNT; sentence++)
