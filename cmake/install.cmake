@@ -1,7 +1,4 @@
 # Where things go, by the FHS. With the prefix /usr, CMAKE_INSTALL_FULL_SYSCONFDIR is /etc.
-# Whatever the umask of who installs:
-set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
-                                                WORLD_READ WORLD_EXECUTE)
 if(TARGET pgcoffer)
   install(TARGETS pgcoffer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

@@ -7,7 +7,6 @@ set(CPACK_PACKAGE_CONTACT "the pgcoffer authors <pgcoffer@example.org>")
 # Everything goes below a root of its own, also what lies in /etc: nothing is asked of the machine that builds.
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_INSTALL_PREFIX /usr)
-set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS})
 
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION database)

@@ -21,7 +21,10 @@ SOURCE_DATE_EPOCH="$(date -d "$(sed -n '/^ -- /{s/.*>  //p;q}' "$project/contrib
 export SOURCE_DATE_EPOCH
 umask 022
 cd "$project"
-cmake --preset package -B "$folder" "${version[@]}" >/dev/null
+# The folders of sources and build are in no file name, wherever they are.
+relative="$(realpath -m --relative-to="$folder" "$project")"
+names="-ffile-prefix-map=$project=. -ffile-prefix-map=$folder=. -ffile-prefix-map=$relative=."
+cmake --preset package -B "$folder" -DCMAKE_C_FLAGS="$names" "${version[@]}" >/dev/null
 cmake --build "$folder" -- --quiet
 cd "$folder"
 rm -f ./pgcoffer_*.deb ./pgcoffer-dbgsym_*.ddeb
