@@ -152,6 +152,8 @@ def test_status_tells_what_is_stored_and_what_was_proven(scene):
         file.write(b"broken")
     assert scene.agent.cli("verify", "primary", scene.first).code == 7
     assert survey()["proofs"]["failed"] == [scene.first]
+    assert not survey()["proofs"]["verify"]["good"] and survey()["proofs"]["verify_success"]["backup"] == scene.second
+    assert survey()["backups"]["last_success"]["id"] == scene.second and survey()["backups"]["states"]["complete"] == 2
     assert [(row["id"], row["state"], row["pinned"], row["verified"], row["drilled"]) for row in survey()["backups"]["newest"]] == [
         (scene.first, "complete", True, False, None), (scene.second, "complete", False, True, None)]
     scene.agent.ok("unpin", "primary", scene.first)
@@ -177,8 +179,10 @@ def test_a_drill_proves_the_present_cluster_alone_and_one_that_cannot_be_read_is
 
     system = scene.agent.system_folder("primary").name
     proofs, words = told(system, True)
+    assert proofs["drill_success"] == {"backup": scene.second, "at": "2026-11-22T01:30:00Z", "seconds": 1.5}
     assert proofs["drill"]["good"] and not proofs["drill_former"] and "primary: proven by a drill at 2026" in words
     proofs, words = told("1" + system[1:][::-1], True)
+    assert proofs["drill_success"] is None
     assert proofs["drill_former"] and f"primary: never proven by a drill (pgcoffer drill primary): the last one, at 2026-11-22T01:30:00Z, was with backup {scene.second} of the cluster that it was before" in words
     proofs, words = told("1" + system[1:][::-1], False)
     assert f"THE LAST PROOF FAILED: drill at 2026-11-22T01:30:00Z with backup {scene.second} of the cluster that it was before: torn" in words
