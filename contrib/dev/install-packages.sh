@@ -7,16 +7,16 @@ set -euo pipefail
 
 build="gcc libc6-dev cmake ninja-build pkg-config libpq-dev libssl-dev libzstd-dev libarchive-dev libevent-dev
     libjansson-dev libsmartcols-dev scdoc"
-package="dpkg-dev file binutils"
+packing="dpkg-dev file binutils"
 demo="postgresql-15 openssl zstd util-linux procps"
 test="check clang libclang-rt-14-dev llvm python3 python3-pytest python3-psycopg2 strace tar gzip git iproute2
     zsh"
 # What only the long tests use; a test without its program is skipped.
-long="prometheus curl libnss3-tools systemd-container chromium chromium-driver"
+long="$packing lintian debootstrap prometheus curl libnss3-tools systemd-container chromium chromium-driver"
 
 case "${1:-}" in
     build) wanted="$build" ;;
-    package) wanted="$build $package" ;;
+    package) wanted="$build $packing" ;;
     demo) wanted="$build $demo" ;;
     test) wanted="$build $demo $test" ;;
     long) wanted="$build $demo $test $long" ;;
