@@ -28,6 +28,7 @@ PARSERS = {
     "history": ["src/wal/history.c"],
     "index": ["src/repo/index_parse.c", "src/repo/index_reader.c"],
     "ini": ["src/config/ini.c", "src/config/setting_shapes.c", "src/config/config_rules.c"],
+    "log": ["src/base/log_record.c"],
     "manifest": ["src/pg/manifest.c"],
     "negotiate": ["src/pg/startup_message.c"],
     "on_behalf": ["src/daemon/caller_remote.c"],

@@ -109,8 +109,11 @@ static bool tell_losses(void)
 {
     char message[128];
 
-    snprintf(message, sizeof message, "%llu lines are missing here: they could not be written",
-             (unsigned long long)voice.lost);
+    if (voice.lost == 1)
+        snprintf(message, sizeof message, "1 line is missing here: it could not be written");
+    else
+        snprintf(message, sizeof message, "%llu lines are missing here: they could not be written",
+                 (unsigned long long)voice.lost);
     struct log_record record = begin(LOG_LEVEL_WARNING, message);
     if (!put(&record, is_stderr_in_use()))
         return false;

@@ -2,9 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -246,6 +247,41 @@ START_TEST(lines_that_a_full_disk_does_not_take_are_counted)
 }
 END_TEST
 
+static void say_more_than_there_is_room(void)
+{
+    char words[512];
+
+    memset(words, 'x', sizeof words);
+    words[sizeof words - 1] = '\0';
+    for (int i = 0; i < 4; i++)
+        log_info("%s", words);
+}
+
+/* As with a disk, a part of the line is still written. */
+START_TEST(half_a_line_is_taken_back)
+{
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY}, small = {1000, RLIM_INFINITY};
+    struct error err;
+    struct stat status;
+
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert(log_open_file(scratch_path("log"), &err));
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    say_more_than_there_is_room();
+    ck_assert_int_eq(stat(log_file_path(), &status), 0);
+    ck_assert(status.st_size > 500 && status.st_size <= 1000);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &none), 0);
+    log_info("again");
+    const char *text = content(log_file_path());
+    ck_assert_ptr_nonnull(strstr(text, "xxx\n"));
+    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1)
+        ck_assert_msg(strncmp(at, "20", 2) == 0 && strstr(at, "\n") != NULL, "half a line in %s", text);
+    ck_assert_ptr_nonnull(strstr(text, "missing here"));
+    ck_assert_ptr_nonnull(strstr(text, "Z info    again\n"));
+    ck_assert(log_open_file("", &err));
+}
+END_TEST
+
 /* ---- between processes ---- */
 
 static int log_socket[2];
@@ -321,6 +357,7 @@ int main(void)
     tcase_add_test(tests, every_line_of_json_is_one_object_whatever_the_words);
     tcase_add_test(tests, a_file_is_opened_again_and_kept_when_it_cannot_be);
     tcase_add_test(tests, lines_that_a_full_disk_does_not_take_are_counted);
+    tcase_add_test(tests, half_a_line_is_taken_back);
     tcase_add_test(tests, what_a_worker_says_gets_the_form_of_who_writes);
     return suite_run("log", tests);
 }
