@@ -234,11 +234,20 @@ def test_nothing_is_wider_than_the_window(browser, width):
     outside = browser.evaluate("return [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && "
                                "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))")
     assert outside == []
+    overlapping = browser.evaluate("""
+        const boxes = [...document.querySelectorAll('svg.timeline > text')].filter(e => getComputedStyle(e).display != 'none')
+          .map(e => e.getBoundingClientRect()).sort((a, b) => a.left - b.left);
+        return boxes.filter((b, i) => i && b.left < boxes[i - 1].right + 2).length""")
+    assert overlapping == 0
 
 
-def test_it_can_be_printed(browser):
-    browser.show_as(1200)
+def test_it_can_be_printed_dark_on_white(browser):
+    browser.show_as(1200, "dark")
+    browser.devtools("Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    assert browser.evaluate("return getComputedStyle(document.querySelector('.card')).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.evaluate(TOO_FAINT) == []
     assert len(browser.devtools("Page.printToPDF")["data"]) > 10_000
+    browser.devtools("Emulation.setEmulatedMedia", media="")
 
 
 def test_the_pictures_in_the_documents_are_of_it(browser, scratch):

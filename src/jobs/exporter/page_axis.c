@@ -12,6 +12,7 @@
 #define MARGIN       1.0  /* on both sides */
 #define FIRST_MIDDLE 7.0  /* dates further left begin at their line, to stay in the picture */
 #define LAST_DATE    89.0 /* behind it stands "now" */
+#define LAST_NARROW  76.0 /* the same where letters take more of the width */
 
 double axis_place(const struct axis *axis, int64_t time)
 {
@@ -57,7 +58,7 @@ static void write_tick(const struct page *page, const struct axis *axis, int64_t
                  bottom);
     if (place <= LAST_DATE)
         write_format(page->out, "<text class=\"date%s\" x=\"%.2f%%\" y=\"%d\" text-anchor=\"%s\">%s</text>",
-                     number % 2 == 1 ? " every-second" : "", place, bottom + 15,
+                     number % 2 == 1 || place > LAST_NARROW ? " every-second" : "", place, bottom + 15,
                      place < FIRST_MIDDLE ? "start" : "middle", text);
     write_text(page->out, "\n");
 }
