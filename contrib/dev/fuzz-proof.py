@@ -26,6 +26,7 @@ PARSERS = {
     "drill": ["src/jobs/drill/control_file.c", "src/jobs/drill/recovery_log.c"],
     "error_response": ["src/pg/error_response.c"],
     "history": ["src/wal/history.c"],
+    "http": ["src/jobs/exporter/http.c"],
     "index": ["src/repo/index_parse.c", "src/repo/index_reader.c"],
     "ini": ["src/config/ini.c", "src/config/setting_shapes.c", "src/config/config_rules.c"],
     "log": ["src/base/log_record.c"],
@@ -42,7 +43,7 @@ PARSERS = {
 }
 LEAST_PERCENT = 80
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COPIED = ["CMakeLists.txt", "cmake", "include", "src", "test/fuzz", "test/support"]
+COPIED = ["CMakeLists.txt", "cmake", "contrib/packaging", "include", "src", "test/fuzz", "test/support"]
 # A bug that is found ends the process by one of these words, not by any exit code.
 FOUND = re.compile(r"ERROR: (AddressSanitizer|LeakSanitizer|libFuzzer)|runtime error:")
 
