@@ -78,11 +78,11 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def backed_up(scratch, programs, pki):
-    """Two servers, and of one a backup whose label is nobody's friend."""
+    """A backup whose label is nobody's friend, and a moment behind it."""
     folder = make_folder(scratch / "completion", 0o755)
     cluster = Cluster(folder / "server", pki).start().create_role()
     agent = Agent(folder / "agent", programs, pki)
-    agent.add_server("primary", cluster).add_server("second", cluster, wal_slot="other").start()
+    agent.add_server("primary", cluster).start()
     agent.wait_streaming("primary")
     agent.backup_id = agent.backup("primary", "--label", EVIL)["id"]
     agent.job = next(job["job"] for job in agent.json("jobs")["jobs"] if job["command"] == "backup")

@@ -106,11 +106,15 @@ def test_no_line_is_lost_or_torn_when_the_file_is_rotated_under_load(logged, for
 def test_workers_that_live_long_or_may_open_nothing_write_into_the_new_file(logged):
     logged.set(log_format="json")
     logged.rotate("workers")
+    before = [logged.agent.worker_pids(role) for role in ("receive", "gateway")]
+    for (worker,) in before:
+        os.kill(worker, signal.SIGUSR1)  # as "systemctl kill" does, to all processes of the unit
     logged.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
     with pytest.raises(OSError):
         logged.gateway.connect(None).ask("ping")
     logged.wait_log('"who":"receive primary","server":"primary","message":"streaming from')
     logged.wait_log('"who":"gateway"')
+    assert before == [logged.agent.worker_pids(role) for role in ("receive", "gateway")]
     logged.agent.wait_streaming("primary")
 
 
