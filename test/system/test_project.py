@@ -176,6 +176,8 @@ def test_the_manual_pages_have_their_parts(installed):
     for page in manual_pages(installed):
         text = gzip.decompress(page.read_bytes()).decode()
         for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"):
+            if heading == "SYNOPSIS" and page.name.endswith(".7.gz"):
+                continue  # there is nothing to type
             assert re.search(rf'^\.SH "?{heading}"?$', text, re.M), f"{page.name}: {heading}"
 
 

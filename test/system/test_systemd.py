@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason
 SERVER = """
 [pgcoffer]
 retention = 7, 4, 12, 5
+{daemon}
 
 [primary]
 host = localhost
@@ -29,8 +30,8 @@ restorers = postgres
 AT_ONCE = "[Timer]\nRandomizedDelaySec=0\nAccuracySec=10ms\n"
 
 
-def configure(machine, cluster, key="/etc/pgcoffer/tls/repl.key"):
-    machine.write("/etc/pgcoffer/pgcoffer.conf", SERVER.format(port=cluster.port, key=key))
+def configure(machine, cluster, key="/etc/pgcoffer/tls/repl.key", daemon=""):
+    machine.write("/etc/pgcoffer/pgcoffer.conf", SERVER.format(port=cluster.port, key=key, daemon=daemon))
 
 
 @pytest.fixture(scope="module")
@@ -161,18 +162,23 @@ def test_a_receiver_that_hangs_is_started_again_and_the_daemon_lives_on(machine,
     assert pid(machine) == before and machine.property("pgcofferd", "NRestarts") == "0"
 
 
-def test_a_key_and_a_password_may_be_credentials(machine, cluster, dropped):
+METRICS = "metrics = 6604\nmetrics_cert_file = /etc/pgcoffer/tls/metrics.crt\nmetrics_key_file = credential:metrics.key"
+
+
+def test_keys_and_a_password_may_be_credentials(machine, cluster, pki, dropped):
     machine.ok("install", "-d", "-m", "700", "/root/keys")
     machine.ok("install", "-m", "400", "-o", "root", "/etc/pgcoffer/tls/repl.key", "/root/keys/repl.key")
     machine.write("/root/keys/pgpass", "localhost:*:*:repl:secret\n", "0400")
-    configure(machine, cluster, key="credential:repl.key\npassword_file = credential:pgpass")
+    machine.write("/root/keys/metrics.key", pki.server.key.read_text(), "0400")
+    machine.write("/etc/pgcoffer/tls/metrics.crt", pki.server.certificate.read_text())
+    configure(machine, cluster, key="credential:repl.key\npassword_file = credential:pgpass", daemon=METRICS)
     machine.ok("chmod", "000", "/etc/pgcoffer/tls/repl.key")
     try:
         machine.ok("systemctl", "restart", "pgcofferd")
         wait_for(lambda: "only what systemd started with it has it" in str(receiver(machine)["error"]), lambda: str(receiver(machine)))
         assert 'Add LoadCredential=repl.key:FILE below [Service]' in str(receiver(machine)["error"])
         example = (CONTRIB / "credentials.conf").read_text().replace("/etc/pgcoffer/tls/", "/root/keys/").replace("#LoadCredential", "LoadCredential")
-        dropped("pgcofferd.service", example)
+        dropped("pgcofferd.service", example + "LoadCredential=metrics.key:/root/keys/metrics.key\n")
         machine.ok("systemctl", "restart", "pgcofferd")
         wait_streaming(machine)
         # It is the daemon's alone: root's here, by an access list or as the owner's the daemon's to read, and nobody else's.
@@ -182,6 +188,8 @@ def test_a_key_and_a_password_may_be_credentials(machine, cluster, dropped):
                            "/run/credentials/pgcofferd.service/repl.key").code != 0
         checks = {check["id"]: check for check in json.loads(machine.run("pgcoffer", "check", "primary", "--json").out)["checks"]}
         assert {checks[name]["state"] for name in ("file.key", "key.mode", "file.password", "replication.login")} == {"pass"}, checks
+        fetch = ("curl", "-fsS", "--cacert", "/etc/pgcoffer/tls/root.crt", "https://localhost:6604/metrics")
+        wait_for(lambda: 'pgcoffer_server_up{server="primary"} 1' in machine.run(*fetch).out, lambda: str(machine.run(*fetch)))
         # Only what systemd starts with it has it.
         machine.ok("systemctl", "stop", "pgcofferd")
         alone = machine.run("pgcoffer", "check", "primary", "--only", "file")
