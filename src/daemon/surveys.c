@@ -11,7 +11,7 @@
 #include "pgcoffer/base/memory.h"
 
 #define FRESH_MICROSECONDS INT64_C(60000000)
-#define MOST_SURVEY_SIZE   36864 /* it stands in lines that others read */
+#define MOST_SURVEY_SIZE   38912 /* it stands in lines that others read */
 #define PAUSE_FACTOR       9     /* after one that took a second receivers' news wait for so many */
 
 struct surveys {
