@@ -10,7 +10,7 @@ import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster
-from harness.scratch import give_to, make_folder, wait_for
+from harness.scratch import give_to, make_folder, run, wait_for
 from test_gateway import Gateway, gateway_pki  # noqa: F401
 
 PASSWORD = "Open-Sesame-4711"
@@ -163,11 +163,38 @@ def test_a_full_disk_stops_nothing_and_what_is_missing_is_counted(logged):
     assert logged.agent.receiver("primary")["reconnects"] <= 1
 
 
+@pytest.fixture
+def small_disk(logged):
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a small file system")
+    disk = make_folder(logged.folder / "small", 0o755)
+    run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=0777", "tmpfs", disk], user=None)
+    yield disk
+    logged.set(log_file=logged.path)
+    run(["umount", disk], user=None)
+
+
+def test_a_disk_that_fills_up_gets_whole_lines_only_and_the_log_goes_on_when_there_is_room(logged, small_disk):
+    told = logged.agent.log_text().count("takes no line")
+    logged.set(log_file=small_disk / "log", log_format="json")
+    for _ in range(20):
+        logged.send_requests("status")
+        if logged.agent.log_text().count("takes no line") > told:
+            break
+    logged.agent.backup("primary")
+    full = logged.text(small_disk / "log")
+    assert full.endswith("\n") and len([json.loads(line) for line in full.splitlines()]) > 10
+    (small_disk / "log").unlink()
+    logged.agent.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: "missing here" in logged.text(small_disk / "log"), "how many are missing")
+    assert "No space left on device" in logged.agent.log_text()[-4000:]
+
+
 def test_no_secret_is_in_any_log(logged):
     """Everything until now, with all details, in both formats."""
     logged.set(log_format="text")
     logged.agent.backup("primary")
-    said = "".join(path.read_text() for path in logged.folder.iterdir()) + logged.agent.log_text()
+    said = "".join(path.read_text() for path in logged.folder.iterdir() if path.is_file()) + logged.agent.log_text()
     assert '"level":"debug"' in said and "Z debug " in said
     for secret in (PASSWORD, "PRIVATE KEY", "SCRAM-SHA-256$", "biws", "c=cD10bHM"):
         assert secret not in said, secret
