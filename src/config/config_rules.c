@@ -191,11 +191,6 @@ static bool check_metrics(const struct rules *rules, struct error *err)
 
     if (!check_metrics_pair(rules, err))
         return false;
-    if (strcmp(settings->metrics_ca_file, "system") == 0) {
-        error_set(err, ERROR_CONFIG, "metrics_ca_file = system lets in whoever has a certificate of a public CA");
-        error_hint(err, "Name a CA of your own that signs for who reads metrics and page, and for nobody else.");
-        return fail_at(rules, SETTING_metrics_ca_file, err);
-    }
     if (settings->metrics == 0 || is_loopback(settings->host))
         return true;
     enum setting_id missing = settings->metrics_cert_file[0] == '\0' ? SETTING_metrics_cert_file
