@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from harness.cluster import binaries
 from harness.scratch import as_user, free_port, make_folder
 
 PROJECT = pathlib.Path(__file__).parents[2]
@@ -29,6 +30,7 @@ def commands(chapter):
     script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", (TUTORIALS / f"{chapter}.md").read_text(), re.S | re.M))
     ports = {}
     script = script.replace("/usr/share/pgcoffer", str(PROJECT / "contrib"))
+    script = re.sub(r"/usr/lib/postgresql/(1[0-46-9])/bin", lambda found: str(binaries(int(found[1]))), script)
     script = re.sub(r"\b(543[0-9]|6604|9090)\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
     return CHECK.sub(r"\1\n\1 --json | tr -d '\\n' >> ~/checks; echo >> ~/checks", script)
 
@@ -63,20 +65,31 @@ PROVED_BY_RULES = {"03-client-certificates": {"hba.rules", "hba.looser"}, "04-ow
 # What a chapter promises of the answers it puts into files.
 ANSWERS = {"09-care": {"explained": r"\A(.*: keep \(days\): .*\n){3}.*: remove \(unneeded\)", "expired": "(?s)monday.*to their own end only",
                        "proven": "recovered in", "failed": "the query's answer is f", "copied": r"\A10000\n\Z"},
+           "12-restore-and-pitr": {"newest": r"\A1500\n\Z", "before-the-drop": r"\A1500\n\Z", "rescued": r"\A1500\|1\n\Z",
+                                   "gone-back": r"\A1500\|t\n\Z"},
+           "13-moving-to-a-new-host": {"counted": r"\A1200\n\Z", "moved": "without a gap"},
+           "14-upgrading-postgresql": {"upgraded": r"\A1000\|15\n\Z", "told": "a new backup is needed", "went-back": r"\A1000\|14\n\Z",
+                                       "both": "(?s)usual.*before-upgrade.*version-15"},
+           "15-troubleshooting": {"damaged": r"base\.tar\.zst, frame \d+: .*backups that suffer"},
            "11-metrics-and-page": {"told.txt": '(?m)^pgcoffer_server_up.server="primary". 1$', "refused.txt": "alert|reset|SSL",
                                    "up.txt": r'"job":"pgcoffer".*"1"', "page.html": "<title>", "status.json": '"primary"'}}
+LONG = {"12-restore-and-pitr", "13-moving-to-a-new-host", "14-upgrading-postgresql", "15-troubleshooting"}
+VERSIONS = {"14-upgrading-postgresql": 14}  # of PostgreSQL, beside 15
 PROGRAMS = {"11-metrics-and-page": ("curl", "prometheus", "promtool", "certutil", "pk12util")}
 
 
 def parameters(chapter):
-    """A chapter that needs other programs than PostgreSQL's is left to the long run, where they are installed."""
+    """A chapter that needs other programs than PostgreSQL's, or takes long, is left to the long run, where they are installed."""
     missing = [program for program in PROGRAMS.get(chapter, ()) if shutil.which(program) is None]
     marks = [pytest.mark.long, pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")]
-    return pytest.param(chapter, marks=marks if chapter in PROGRAMS else [])
+    return pytest.param(chapter, marks=marks if chapter in PROGRAMS else [pytest.mark.long] if chapter in LONG else [])
 
 
 @pytest.mark.parametrize("chapter", [parameters(chapter) for chapter in CHAPTERS if chapter not in ("01-first-backup", TWO_HOSTS, BY_THE_CLOCK)])
 def test_chapter_ends_with_a_backup_and_nothing_to_complain_about(follow, chapter):
+    version = VERSIONS.get(chapter, 15)
+    if binaries(version) is None:
+        pytest.skip(f"PostgreSQL {version} is not on this machine (test/support/fetch-postgres.py {version})")
     _, practice = follow(chapter)
     checks = [json.loads(line)["checks"] for line in (practice.parent / "checks").read_text().splitlines()]
     assert checks
