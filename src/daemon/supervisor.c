@@ -94,11 +94,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 static void watch_signals(struct supervisor *supervisor)
 {
     static const int numbers[SUPERVISOR_SIGNAL_COUNT] = {
-        [SUPERVISOR_CHILD] = SIGCHLD,
-        [SUPERVISOR_HANGUP] = SIGHUP,
-        [SUPERVISOR_ROTATED] = SIGUSR1,
-        [SUPERVISOR_TERMINATE] = SIGTERM,
-        [SUPERVISOR_INTERRUPT] = SIGINT,
+        [SUPERVISOR_CHILD] = SIGCHLD,     [SUPERVISOR_HANGUP] = SIGHUP,    [SUPERVISOR_ROTATED] = SIGUSR1,
+        [SUPERVISOR_TERMINATE] = SIGTERM, [SUPERVISOR_INTERRUPT] = SIGINT,
     };
 
     signal(SIGPIPE, SIG_IGN);
@@ -164,8 +161,8 @@ static bool start(struct supervisor *supervisor, struct error *err)
     supervisor->events = event_base_new();
     if (supervisor->events == NULL)
         return error_set(err, ERROR_FAILED, "could not make an event loop");
-    supervisor->children =
-        (struct children){.events = supervisor->events, .log = -1, .emptied = on_children_emptied, .context = supervisor};
+    supervisor->children = (struct children){
+        .events = supervisor->events, .log = -1, .emptied = on_children_emptied, .context = supervisor};
     supervisor->kill_timer = evtimer_new(supervisor->events, on_kill_due, supervisor);
     if (supervisor->kill_timer == NULL)
         abort();
@@ -223,8 +220,11 @@ static void finish(struct supervisor *supervisor)
 
 int supervisor_run(struct config *config)
 {
-    struct supervisor supervisor = {
-        .config = config, .own_uid = geteuid(), .started_at = clock_now(), .lock = FILE_LOCK_NONE, .logbook = LOGBOOK_NONE};
+    struct supervisor supervisor = {.config = config,
+                                    .own_uid = geteuid(),
+                                    .started_at = clock_now(),
+                                    .lock = FILE_LOCK_NONE,
+                                    .logbook = LOGBOOK_NONE};
     int status = EXIT_SUCCESS;
     struct error err;
 
