@@ -2,8 +2,10 @@
 
 import json
 import os
+import pathlib
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import threading
@@ -13,7 +15,7 @@ import pytest
 from harness.agent import Agent
 from harness.cluster import Cluster
 from harness.gate import Gate
-from harness.scratch import as_user, free_port, make_folder, wait_for
+from harness.scratch import free_port, make_folder, wait_for
 
 
 class Stage:
@@ -170,3 +172,28 @@ def test_with_direct_nobody_is_told_and_a_refused_one_is_no_job(stage):
     assert stage.agent.cli("restore", "primary", "20010101T000000Z", "--target-directory", stage.folder / "refused").code != 0
     assert stage.agent.cli("restore", "primary", "--dry-run", "--target-directory", stage.folder / "dry").code == 0
     assert [job["job"] for job in stage.agent.json("jobs")["jobs"]] == [job["job"] for job in before]
+
+
+COPY = "/var/lib/postgresql/15/copy"
+
+
+def shape(line):
+    """What is the same in every run: no digits, no units, no widths of columns."""
+    line = re.sub(r"\d[\dA-F.:/TZm-]*h?(?: ?(?:[kMG]?B(?:/s)?|s|ms)\b)?", "#", line)
+    return re.sub(r"\s+", " ", line).strip()
+
+
+def test_the_recording_in_the_readme_is_what_the_commands_print(stage):
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    recording = re.search(r"^```console\n(\$ pgcoffer backup .*?)^```$", readme, re.S | re.M)[1]
+    stage.agent.ok("delete", "primary", stage.backup, "--force")
+    for part in re.findall(r"^\$ (.*\n(?:(?!\$ ).*\n?)*)", recording, re.M):
+        command, *printed = part.rstrip("\n").split("\n")
+        program, *words = shlex.split(command)
+        if program == "psql":
+            stage.cluster.sql(words[-1])
+            stage.agent.wait_flushed("primary", stage.cluster.sql("SELECT pg_current_wal_insert_lsn()::text"))
+            continue
+        given = [str(stage.folder / "recorded") if word == COPY else word for word in words]
+        shown = stage.agent.ok(*given).out.replace(str(stage.folder / "recorded"), COPY)
+        assert [shape(line) for line in shown.splitlines()] == [shape(line) for line in printed], shown
