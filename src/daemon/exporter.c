@@ -51,16 +51,21 @@ static void tell_state(const struct supervisor *supervisor, struct child *child)
     tell(child, "state", rest);
 }
 
-/* One that does not take what it asked for is not told more. */
+/* One that has not taken what it was told is not told more before it has. */
 static void on_answer_due(evutil_socket_t fd, short what, void *context)
 {
+    const struct timeval pause = {.tv_usec = INT64_C(1000) * EXPORTER_PAUSE_MILLISECONDS};
     struct exporter *exporter = context;
     struct child *child = port_worker_child(exporter->worker);
 
     (void)fd;
     (void)what;
-    if (child == NULL || child_has_unsent(child) || exporter->supervisor->is_stopping)
+    if (child == NULL || exporter->supervisor->is_stopping)
         return;
+    if (child_has_unsent(child)) {
+        evtimer_add(exporter->answer, &pause);
+        return;
+    }
     exporter->answered_at = clock_monotonic();
     tell_state(exporter->supervisor, child);
 }

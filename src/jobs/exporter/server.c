@@ -118,11 +118,15 @@ static void answer_waiting(struct exporter *exporter, const json_t *state)
     make_room_for_bytes(exporter);
 }
 
+/* Whoever comes next asks again: of many questions the supervisor makes one. */
 static void on_patience_over(evutil_socket_t fd, short what, void *context)
 {
+    struct exporter *exporter = context;
+
     (void)fd;
     (void)what;
-    answer_waiting(context, NULL);
+    exporter->is_asked = false;
+    answer_waiting(exporter, NULL);
 }
 
 void exporter_ask(struct exporter *exporter)
