@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "pgcoffer/base/text.h"
 
@@ -58,6 +59,38 @@ bool json_get_boolean(const json_t *object, const char *key, bool *ret_value, st
 const char *json_text_or_null(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
+}
+
+const char *json_text_or(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_text_or_null(object, key);
+
+    return text != NULL ? text : otherwise;
+}
+
+bool json_text_is(const json_t *object, const char *key, const char *text)
+{
+    const char *found = json_text_or_null(object, key);
+
+    return found != NULL && strcmp(found, text) == 0;
+}
+
+bool json_find_time(const json_t *object, const char *key, struct timestamp *ret_time)
+{
+    const char *text = json_text_or_null(object, key);
+    struct error ignored;
+
+    return text != NULL && timestamp_parse(text, ret_time, &ignored);
+}
+
+json_t *json_time(struct timestamp time)
+{
+    char text[TIMESTAMP_TEXT_SIZE];
+
+    if (time.microseconds == 0)
+        return json_null();
+    timestamp_format(time, text);
+    return json_string(text);
 }
 
 int64_t json_number_or(const json_t *object, const char *key, int64_t otherwise)

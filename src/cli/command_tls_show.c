@@ -37,12 +37,7 @@ static void take_view(struct views *views, const struct server_config *server)
 
 static json_t *time_or_null(struct timestamp time, bool is_there)
 {
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (!is_there)
-        return json_null();
-    timestamp_format(time, text);
-    return json_string(text);
+    return is_there ? json_time(time) : json_null();
 }
 
 static json_t *text_or_null(const char *text)

@@ -25,14 +25,6 @@ bool answers_tell_of(struct client *client, const struct request *request, const
            right_over(client, server) >= RIGHT_MONITOR;
 }
 
-static json_t *started_at(const struct supervisor *supervisor)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(supervisor->started_at, text);
-    return json_string(text);
-}
-
 /* What the caller may ask of which server, for who sees only its own end of the way here; no word of the others. */
 static json_t *rights_of(struct client *client)
 {
@@ -60,8 +52,8 @@ bool answer_ping(struct client *client, const struct request *request, struct er
     (void)request;
     (void)err;
     client_send_result(client, json_pack("{s:s, s:i, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
-                                         "started_at", started_at(client_supervisor(client)), "caller", name_of(client),
-                                         "rights", rights_of(client)));
+                                         "started_at", json_time(client_supervisor(client)->started_at), "caller",
+                                         name_of(client), "rights", rights_of(client)));
     return true;
 }
 
@@ -97,7 +89,7 @@ json_t *answers_daemon_to_json(const struct supervisor *supervisor)
     const struct config *config = supervisor->config;
 
     return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "version", PGCOFFER_VERSION, "pid", (int)getpid(),
-                     "started_at", started_at(supervisor), "config", control_text(config->path), "base_dir",
+                     "started_at", json_time(supervisor->started_at), "config", control_text(config->path), "base_dir",
                      control_text(config->settings.base_dir), "gateway", gateway_to_json(supervisor), "exporter",
                      exporter_to_json(supervisor));
 }

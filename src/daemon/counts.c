@@ -117,10 +117,7 @@ static json_t *resident_bytes(const struct counts *counts)
 
 static json_t *reload_to_json(const struct counts *counts)
 {
-    char at[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(counts->reloaded_at, at);
-    return json_pack("{s:b, s:s}", "good", !counts->was_reload_refused, "at", at);
+    return json_pack("{s:b, s:o}", "good", !counts->was_reload_refused, "at", json_time(counts->reloaded_at));
 }
 
 json_t *counts_to_json(const struct counts *counts)

@@ -37,16 +37,14 @@ static void tell_jobs(struct child *child, const char *name, const struct job_en
 static void tell_state(const struct supervisor *supervisor, struct child *child)
 {
     const struct config *config = supervisor->config;
-    char now[TIMESTAMP_TEXT_SIZE];
 
     for (size_t i = 0; i < config->server_count; i++)
         tell(child, "item",
              json_pack("{s:o}", "server", receivers_server_to_json(supervisor, config->servers[i].name)));
     tell_jobs(child, "job", supervisor->jobs.running);
     tell_jobs(child, "recent", supervisor->jobs.ended);
-    timestamp_format(clock_now(), now);
     json_t *rest = answers_daemon_to_json(supervisor);
-    json_object_set_new(rest, "now", json_string(now));
+    json_object_set_new(rest, "now", json_time(clock_now()));
     json_object_set_new(rest, "counts", counts_to_json(&supervisor->counts));
     tell(child, "state", rest);
 }

@@ -245,14 +245,6 @@ void job_table_done(struct job_table *table)
     *table = (struct job_table){.last_id = table->last_id};
 }
 
-static json_t *time_to_json(struct timestamp timestamp)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(timestamp, text);
-    return json_string(text);
-}
-
 static json_t *without_event(const json_t *message)
 {
     json_t *copy = json_copy((json_t *)message);
@@ -267,8 +259,8 @@ json_t *job_entry_to_json(const struct job_entry *entry)
 
     return json_pack(
         "{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "job", entry->id, "command", job_entry_command(entry),
-        "server", entry->server, "state", job_state_word(entry->state), "started_at", time_to_json(entry->started_at),
-        "ended_at", entry->state == JOB_RUNNING ? json_null() : time_to_json(entry->ended_at), "caller",
+        "server", entry->server, "state", job_state_word(entry->state), "started_at", json_time(entry->started_at),
+        "ended_at", entry->state == JOB_RUNNING ? json_null() : json_time(entry->ended_at), "caller",
         control_text(entry->caller), "progress", entry->progress != NULL ? without_event(entry->progress) : json_null(),
         "error", has_error ? without_event(entry->last_word) : json_null());
 }

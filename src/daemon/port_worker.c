@@ -29,20 +29,12 @@ static bool is_wished(const struct port_worker *worker)
 
 /* ---- what is observed ---- */
 
-static json_t *now_to_json(void)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(clock_now(), text);
-    return json_string(text);
-}
-
 static json_t *first_report(const struct port_worker *worker)
 {
     json_t *report =
-        json_pack("{s:s, s:o, s:o, s:i, s:i, s:n, s:n, s:n}", "state", "starting", "since", now_to_json(), "host",
-                  control_text(worker->wish.host), "port", (int)worker->kind->number(&worker->wish), "connections", 0,
-                  "certificate", "error", "warning");
+        json_pack("{s:s, s:o, s:o, s:i, s:i, s:n, s:n, s:n}", "state", "starting", "since", json_time(clock_now()),
+                  "host", control_text(worker->wish.host), "port", (int)worker->kind->number(&worker->wish),
+                  "connections", 0, "certificate", "error", "warning");
 
     if (worker->kind->add_to_report != NULL)
         worker->kind->add_to_report(report, &worker->wish);

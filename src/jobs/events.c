@@ -32,16 +32,6 @@ json_t *events_position(struct wal_position position)
     return json_string(text);
 }
 
-json_t *events_time(struct timestamp timestamp)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (timestamp.microseconds == 0)
-        return json_null();
-    timestamp_format(timestamp, text);
-    return json_string(text);
-}
-
 static size_t line_size(const json_t *json)
 {
     char *line SCOPED(scoped_free) = json_to_line(json);

@@ -12,8 +12,6 @@ bool events_log(struct control_stream *events, struct error *err, const char *le
 
 /* A position as JSON text. */
 json_t *events_position(struct wal_position position);
-/* RFC 3339, or null when unknown (0). */
-json_t *events_time(struct timestamp timestamp);
 
 /*
  * A backup as `show` tells it, small enough for a line: with hundreds of tablespaces or notices the longest of

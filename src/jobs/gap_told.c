@@ -42,7 +42,7 @@ json_t *gap_to_json(const struct wal_gap *gap, struct wal_segment_size size)
                         is_open ? json_null() : name_to_json(wal_segment_before(gap->timeline, gap->end, size), size));
     json_object_set_new(json, "reason", json_string(wal_gap_reason_word(gap->reason)));
     json_object_set_new(json, "what", json_string(wal_gap_reason_text(gap->reason)));
-    json_object_set_new(json, "noticed_at", events_time(gap->noticed_at));
+    json_object_set_new(json, "noticed_at", json_time(gap->noticed_at));
     json_object_set_new(json, "words", control_text(gap->words));
     return json;
 }

@@ -1,6 +1,5 @@
 #include "jobs/notes_internal.h"
 
-#include "jobs/events_internal.h"
 #include "pgcoffer/control/stream.h"
 
 static json_t *seconds(uint64_t milliseconds)
@@ -12,8 +11,8 @@ json_t *notes_pin(const struct backup_pin *pin)
 {
     if (!pin->is_pinned)
         return json_null();
-    return json_pack("{s:o, s:o, s:o}", "reason", control_text(pin->reason), "pinned_at", events_time(pin->pinned_at),
-                     "until", events_time(pin->until));
+    return json_pack("{s:o, s:o, s:o}", "reason", control_text(pin->reason), "pinned_at", json_time(pin->pinned_at),
+                     "until", json_time(pin->until));
 }
 
 json_t *notes_annotations(const struct backup_annotations *annotations)
@@ -29,7 +28,7 @@ json_t *notes_proof(const struct backup_proof *proof)
 {
     if (proof->at.microseconds == 0)
         return json_null();
-    return json_pack("{s:o, s:b, s:o, s:o}", "at", events_time(proof->at), "good", proof->is_good, "seconds",
+    return json_pack("{s:o, s:b, s:o, s:o}", "at", json_time(proof->at), "good", proof->is_good, "seconds",
                      seconds(proof->milliseconds), "words", control_text(proof->words));
 }
 

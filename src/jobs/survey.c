@@ -1,7 +1,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/events_internal.h"
 #include "jobs/growth_internal.h"
 #include "jobs/notes_internal.h"
 #include "jobs/room_internal.h"
@@ -35,7 +34,7 @@ static json_t *success_to_json(const struct success *success)
 {
     if (success->proof.at.microseconds == 0)
         return json_null();
-    return json_pack("{s:s, s:o, s:f}", "backup", success->backup.text, "at", events_time(success->proof.at), "seconds",
+    return json_pack("{s:s, s:o, s:f}", "backup", success->backup.text, "at", json_time(success->proof.at), "seconds",
                      (double)success->proof.milliseconds / 1000);
 }
 
@@ -187,7 +186,7 @@ static json_t *room_to_json(const struct repo *repo, const char *server, const s
                      (json_int_t)growth->backups.count, "backup_bytes", (json_int_t)growth->backups.bytes, "segments",
                      (json_int_t)growth->wal.count, "wal_bytes", (json_int_t)growth->wal.bytes, "daily_bytes",
                      has_daily ? json_integer((json_int_t)daily) : json_null(), "wal_since",
-                     events_time(growth->wal.first));
+                     json_time(growth->wal.first));
 }
 
 /* ---- all ---- */
@@ -199,7 +198,7 @@ static json_t *last_backup(const struct catalogue *catalogue)
         const struct backup_meta *meta = catalogue->entries[i].meta;
         if (meta != NULL && meta->state != BACKUP_COPIED)
             return json_pack("{s:s, s:s, s:o, s:o}", "id", meta->id.text, "state", backup_state_word(meta->state),
-                             "stopped_at", events_time(meta->stopped_at), "label", control_text(meta->label));
+                             "stopped_at", json_time(meta->stopped_at), "label", control_text(meta->label));
     }
     return json_null();
 }
@@ -207,7 +206,7 @@ static json_t *last_backup(const struct catalogue *catalogue)
 static json_t *survey_server(const struct repo *repo, const char *server)
 {
     struct stock stock SCOPED(stock_done) = {.timeline_count = 0};
-    json_t *begun_at = events_time(clock_now());
+    json_t *begun_at = json_time(clock_now());
     struct error failure;
 
     if (!catalogue_read(repo, server, &stock.catalogue, &failure)) {

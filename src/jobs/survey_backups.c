@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "jobs/events_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/repo/backup_notes.h"
 
@@ -31,7 +30,7 @@ static json_t *backup_to_json(const struct repo *repo, const char *server, const
     bool is_verify_read = backup_verified_read(repo, server, system, &entry->id, verified, &ignored);
     bool is_drill_read = backup_drill_read(repo, server, system, &entry->id, drill, &ignored);
     return json_pack("{s:s, s:s, s:o, s:b, s:o, s:o}", "id", entry->id.text, "state", state_of(entry), "stopped_at",
-                     entry->meta != NULL ? events_time(entry->meta->stopped_at) : json_null(), "pinned",
+                     entry->meta != NULL ? json_time(entry->meta->stopped_at) : json_null(), "pinned",
                      backup_pin_holds(&pin, clock_now()), "verified", result_of(is_verify_read, verified), "drilled",
                      result_of(is_drill_read, &drill->proof));
 }
@@ -66,7 +65,7 @@ static json_t *last_success(const struct catalogue *catalogue)
         if (!is_present(catalogue, entry) || !catalogue_is_usable(entry))
             continue;
         const struct backup_meta *meta = entry->meta;
-        return json_pack("{s:s, s:o, s:f, s:I, s:I}", "id", meta->id.text, "stopped_at", events_time(meta->stopped_at),
+        return json_pack("{s:s, s:o, s:f, s:I, s:I}", "id", meta->id.text, "stopped_at", json_time(meta->stopped_at),
                          "duration_seconds",
                          (double)(meta->stopped_at.microseconds - meta->started_at.microseconds) / 1e6, "size_bytes",
                          (json_int_t)meta->size_bytes, "stored_bytes", (json_int_t)meta->stored_bytes);

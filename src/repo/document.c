@@ -132,12 +132,8 @@ void repo_set_position(json_t *object, const char *key, struct wal_position posi
 
 void repo_set_time(json_t *object, const char *key, struct timestamp time)
 {
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (time.microseconds == 0)
-        return;
-    timestamp_format(time, text);
-    json_object_set_new(object, key, json_string(text));
+    if (time.microseconds != 0)
+        json_object_set_new(object, key, json_time(time));
 }
 
 static bool fail_key(const char *key, struct error *err)

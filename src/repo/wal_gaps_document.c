@@ -176,16 +176,6 @@ static json_t *position_to_json(struct wal_position position)
     return json_string(text);
 }
 
-static json_t *time_to_json(struct timestamp time)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (time.microseconds == 0)
-        return json_null();
-    timestamp_format(time, text);
-    return json_string(text);
-}
-
 /* What the gap was before, for the keys that are not known here. */
 static json_t *find_former(const json_t *former, const struct wal_gap *gap)
 {
@@ -213,9 +203,9 @@ static json_t *gap_to_json(const struct wal_gap *gap, const json_t *former)
     json_object_set_new(object, "start", position_to_json(gap->start));
     json_object_set_new(object, "end", position_to_json(gap->end));
     json_object_set_new(object, "reason", json_string(wal_gap_reason_word(gap->reason)));
-    json_object_set_new(object, "noticed_at", time_to_json(gap->noticed_at));
+    json_object_set_new(object, "noticed_at", json_time(gap->noticed_at));
     if (gap->filled_at.microseconds != 0)
-        json_object_set_new(object, "filled_at", time_to_json(gap->filled_at));
+        json_object_set_new(object, "filled_at", json_time(gap->filled_at));
     json_object_set_new(object, "words", repo_json_text(gap->words));
     return object;
 }
@@ -240,7 +230,7 @@ static json_t *damaged_to_json(const struct wal_gap_record *record)
         text_from_hex_bytes(damaged->sha256, WAL_DIGEST_SIZE, sha256);
         json_object_set_new(object, "timeline", json_integer(damaged->timeline.value));
         json_object_set_new(object, "start", position_to_json(damaged->start));
-        json_object_set_new(object, "written_at", time_to_json(damaged->written_at));
+        json_object_set_new(object, "written_at", json_time(damaged->written_at));
         json_object_set_new(object, "sha256", json_string(sha256));
         json_array_append_new(list, object);
     }

@@ -39,6 +39,41 @@ START_TEST(values_are_read_by_their_type)
 }
 END_TEST
 
+START_TEST(what_is_no_text_or_no_time_is_as_if_it_were_not_there)
+{
+    json_t *json SCOPED(scoped_json) = parse("{\"t\":\"x\",\"n\":5,\"z\":null,\"at\":\"2026-11-22T01:30:00.5Z\"}");
+    static const char *const none[] = {"n", "z", "absent"};
+    struct timestamp time = {7};
+
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        ck_assert_str_eq(json_text_or(json, none[i], "?"), "?");
+        ck_assert(!json_text_is(json, none[i], ""));
+        ck_assert(!json_find_time(json, none[i], &time));
+    }
+    ck_assert(!json_find_time(json, "t", &time));
+    ck_assert(!json_find_time(NULL, "at", &time));
+    ck_assert_int_eq(time.microseconds, 7);
+    ck_assert_str_eq(json_text_or(json, "t", "?"), "x");
+    ck_assert(json_text_is(json, "t", "x") && !json_text_is(json, "t", "xy") && !json_text_is(NULL, "t", "x"));
+    ck_assert(json_find_time(json, "at", &time));
+    ck_assert_int_eq(time.microseconds, INT64_C(1795311000500000));
+}
+END_TEST
+
+START_TEST(a_time_comes_back_as_it_was_and_never_is_null)
+{
+    json_t *object SCOPED(scoped_json) = json_object();
+    struct timestamp time;
+
+    json_object_set_new(object, "at", json_time((struct timestamp){INT64_C(1795311000500000)}));
+    json_object_set_new(object, "never", json_time((struct timestamp){0}));
+    ck_assert(json_text_is(object, "at", "2026-11-22T01:30:00.500000Z"));
+    ck_assert(json_find_time(object, "at", &time));
+    ck_assert_int_eq(time.microseconds, INT64_C(1795311000500000));
+    ck_assert(json_is_null(json_object_get(object, "never")));
+}
+END_TEST
+
 START_TEST(a_missing_key_and_a_wrong_type_are_named)
 {
     json_t *json SCOPED(scoped_json) = parse("{\"t\":\"x\",\"n\":5,\"r\":1.5}");
@@ -98,6 +133,8 @@ int main(void)
     TCase *tests = tcase_create("json");
 
     tcase_add_test(tests, values_are_read_by_their_type);
+    tcase_add_test(tests, what_is_no_text_or_no_time_is_as_if_it_were_not_there);
+    tcase_add_test(tests, a_time_comes_back_as_it_was_and_never_is_null);
     tcase_add_test(tests, a_missing_key_and_a_wrong_type_are_named);
     tcase_add_test(tests, only_one_whole_object_is_accepted);
     tcase_add_test(tests, a_line_has_no_newline_and_keeps_the_order);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdint.h>
 
+#include "pgcoffer/base/clock.h"
 #include "pgcoffer/base/error.h"
 
 /*
@@ -22,8 +23,15 @@ bool json_get_number(const json_t *object, const char *key, int64_t least, int64
 bool json_get_boolean(const json_t *object, const char *key, bool *ret_value, struct error *err) NODISCARD;
 /* NULL or the default when the key is absent; a wrong type counts as absent. */
 const char *json_text_or_null(const json_t *object, const char *key);
+const char *json_text_or(const json_t *object, const char *key, const char *otherwise);
 int64_t json_number_or(const json_t *object, const char *key, int64_t otherwise);
 bool json_is_set(const json_t *object, const char *key); /* true only for the value true */
+bool json_text_is(const json_t *object, const char *key, const char *text);
+/* False, and *ret_time untouched: the key is absent, or tells no time. */
+bool json_find_time(const json_t *object, const char *key, struct timestamp *ret_time) NODISCARD;
+
+/* RFC 3339; null for 0, which stands for never and for not known. New reference. */
+json_t *json_time(struct timestamp time);
 
 /* One object from `size` bytes; duplicate keys, invalid UTF-8 and trailing bytes are errors. NULL on failure. */
 json_t *json_parse_object(const char *text, size_t size, struct error *err) NODISCARD;

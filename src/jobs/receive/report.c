@@ -69,7 +69,7 @@ static json_t *complete_to_json(const struct receive_report *report)
     if (report->complete.at.microseconds == 0)
         return json_null();
     return json_pack("{s:I, s:o, s:o}", "timeline", (json_int_t)report->complete_timeline.value, "lsn",
-                     events_position(report->complete.position), "at", events_time(report->complete.at));
+                     events_position(report->complete.position), "at", json_time(report->complete.at));
 }
 
 static json_t *room_to_json(const struct receive_report_room *room)
@@ -79,7 +79,7 @@ static json_t *room_to_json(const struct receive_report_room *room)
     return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "disk", control_text(room->disk), "free",
                      (json_int_t)room->free_bytes, "reserve", (json_int_t)room->reserve_bytes, "rate",
                      room->bytes_per_hour > 0 ? json_integer((json_int_t)room->bytes_per_hour) : json_null(),
-                     "reserve_at", events_time(room->reserve_at), "full_at", events_time(room->full_at));
+                     "reserve_at", json_time(room->reserve_at), "full_at", events_time(room->full_at));
 }
 
 static json_t *answer_to_json(enum receive_answer answer)
@@ -97,7 +97,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_t *data = json_object();
 
     json_object_set_new(data, "state", json_string(state_word(report->state)));
-    json_object_set_new(data, "since", events_time(report->since));
+    json_object_set_new(data, "since", json_time(report->since));
     json_object_set_new(data, "host", control_text(report->host));
     json_object_set_new(data, "port", json_integer(report->port));
     json_object_set_new(data, "in_recovery", role_to_json(report->role));
@@ -106,8 +106,8 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "received", events_position(report->received));
     json_object_set_new(data, "flushed", events_position(report->flushed));
     json_object_set_new(data, "server_position", events_position(report->server_position));
-    json_object_set_new(data, "last_message_at", events_time(report->last_message_at));
-    json_object_set_new(data, "caught_up_at", events_time(report->caught_up_at));
+    json_object_set_new(data, "last_message_at", json_time(report->last_message_at));
+    json_object_set_new(data, "caught_up_at", json_time(report->caught_up_at));
     json_object_set_new(data, "up", answer_to_json(report->answer));
     json_object_set_new(data, "slot", json_string(report->slot));
     json_object_set_new(data, "reconnects", json_integer(report->reconnects));
@@ -119,7 +119,7 @@ json_t *receive_report_to_json(const struct receive_report *report)
     json_object_set_new(data, "tls_cipher", json_string(report->tls_cipher));
     json_object_set_new(data, "certificate", certificate_to_json(&report->certificate));
     json_object_set_new(data, "server_certificate", certificate_to_json(&report->server_certificate));
-    json_object_set_new(data, "authorities_not_after", events_time(report->authorities_not_after));
+    json_object_set_new(data, "authorities_not_after", json_time(report->authorities_not_after));
     json_object_set_new(data, "error", fault_to_json(report->has_error, &report->error));
     json_object_set_new(data, "warning", first_warning(report));
     json_object_set_new(data, "sync", sync_to_json(report));

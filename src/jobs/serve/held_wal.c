@@ -77,8 +77,8 @@ json_t *held_wal_reach(struct held_wal *wal, const struct backup_meta *meta)
     struct reach reach = reach_along(&wal->ranges, history, meta->start_timeline, meta->start_position);
     const struct wal_gap *gap = reach_find_gap(&reach, history, &wal->gaps);
     return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "timeline", (json_int_t)reach.timeline.value, "lsn",
-                     events_position(reach.end), "at", events_time(held_wal_until(wal, history, &reach, meta)), "from",
-                     events_time(reach_stop_time(meta)), "last_commit_at",
-                     events_time(held_wal_last_commit(wal, history, &reach)), "gap",
+                     events_position(reach.end), "at", json_time(held_wal_until(wal, history, &reach, meta)), "from",
+                     json_time(reach_stop_time(meta)), "last_commit_at",
+                     json_time(held_wal_last_commit(wal, history, &reach)), "gap",
                      gap != NULL ? gap_to_json(gap, wal->archive.segment_size) : json_null());
 }

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "jobs/events_internal.h"
 #include "jobs/serve/plan_internal.h"
 
 /* All in one line with other things; with more of them the newest are told. */
@@ -45,8 +44,8 @@ static json_t *stretch_to_json(struct held_wal *wal, const struct stretch *stret
     struct timestamp commit = held_wal_last_commit(wal, stretch->history, &stretch->reach);
 
     return json_pack("{s:s, s:I, s:o, s:o, s:o}", "backup", stretch->oldest->id.text, "timeline",
-                     (json_int_t)stretch->reach.timeline.value, "from", events_time(reach_stop_time(stretch->oldest)),
-                     "until", events_time(until), "last_commit_at", events_time(commit));
+                     (json_int_t)stretch->reach.timeline.value, "from", json_time(reach_stop_time(stretch->oldest)),
+                     "until", json_time(until), "last_commit_at", json_time(commit));
 }
 
 json_t *moments_to_json(struct held_wal *wal, const struct catalogue *catalogue)

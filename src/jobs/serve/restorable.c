@@ -20,8 +20,8 @@ static struct timestamp last_commit(void *context, const struct history *history
 
 static json_t *window_to_json(const struct window *window)
 {
-    return json_pack("{s:o, s:o, s:I, s:o, s:s, s:s, s:b}", "from", events_time(window->from), "until",
-                     events_time(window->until), "timeline", (json_int_t)window->timeline.value, "lsn",
+    return json_pack("{s:o, s:o, s:I, s:o, s:s, s:s, s:b}", "from", json_time(window->from), "until",
+                     json_time(window->until), "timeline", (json_int_t)window->timeline.value, "lsn",
                      events_position(window->end), "backup", window->first->id.text, "last_backup",
                      window->last->id.text, "open", (int)window->is_open);
 }
@@ -60,7 +60,7 @@ static json_t *gap_of_window_to_json(const struct window_gap *gap, struct wal_se
 
     describe_loss(gap, words, sizeof words);
     json_object_del(wal, "words"); /* `wal status` tells them */
-    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:o}", "from", events_time(gap->from), "until", events_time(gap->until),
+    return json_pack("{s:o, s:o, s:s, s:o, s:I, s:o}", "from", json_time(gap->from), "until", json_time(gap->until),
                      "loss", window_loss_word(gap->loss), "words", control_text(words), "losses",
                      (json_int_t)gap->losses, "wal", wal);
 }
@@ -93,7 +93,7 @@ static json_t *place_to_json(const struct windows *windows, enum window_place pl
             continue;
         json_array_insert_new(newest, 0,
                               json_pack("{s:s, s:o, s:I}", "backup", backup->entry->id.text, "at",
-                                        events_time(reach_stop_time(backup->entry->meta)), "timeline",
+                                        json_time(reach_stop_time(backup->entry->meta)), "timeline",
                                         (json_int_t)backup->timeline.value));
     }
     return json_pack("{s:I, s:o}", "count", count, "newest", newest);

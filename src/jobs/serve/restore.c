@@ -180,7 +180,7 @@ static json_t *stop_to_json(const struct plan_wish *wish, const struct plan *pla
     if (!plan->has_stop)
         return json_null();
     json_t *stop = json_pack("{s:I, s:o, s:o}", "timeline", (json_int_t)plan->stop.timeline.value, "lsn",
-                             events_position(plan->stop.position), "at", events_time(plan->stop.time));
+                             events_position(plan->stop.position), "at", json_time(plan->stop.time));
     if (wish->target == PLAN_NAME)
         json_object_set_new(stop, "name", control_text(plan->stop.name));
     return stop;
@@ -303,7 +303,7 @@ bool answer_restore(struct session *session, const struct request *request, stru
     json_t *json SCOPED(scoped_json) = plan_to_json(&stock, &wish, &plan, held->entry.meta);
     if (request->command == COMMAND_ID_drill && wish.target == PLAN_END)
         json_object_set_new(json, "last_record", last_record_to_json(&stock, &plan));
-    json_object_set_new(json, "reachable_at", events_time(complete_until(&gathered.stock.archive, &plan)));
+    json_object_set_new(json, "reachable_at", json_time(complete_until(&gathered.stock.archive, &plan)));
     json_object_set_new(json, "segments_read", json_integer((json_int_t)gathered.search.read_count));
     return (!has_wal || add_wal_files(session, json, names, err)) &&
            control_send_result(session->client, TAKE(json), err);

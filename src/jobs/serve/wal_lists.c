@@ -36,7 +36,7 @@ static json_t *points_to_json(const struct wal_contents *contents)
     for (size_t i = 0; i < contents->point_count; i++) {
         const struct wal_contents_point *point = &contents->points[i];
         json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "name", control_text(point->name), "at",
-                                              events_time(point->time), "lsn", events_position(point->position)));
+                                              json_time(point->time), "lsn", events_position(point->position)));
     }
     return list;
 }
@@ -48,8 +48,8 @@ static json_t *timelines_to_json(const struct wal_contents *contents)
     for (size_t i = 0; i < contents->timeline_count; i++) {
         const struct wal_contents_timeline *mark = &contents->timelines[i];
         json_array_append_new(list, json_pack("{s:I, s:I, s:o, s:o}", "timeline", (json_int_t)mark->timeline.value,
-                                              "previous", (json_int_t)mark->previous.value, "at",
-                                              events_time(mark->time), "lsn", events_position(mark->position)));
+                                              "previous", (json_int_t)mark->previous.value, "at", json_time(mark->time),
+                                              "lsn", events_position(mark->position)));
     }
     return list;
 }
@@ -66,8 +66,8 @@ static json_t *contents_of(const struct wal_archive *archive, const struct wal_f
         return json_null();
     json_t *json =
         json_pack("{s:I, s:I, s:o, s:o, s:o, s:b, s:o}", "commits", (json_int_t)contents->commits, "aborts",
-                  (json_int_t)contents->aborts, "first_commit_at", events_time(contents->first_commit_at),
-                  "last_commit_at", events_time(contents->last_commit_at), "restore_points", points_to_json(contents),
+                  (json_int_t)contents->aborts, "first_commit_at", json_time(contents->first_commit_at),
+                  "last_commit_at", json_time(contents->last_commit_at), "restore_points", points_to_json(contents),
                   "more_restore_points", (int)contents->has_more_points, "timelines", timelines_to_json(contents));
     if (contents->has_transactions) {
         json_object_set_new(json, "lowest_xid", json_integer(contents->lowest_transaction));
@@ -86,7 +86,7 @@ static bool send_file(struct session *session, const struct wal_archive *archive
                              json_pack("{s:s, s:I, s:s, s:I, s:I, s:o, s:o}", "name", name, "timeline",
                                        (json_int_t)file->segment.timeline.value, "state", state_word(file->state),
                                        "held_bytes", (json_int_t)file->held_bytes, "stored_bytes",
-                                       (json_int_t)file->stored_bytes, "written_at", events_time(file->written_at),
+                                       (json_int_t)file->stored_bytes, "written_at", json_time(file->written_at),
                                        "contents", contents_of(archive, file)),
                              err);
 }
@@ -147,7 +147,7 @@ static json_t *ranges_to_json(const struct wal_ranges *ranges)
         append(list, MOST_RANGES,
                json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)range->timeline.value, "start",
                          events_position(range->start), "end", events_position(range->end), "written_at",
-                         events_time(range->last_written_at)));
+                         json_time(range->last_written_at)));
     }
     return list;
 }
@@ -173,7 +173,7 @@ static json_t *filled_to_json(const struct wal_gaps *filled, struct wal_segment_
     for (size_t i = 0; i < filled->count; i++) {
         json_t *gap = gap_to_json(&filled->gaps[i], size);
         json_object_del(gap, "words");
-        json_object_set_new(gap, "filled_at", events_time(filled->gaps[i].filled_at));
+        json_object_set_new(gap, "filled_at", json_time(filled->gaps[i].filled_at));
         append(list, MOST_FILLED, gap);
     }
     return list;

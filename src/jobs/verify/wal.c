@@ -172,7 +172,7 @@ json_t *verify_ranges_to_json(const struct checked_wal *wal)
         json_array_append_new(
             list, json_pack("{s:I, s:o, s:o, s:o}", "timeline", (json_int_t)ranges->ranges[i].timeline.value, "start",
                             events_position(ranges->ranges[i].start), "end", events_position(ranges->ranges[i].end),
-                            "written_at", events_time(ranges->ranges[i].last_written_at)));
+                            "written_at", json_time(ranges->ranges[i].last_written_at)));
     return list;
 }
 
