@@ -37,6 +37,31 @@ static uint64_t position_of(const json_t *object, const char *key)
     return text != NULL && wal_position_parse(text, &position, &ignored) ? position.value : 0;
 }
 
+/* Up to where WAL of the plan's timeline is held by now: since the plan was made the server has gone on. */
+static uint64_t end_held(const struct drill *drill)
+{
+    struct request request SCOPED(request_done) = {.command = COMMAND_ID_wal_status, .options = json_object()};
+    struct control_stream *stream SCOPED(scoped_control_stream) = NULL;
+    json_t *status SCOPED(scoped_json) = NULL;
+    uint64_t end = position_of(drill->plan, "reachable");
+    const json_t *range;
+    struct error ignored;
+    size_t i;
+
+    snprintf(request.server, sizeof request.server, "%s", drill->options->restore.request.server);
+    json_t *message SCOPED(scoped_json) = request_to_json(&request);
+    if (drill->connector->open(drill->connector->context, &stream, &ignored) && control_send(stream, message, &ignored))
+        status = control_await_result(stream, NULL, NULL, &ignored);
+    json_array_foreach(json_object_get(status, "ranges"), i, range)
+    {
+        uint64_t at = position_of(range, "end");
+        if (json_number_or(range, "timeline", 0) == json_number_or(drill->plan, "timeline", -1) && at > end &&
+            position_of(range, "start") <= end)
+            end = at;
+    }
+    return end;
+}
+
 /* From the backup's start to the target, or to the end of what is held. */
 static uint64_t bytes_to_replay(const struct drill *drill)
 {
@@ -44,7 +69,7 @@ static uint64_t bytes_to_replay(const struct drill *drill)
     uint64_t end = position_of(json_object_get(drill->plan, "stop"), "lsn");
 
     if (end == 0)
-        end = position_of(drill->plan, "reachable");
+        end = end_held(drill);
     return end > start ? end - start : 0;
 }
 
@@ -65,6 +90,8 @@ static void show_progress(struct drill *drill)
     const struct restore_options *options = &drill->options->restore;
 
     progress_meter_item(&drill->meter, drill->log.file);
+    if (bytes_replayed(drill) > drill->meter.progress.total_bytes)
+        drill->meter.progress.total_bytes = 0; /* what came meanwhile is replayed too: nobody knows how much */
     if (progress_meter_advance(&drill->meter, clock_monotonic(), bytes_replayed(drill)) && options->progress != NULL)
         options->progress(options->context, &drill->meter.progress);
 }

@@ -209,7 +209,7 @@ static bool submit_frame(struct archive_check *check, const struct index_frame *
         return false;
     }
     pool_submit(check->pool, task);
-    return verify_advance(check->backup->verify, frame->stored_length, check->file->name, err);
+    return verify_advance(check->backup->verify, frame->length, check->file->name, err);
 }
 
 static bool check_frames(struct archive_check *check, struct error *err)

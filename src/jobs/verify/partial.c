@@ -95,7 +95,7 @@ static void plan_backups(struct partial *partial, size_t number)
             if (unit.milliseconds < proof.unfinished_milliseconds)
                 unit.milliseconds = proof.unfinished_milliseconds;
         }
-        unit.bytes = entry->meta != NULL ? entry->meta->stored_bytes : 0;
+        unit.bytes = entry->meta != NULL ? entry->meta->size_bytes : 0;
         add_unit(partial, unit);
     }
 }
@@ -123,7 +123,7 @@ static void plan_wal(struct partial *partial, size_t number, size_t which)
         if (!fits)
             unit = (struct unit){.server = number, .wal = which, .stretch = {i, i}, .at = at};
         unit.stretch.end++;
-        unit.bytes += file->stored_bytes;
+        unit.bytes += file->held_bytes;
     }
     if (unit.stretch.begin < unit.stretch.end)
         add_unit(partial, unit);

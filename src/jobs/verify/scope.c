@@ -57,7 +57,7 @@ static uint64_t count_system(const struct verify *verify, const struct system_id
     (void)!wal_verified_read(&archive, verified, &ignored); /* empty then */
     for (size_t i = 0; i < files.count; i++)
         if (!verify_is_recent_segment(verify, verified, &files.files[i]))
-            bytes += files.files[i].stored_bytes;
+            bytes += files.files[i].held_bytes;
     wal_files_done(&files);
     return bytes;
 }
@@ -69,7 +69,7 @@ uint64_t verify_scope_bytes(const struct verify *verify, const struct verify_sco
     for (size_t i = 0; i < scope->catalogue.count; i++) {
         const struct catalogue_entry *entry = &scope->catalogue.entries[i];
         if (verify_scope_has(scope, entry) && entry->meta != NULL && !verify_is_recent(verify, entry))
-            bytes += entry->meta->stored_bytes;
+            bytes += entry->meta->size_bytes;
     }
     for (size_t i = 0; i < scope->system_count; i++)
         bytes += count_system(verify, &scope->systems[i]);

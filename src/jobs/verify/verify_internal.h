@@ -49,7 +49,8 @@ bool verify_scope_open(const struct verify *verify, const struct request *reques
 void verify_scope_done(struct verify_scope *scope);
 /* Metadata that cannot be read is told even when only WAL was asked for: what it needs is not known then. */
 bool verify_scope_has(const struct verify_scope *scope, const struct catalogue_entry *entry);
-/* Stored bytes that a whole run will read, for the progress: a little more or less does no harm. */
+/* Bytes that a whole run will look at, for the progress: a little more or less does no harm. Plain ones: looking at
+ * them takes the time, of WAL that compresses well, too. */
 uint64_t verify_scope_bytes(const struct verify *verify, const struct verify_scope *scope);
 
 /* ---- partial.c ---- */
@@ -83,7 +84,7 @@ bool verify_tell_unrecorded(const struct verify *verify, struct error *failure, 
 /* `backup` NULL: not in a backup. `suffering` is stolen: names of backups; NULL means `backup` alone. */
 bool verify_problem(struct verify *verify, const char *backup, const char *file, int64_t frame, json_t *suffering,
                     struct error *err, const char *format, ...) PRINTF_LIKE(7, 8) NODISCARD;
-/* Counts stored bytes read, shows progress, and ends with ECANCELED when SIGTERM has come. */
+/* Counts bytes looked at, shows progress, and ends with ECANCELED when SIGTERM has come. */
 bool verify_advance(struct verify *verify, uint64_t bytes, const char *item, struct error *err) NODISCARD;
 /* An error of reading that is damage (INTEGRITY, EIO, a missing file) becomes a problem; any other stays an error. */
 bool verify_read_failure(struct verify *verify, const char *backup, const char *file, int64_t frame, json_t *suffering,

@@ -174,7 +174,7 @@ static bool take_oldest(struct segment_check *check, struct error *err)
     if (is_sound && task->found.held_bytes > 0 && is_wanted)
         is_sound = wal_row_read(&check->row, task->bytes.bytes, &task->found, &failure);
     if (!is_sound && is_expired_since(check->wal, task->listed.segment))
-        return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
+        return verify_advance(check->wal->verify, task->listed.held_bytes, "WAL", err);
     if (!is_sound && !(tell(check, task, &failure, err) && verify_note_damage(check->wal, &task->found, &failure, err)))
         return false;
     if (is_sound && !verify_note_sound(check->wal, &task->found, err))
@@ -183,7 +183,7 @@ static bool take_oldest(struct segment_check *check, struct error *err)
         return false;
     if (!note_verdict(check, &task->found, is_sound, err))
         return false;
-    return verify_advance(check->wal->verify, task->listed.stored_bytes, "WAL", err);
+    return verify_advance(check->wal->verify, task->listed.held_bytes, "WAL", err);
 }
 
 static struct segment_task *new_task(const struct checked_wal *wal, size_t i)
