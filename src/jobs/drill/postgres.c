@@ -14,6 +14,7 @@
 #define MICROSECONDS      INT64_C(1000000)
 #define FAST_SECONDS      120 /* a checkpoint of what was replayed */
 #define IMMEDIATE_SECONDS 10
+#define CHECKPOINT        "checkpoint"
 
 bool drill_may_go_on(const struct drill *drill, struct error *err)
 {
@@ -88,11 +89,20 @@ static uint64_t bytes_replayed(const struct drill *drill)
 static void show_progress(struct drill *drill)
 {
     const struct restore_options *options = &drill->options->restore;
+    uint64_t replayed = bytes_replayed(drill);
 
-    progress_meter_item(&drill->meter, drill->log.file);
-    if (bytes_replayed(drill) > drill->meter.progress.total_bytes)
+    /* All is replayed, and PostgreSQL writes it to its files before it opens: that has no end which could be foreseen.
+     */
+    if (drill->log.replayed_to[0] != '\0') {
+        if (strcmp(drill->meter.progress.phase, CHECKPOINT) != 0)
+            progress_meter_phase(&drill->meter, clock_monotonic(), CHECKPOINT, "", 0);
+        replayed = 0;
+    } else {
+        progress_meter_item(&drill->meter, drill->log.file);
+    }
+    if (replayed > drill->meter.progress.total_bytes)
         drill->meter.progress.total_bytes = 0; /* what came meanwhile is replayed too: nobody knows how much */
-    if (progress_meter_advance(&drill->meter, clock_monotonic(), bytes_replayed(drill)) && options->progress != NULL)
+    if (progress_meter_advance(&drill->meter, clock_monotonic(), replayed) && options->progress != NULL)
         options->progress(options->context, &drill->meter.progress);
 }
 
