@@ -16,6 +16,13 @@
  * it is the command line (cli.h).
  */
 
+/*
+ * Milliseconds that a worker waits, once, for a supervisor that takes no line of the log. On a receiver commits of the
+ * server may wait.
+ */
+#define WORKER_PATIENCE   5000
+#define RECEIVER_PATIENCE 100
+
 static int (*const role_mains[ROLE_COUNT])(struct job *job) = {
 #define ROLE(name, network, repository, keys, summary) [ROLE_##name] = job_##name##_main,
 #include "pgcoffer/worker/roles.def"
@@ -51,7 +58,9 @@ static int run_role(const char *name)
         return 2;
     }
     log_set_identity(name);
-    (void)!log_through_socket(); /* false: started by a test, with the test's own stderr */
+    (void)!log_through_socket(role == ROLE_receive
+                                  ? RECEIVER_PATIENCE
+                                  : WORKER_PATIENCE); /* false: started by a test, with the test's own stderr */
     if (!worker_begin(role, &worker, &err)) {
         log_failure(LOG_LEVEL_ERROR, &err);
         return error_exit_status(&err);

@@ -8,14 +8,19 @@
 
 #include "base/log_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
+
+#define STDERR_PATIENCE 100 /* milliseconds: a reader that is only busy */
+#define MOST_RAW_LINES  256 /* of one message that is no line of ours */
 
 static struct {
     char who[128], server[64], job[24];
     enum log_level least_level;
     enum log_format format;
     bool is_through_socket;
-    uint64_t lost; /* lines that the file has not taken */
-} voice = {.least_level = LOG_LEVEL_INFO};
+    int patience;  /* milliseconds that a line waits for who reads stderr, unless the one before has waited in vain */
+    uint64_t lost; /* lines that the file or stderr has not taken */
+} voice = {.least_level = LOG_LEVEL_INFO, .patience = STDERR_PATIENCE};
 
 void log_set_identity(const char *who)
 {
@@ -48,13 +53,15 @@ bool log_format_from_word(const char *word, enum log_format *ret_format)
     return true;
 }
 
-bool log_through_socket(void)
+bool log_through_socket(int patience_milliseconds)
 {
     int type = 0;
     socklen_t size = sizeof type;
 
     voice.is_through_socket =
         getsockopt(STDERR_FILENO, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+    if (voice.is_through_socket)
+        voice.patience = patience_milliseconds;
     return voice.is_through_socket;
 }
 
@@ -77,16 +84,24 @@ static struct log_record begin(enum log_level level, const char *message)
     return record;
 }
 
+static bool write_out(const char *line, size_t size, bool is_for_stderr)
+{
+    int patience = voice.lost > 0 ? 0 : voice.patience;
+
+    if (!is_for_stderr)
+        return log_file_write(line, size);
+    return voice.is_through_socket ? log_stderr_send(line, size, patience) : log_stderr_write(line, size, patience);
+}
+
 static bool put(const struct log_record *record, bool is_for_stderr)
 {
     bool is_for_journal = is_for_stderr && !voice.is_through_socket && log_file_stderr_is_journal();
-    bool (*write_to)(const char *line, size_t size) = is_for_stderr ? log_file_write_to_stderr : log_file_write;
     char text[LOG_LINE_SIZE];
 
     if (!voice.is_through_socket && voice.format == LOG_FORMAT_TEXT)
-        return write_to(text, log_record_to_text(record, is_for_journal, text));
+        return write_out(text, log_record_to_text(record, is_for_journal, text), is_for_stderr);
     char *line SCOPED(scoped_free) = log_record_to_json(record, is_for_journal);
-    return write_to(line, strlen(line));
+    return write_out(line, strlen(line), is_for_stderr);
 }
 
 static bool is_stderr_in_use(void)
@@ -98,7 +113,7 @@ static void note_loss(void)
 {
     char message[LOG_LINE_SIZE];
 
-    if (is_stderr_in_use() || voice.lost++ > 0)
+    if (voice.lost++ > 0 || is_stderr_in_use())
         return;
     snprintf(message, sizeof message, "the log file \"%s\" takes no line: %s", log_file_path(), strerror(errno));
     struct log_record record = begin(LOG_LEVEL_ERROR, message);
@@ -125,6 +140,12 @@ static void emit(const struct log_record *record)
 {
     if ((voice.lost > 0 && !tell_losses()) || !put(record, is_stderr_in_use()))
         note_loss();
+}
+
+void log_catch_up(void)
+{
+    if (voice.lost > 0)
+        (void)!tell_losses(); /* another time */
 }
 
 /* ---- our own lines ---- */
@@ -204,24 +225,35 @@ void log_failure(enum log_level level, const struct error *err)
 
 /* ---- others' lines ---- */
 
+static void emit_raw_line(const char *line, pid_t sender)
+{
+    struct log_record record = begin(LOG_LEVEL_ERROR, line);
+    char who[32];
+
+    snprintf(who, sizeof who, "process %d", (int)sender);
+    record.pid = sender;
+    record.who = who;
+    record.server = record.job = "";
+    emit(&record);
+}
+
 /* A sanitizer's report, an assertion, the last words of a library: whatever was written, line by line. */
 static void emit_raw(const char *bytes, size_t size, pid_t sender)
 {
     char *words SCOPED(scoped_free) = strndup(bytes, size);
-    char who[32], *rest = words, *line;
+    char *rest = words, *line;
+    int count = 0;
 
     if (words == NULL)
         return;
-    snprintf(who, sizeof who, "process %d", (int)sender);
-    while ((line = strsep(&rest, "\n")) != NULL) {
+    while (count < MOST_RAW_LINES && (line = strsep(&rest, "\n")) != NULL) {
         if (line[0] == '\0')
             continue;
-        struct log_record record = begin(LOG_LEVEL_ERROR, line);
-        record.pid = sender;
-        record.who = who;
-        record.server = record.job = "";
-        emit(&record);
+        emit_raw_line(line, sender);
+        count++;
     }
+    if (!text_is_empty(rest))
+        emit_raw_line("and more, which is left out", sender);
 }
 
 void log_on_behalf(const char *bytes, size_t size, pid_t sender)

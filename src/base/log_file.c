@@ -76,20 +76,15 @@ const char *log_file_path(void)
 
 /* ---- writing ---- */
 
-/* One write(2) a line, so that lines of several processes on one descriptor do not mix. */
-bool log_file_write_to_stderr(const char *line, size_t size)
-{
-    return write(STDERR_FILENO, line, size) == (ssize_t)size;
-}
-
-/* Half a line would be taken for a whole one, or spoil the next. */
+/* Half a line would be taken for a whole one, or spoil the next; but what another process wrote behind it stays. */
 static void take_back(size_t written)
 {
     struct stat status;
     int errnum = errno;
+    off_t end = lseek(destination.fd, 0, SEEK_CUR); /* of what we wrote, as O_APPEND has it */
 
-    if (written > 0 && fstat(destination.fd, &status) == 0 && status.st_size >= (off_t)written)
-        (void)!ftruncate(destination.fd, status.st_size - (off_t)written); /* a device has no size: it stays */
+    if (written > 0 && end >= (off_t)written && fstat(destination.fd, &status) == 0 && status.st_size == end)
+        (void)!ftruncate(destination.fd, end - (off_t)written); /* a device has no size: it stays */
     errno = errnum;
 }
 

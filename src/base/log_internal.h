@@ -30,6 +30,13 @@ bool log_record_from_json(const json_t *line, struct log_record *ret_record);
 bool log_file_stderr_is_journal(void);
 /* To the file in use. Whole or not at all; false with errno. */
 bool log_file_write(const char *line, size_t size);
-bool log_file_write_to_stderr(const char *line, size_t size);
+
+/* ---- stderr, which perhaps nobody reads (log_stderr.c) ---- */
+
+/* False with errno: it was not taken within that time. Of a line that is taken in part the rest goes before the next.
+ */
+bool log_stderr_write(const char *line, size_t size, int patience_milliseconds);
+/* The same as one message to a socket of the kind SOCK_SEQPACKET. */
+bool log_stderr_send(const char *line, size_t size, int patience_milliseconds);
 
 #endif

@@ -5,6 +5,7 @@
 #include "daemon/exporter_internal.h"
 #include "daemon/gateway_internal.h"
 #include "daemon/receivers_internal.h"
+#include "pgcoffer/base/log.h"
 
 #define SECOND           INT64_C(1000000)
 #define PERIOD_MOST      (30 * SECOND) /* also where nobody waits for the supervisor */
@@ -25,6 +26,7 @@ static void on_time(evutil_socket_t fd, short what, void *context)
         gateway_ask_alive(supervisor, patience);
         exporter_ask_alive(supervisor, patience);
     }
+    log_catch_up();
     if (supervisor->notifier.watchdog > 0)
         notifier_tell(&supervisor->notifier, "WATCHDOG=1");
 }

@@ -11,7 +11,8 @@
 
 #define MESSAGE_SIZE     131072
 #define MOST_AT_ONCE     256 /* then others have their turn */
-#define PATIENCE_SECONDS 5   /* of a worker, with a supervisor that takes no line: it goes on without */
+#define MOST_SIZE        (4 * MESSAGE_SIZE)
+#define PATIENCE_SECONDS 1 /* of a library that writes to stderr itself; our own lines: log.h */
 
 /* ---- what workers say ---- */
 
@@ -25,7 +26,8 @@ static pid_t sender_of(struct msghdr *message)
     return credentials.pid;
 }
 
-static bool take_message(const struct logbook *logbook)
+/* Its size; 0: there is none. */
+static size_t take_message(const struct logbook *logbook)
 {
     static char bytes[MESSAGE_SIZE];
     union {
@@ -38,15 +40,21 @@ static bool take_message(const struct logbook *logbook)
 
     ssize_t size = recvmsg(logbook->ours, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (size <= 0)
-        return false;
+        return 0;
     log_on_behalf(bytes, (size_t)size, sender_of(&message));
-    return true;
+    return (size_t)size;
 }
 
 void logbook_take(struct logbook *logbook)
 {
-    for (int i = 0; logbook->ours >= 0 && i < MOST_AT_ONCE && take_message(logbook); i++)
-        continue;
+    size_t taken, all = 0;
+
+    for (int i = 0; logbook->ours >= 0 && i < MOST_AT_ONCE && all < MOST_SIZE; i++) {
+        taken = take_message(logbook);
+        if (taken == 0)
+            return;
+        all += taken;
+    }
 }
 
 static void on_incoming(evutil_socket_t fd, short what, void *context)
@@ -77,10 +85,19 @@ static bool make_socket(struct logbook *logbook, struct event_base *events, stru
 
 /* ---- where it goes ---- */
 
+static void on_library_word(int severity, const char *words)
+{
+    if (severity == EVENT_LOG_ERR || severity == EVENT_LOG_WARN)
+        log_warning("event loop: %s", words);
+    else
+        log_debug("event loop: %s", words);
+}
+
 bool logbook_open(struct supervisor *supervisor, struct error *err)
 {
     const char *path = supervisor->config->settings.log_file;
 
+    event_set_log_callback(on_library_word); /* it would write to stderr itself, in a form of its own */
     if (!make_socket(&supervisor->logbook, supervisor->events, err))
         return false;
     supervisor->children.log = supervisor->logbook.theirs;
@@ -110,6 +127,9 @@ bool logbook_follow(const struct settings *settings, struct error *err)
 {
     enum log_format format;
 
+    if (strcmp(settings->log_file, log_file_path()) != 0)
+        log_info("the log goes to %s%s%s", settings->log_file[0] != '\0' ? "\"" : "stderr", settings->log_file,
+                 settings->log_file[0] != '\0' ? "\" (log_file)" : "");
     if (!log_open_file(settings->log_file, err))
         return false;
     if (log_format_from_word(settings->log_format, &format))

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "pgcoffer/base/file.h"
+#include "pgcoffer/base/log.h"
 #include "pgcoffer/worker/worker.h"
 
 static bool is_socket(int fd)
@@ -120,6 +121,7 @@ bool worker_say_alive(const struct worker_context *context, struct error *err)
 {
     struct pollfd channel = {.fd = control_stream_descriptor(context->channel), .events = POLLOUT};
 
+    log_catch_up();
     if (poll(&channel, 1, 0) == 0)
         return true;
     json_t *message SCOPED(scoped_json) = json_pack("{s:s}", "event", "alive");

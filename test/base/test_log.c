@@ -282,6 +282,67 @@ START_TEST(half_a_line_is_taken_back)
 }
 END_TEST
 
+/* ---- a stderr that nobody reads ---- */
+
+static int stderr_pipe[2];
+
+/* What is in the pipe now, added to `written`. */
+static void read_pipe(void)
+{
+    char bytes[65536];
+    struct error err;
+    ssize_t size;
+
+    while ((size = read(stderr_pipe[0], bytes, sizeof bytes)) > 0)
+        ck_assert(buffer_append(&written, bytes, (size_t)size, &err));
+}
+
+static void say_long_lines(void)
+{
+    static char words[6000];
+
+    memset(words, 'x', sizeof words - 1);
+    for (int i = 0; i < 40; i++)
+        log_info("%s", words);
+}
+
+START_TEST(nobody_waits_for_a_stderr_that_is_not_read)
+{
+    int old_stderr = dup(STDERR_FILENO);
+    struct error err;
+
+    buffer_done(&written);
+    ck_assert_int_eq(pipe(stderr_pipe), 0);
+    ck_assert_int_eq(fcntl(stderr_pipe[0], F_SETFL, O_NONBLOCK), 0);
+    dup2(stderr_pipe[1], STDERR_FILENO);
+    alarm(20);
+    say_long_lines();
+    read_pipe();
+    log_catch_up();
+    log_catch_up();
+    say_one();
+    read_pipe();
+    alarm(0);
+    dup2(old_stderr, STDERR_FILENO);
+    ck_assert(buffer_append(&written, "", 1, &err));
+    const char *text = (const char *)written.bytes;
+    size_t whole = 0;
+    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        ck_assert_msg(strncmp(at, "20", 2) == 0 && strstr(at, "\n") != NULL, "half a line in %s", text);
+        whole += strcspn(at, "\n") > 6000;
+    }
+    int missing = 0;
+    const char *told = strstr(text, "Z warning ");
+    ck_assert(told != NULL && sscanf(told, "Z warning %d lines are missing here", &missing) == 1);
+    ck_assert_ptr_null(strstr(strchr(told, '\n'), "missing here"));
+    ck_assert_uint_eq(whole + (size_t)missing, 40);
+    ck_assert(whole > 5 && missing > 20 && strstr(told, "Z info    one\n") != NULL);
+    close(old_stderr);
+    close(stderr_pipe[0]);
+    close(stderr_pipe[1]);
+}
+END_TEST
+
 /* ---- between processes ---- */
 
 static int log_socket[2];
@@ -304,7 +365,7 @@ static void speak_as_worker(void)
     pid_t pid = fork();
     if (pid == 0) {
         dup2(log_socket[1], STDERR_FILENO);
-        if (!log_through_socket())
+        if (!log_through_socket(1000))
             _exit(1);
         log_set_identity("receive primary");
         log_set_subject("primary", NULL);
@@ -325,7 +386,7 @@ static void speak_as_worker(void)
 
 START_TEST(what_a_worker_says_gets_the_form_of_who_writes)
 {
-    ck_assert(!log_through_socket());
+    ck_assert(!log_through_socket(1000));
     log_set_identity("");
     ck_assert_str_eq(
         listen_as(true, speak_as_worker),
@@ -358,6 +419,7 @@ int main(void)
     tcase_add_test(tests, a_file_is_opened_again_and_kept_when_it_cannot_be);
     tcase_add_test(tests, lines_that_a_full_disk_does_not_take_are_counted);
     tcase_add_test(tests, half_a_line_is_taken_back);
+    tcase_add_test(tests, nobody_waits_for_a_stderr_that_is_not_read);
     tcase_add_test(tests, what_a_worker_says_gets_the_form_of_who_writes);
     return suite_run("log", tests);
 }

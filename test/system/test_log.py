@@ -1,16 +1,21 @@
 """The log: as text and as JSON, in a file that is rotated under load, with a full disk, and never with a secret."""
 
+import ctypes
+import errno
 import json
 import os
 import re
 import signal
+import socket
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster
-from harness.scratch import give_to, make_folder, run, wait_for
+from harness.scratch import as_user, give_to, make_folder, run, wait_for
 from test_gateway import Gateway, gateway_pki  # noqa: F401
 
 PASSWORD = "Open-Sesame-4711"
@@ -188,6 +193,85 @@ def test_a_disk_that_fills_up_gets_whole_lines_only_and_the_log_goes_on_when_the
     logged.agent.process.send_signal(signal.SIGUSR1)
     wait_for(lambda: "missing here" in logged.text(small_disk / "log"), "how many are missing")
     assert "No space left on device" in logged.agent.log_text()[-4000:]
+
+
+SYS_PIDFD_GETFD = 438
+
+
+def socket_of(worker):
+    """What the worker's stderr is: a copy of its descriptor."""
+    if os.geteuid() != 0:
+        pytest.skip("only root takes another process's descriptor")
+    pidfd = os.pidfd_open(worker)
+    fd = ctypes.CDLL(None, use_errno=True).syscall(SYS_PIDFD_GETFD, pidfd, 2, 0)
+    os.close(pidfd)
+    if fd < 0:
+        pytest.skip(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+    return socket.socket(fileno=fd)
+
+
+def fill(log):
+    """Until nothing more is taken; how many lines that were."""
+    count = 0
+    try:
+        while True:
+            log.send(b"a flood", socket.MSG_DONTWAIT)
+            count += 1
+    except BlockingIOError:
+        return count
+
+
+def test_commits_wait_for_no_log_that_is_not_read(logged):
+    """The supervisor is stopped, its socket full, and the receiver has things to tell while commits wait for it."""
+    (receiver,) = logged.agent.worker_pids("receive")
+    logged.cluster.configure("synchronous_standby_names = 'pgcoffer'")
+    logged.cluster.reload()
+    logged.cluster.sql("CREATE TABLE waited_for (n int)")
+    missing = logged.text().count("missing here")
+    with socket_of(receiver) as log:
+        logged.agent.process.send_signal(signal.SIGSTOP)
+        try:
+            flood = fill(log)
+            logged.cluster.sql("SET synchronous_commit = local; SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+            began = time.monotonic()
+            logged.cluster.sql("INSERT INTO waited_for VALUES (1)")
+            waited = time.monotonic() - began
+        finally:
+            logged.agent.process.send_signal(signal.SIGCONT)
+    assert waited < 4, f"{waited} s"
+    wait_for(lambda: logged.text().count("a flood") == flood, "what was said is written")
+    logged.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+    wait_for(lambda: logged.text().count("missing here") > missing, "what is missing is told")
+    logged.cluster.configure("synchronous_standby_names = ''")
+    logged.cluster.reload()
+    assert logged.agent.worker_pids("receive") == [receiver]
+    logged.agent.wait_streaming("primary")
+
+
+def test_a_stderr_that_nobody_reads_hangs_nobody(make_agent):
+    agent = make_agent()
+    agent.write_configuration()
+    reader, writer = os.pipe()
+    agent.process = subprocess.Popen(as_user([agent.binaries / "pgcofferd", "-c", agent.configuration], agent.user),
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer, start_new_session=True)
+    os.set_blocking(reader, False)
+    wait_for(lambda: agent.cli("ping").code == 0, "the daemon answers")
+    full = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError) as refused:
+        while True:
+            os.write(full, b"x")
+    assert refused.value.errno == errno.EAGAIN
+    for _ in range(3):
+        agent.ok("reload", timeout=20)
+    assert b"configuration reloaded" not in os.read(reader, 65536)
+    agent.ok("reload")
+    said = os.read(reader, 65536).decode()
+    assert int(re.search(r"(\d+) lines are missing here: they could not be written", said)[1]) >= 3, said
+    assert "configuration reloaded" in said, said
+    for fd in (full, writer, reader):
+        os.close(fd)
+    agent.ok("reload")  # not even when it is gone
+    assert agent.stop() == 0
 
 
 def test_no_secret_is_in_any_log(logged):

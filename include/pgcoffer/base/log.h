@@ -40,18 +40,22 @@ void log_failed_event(enum log_level level, json_t *figures_stolen, const struct
 /*
  * Lines go to the end of that file from now on, which is made with mode 0640 if need be; "": to stderr again. Called
  * with the path in use it opens anew what bears the name now. On failure all stays as it was. A line that cannot be
- * written is counted: stderr is told the first time, the file how many they were as soon as it takes lines again.
+ * written, or that stderr does not take within 100 ms, is counted: stderr is told the first time of the file's, and
+ * how many they were is told as soon as lines are taken again.
  */
 bool log_open_file(const char *path, struct error *err) NODISCARD;
 /* The path in use; "" for stderr. */
 const char *log_file_path(void);
+/* Tells of lines that are missing, if there are any, without waiting for the next line. */
+void log_catch_up(void);
 
 /*
  * Between processes: whose stderr is a socket of the kind SOCK_SEQPACKET sends its lines there as JSON, whatever the
  * format, so that one process writes all lines (false: stderr is something else). That one hands over what it receives
- * to log_on_behalf(): a line of ours, or anything else that a process says on its stderr, then one line each.
+ * to log_on_behalf(): a line of ours, or anything else that a process says on its stderr, then one line each. A line
+ * waits for so long when that one does not read; those after it do not wait until one is taken again.
  */
-bool log_through_socket(void);
+bool log_through_socket(int patience_milliseconds);
 void log_on_behalf(const char *bytes, size_t size, pid_t sender);
 
 #endif
