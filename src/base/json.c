@@ -65,7 +65,7 @@ const char *json_text_or(const json_t *object, const char *key, const char *othe
 {
     const char *text = json_text_or_null(object, key);
 
-    return text != NULL ? text : otherwise;
+    return text_is_empty(text) ? otherwise : text;
 }
 
 bool json_text_is(const json_t *object, const char *key, const char *text)

@@ -158,9 +158,8 @@ static const char *color_of(enum check_state state)
 
 static char *NEVER_NULL text_of(const json_t *check, const char *key)
 {
-    const char *text = json_text_or_null(check, key);
 
-    return output_printable(text != NULL ? text : "");
+    return output_printable(json_text_or(check, key, ""));
 }
 
 static void print_text(const json_t *check, const char *key)
@@ -200,9 +199,8 @@ static void print_check(const struct invocation *invocation, const json_t *check
 
 static bool is_of_group(const json_t *check, const char *group)
 {
-    const char *name = json_text_or_null(check, "group");
 
-    return name != NULL && strcmp(name, group) == 0;
+    return json_text_is(check, "group", group);
 }
 
 /* The groups in the order in which they first appear: that of the work. */

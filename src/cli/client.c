@@ -115,12 +115,11 @@ static void take_item(struct conversation *conversation, const json_t *data)
 
 static void take_log(const struct conversation *conversation, const json_t *message)
 {
-    const char *level = json_text_or_null(message, "level");
     const char *text = json_text_or_null(message, "message");
 
     if (text == NULL)
         return;
-    if (level != NULL && strcmp(level, "warning") == 0)
+    if (json_text_is(message, "level", "warning"))
         output_warning(conversation->invocation, "%s", text);
     else
         output_detail(conversation->invocation, "%s", text);

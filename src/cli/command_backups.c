@@ -75,15 +75,11 @@ static void group_by_server(const struct invocation *invocation, const json_t *i
 
 static void set_duration(struct table *table, size_t column, const json_t *backup)
 {
-    const char *from = json_text_or_null(backup, "started_at");
-    const char *to = json_text_or_null(backup, "stopped_at");
     struct timestamp started;
     struct timestamp stopped;
-    struct error ignored;
     char duration[TEXT_DURATION_SIZE] = "-";
 
-    if (from != NULL && to != NULL && timestamp_parse(from, &started, &ignored) &&
-        timestamp_parse(to, &stopped, &ignored))
+    if (json_find_time(backup, "started_at", &started) && json_find_time(backup, "stopped_at", &stopped))
         text_format_duration((double)(stopped.microseconds - started.microseconds) / 1e6, duration);
     table_set(table, column, "%s", duration);
 }
@@ -96,9 +92,9 @@ static const char *gap_words(const json_t *reach)
 /* "0/5000060", and whether more would follow behind a gap. */
 static void set_reach(struct table *table, size_t column, const json_t *reach)
 {
-    const char *position = json_text_or_null(reach, "lsn");
+    const char *position = json_text_or(reach, "lsn", "-");
 
-    table_set(table, column, "%s%s", position != NULL ? position : "-", gap_words(reach));
+    table_set(table, column, "%s%s", position, gap_words(reach));
 }
 
 /* The label, and in brackets the annotations. */
@@ -118,7 +114,7 @@ static void set_words(struct table *table, size_t column, const json_t *backup)
 static void add_backup(struct table *table, const json_t *backup)
 {
     const char *state = json_text_or_null(backup, "state");
-    const char *start = json_text_or_null(backup, "start_lsn");
+    const char *start = json_text_or(backup, "start_lsn", "-");
     const char *end = json_text_or_null(backup, "end_lsn");
     const char *problem = json_text_or_null(json_object_get(backup, "error"), "message");
 
@@ -131,7 +127,7 @@ static void add_backup(struct table *table, const json_t *backup)
     set_duration(table, 5, backup);
     table_set_bytes(table, 6, backup, "size_bytes");
     table_set_bytes(table, 7, backup, "stored_bytes");
-    table_set(table, 8, "%s%s%s", start != NULL ? start : "-", end != NULL ? ".." : "", end != NULL ? end : "");
+    table_set(table, 8, "%s%s%s", start, end != NULL ? ".." : "", end != NULL ? end : "");
     set_reach(table, 9, json_object_get(backup, "reach"));
     notes_set_columns(table, 10, backup);
     if (problem != NULL)

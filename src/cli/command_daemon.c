@@ -16,11 +16,8 @@
 
 static void print_ping(const struct invocation *invocation, const json_t *result)
 {
-    const char *version = json_text_or_null(result, "version");
-    const char *started = json_text_or_null(result, "started_at");
-
-    output_line(invocation, "pgcofferd %s is there: pid %" PRId64 ", since %s", version != NULL ? version : "?",
-                json_number_or(result, "pid", 0), started != NULL ? started : "?");
+    output_line(invocation, "pgcofferd %s is there: pid %" PRId64 ", since %s", json_text_or(result, "version", "?"),
+                json_number_or(result, "pid", 0), json_text_or(result, "started_at", "?"));
 }
 
 bool command_ping(struct invocation *invocation, struct error *err)
@@ -61,7 +58,6 @@ static void add_server(struct table *table, const json_t *server)
     const json_t *receiver = json_object_get(server, "receiver");
     const json_t *backup = json_object_get(server, "last_backup");
     const char *state = json_text_or_null(receiver, "state");
-    const char *id = json_text_or_null(backup, "id");
 
     table_add_row(table);
     table_set_text(table, 0, server, "server");
@@ -70,7 +66,7 @@ static void add_server(struct table *table, const json_t *server)
     set_positions(table, receiver);
     table_set_text(table, 6, receiver, "slot");
     table_set_text(table, 7, receiver, "tls_version");
-    table_set(table, 8, "%s", id != NULL ? id : "none");
+    table_set(table, 8, "%s", json_text_or(backup, "id", "none"));
     if (state != NULL && (strcmp(state, "alarm") == 0 || strcmp(state, "stopped") == 0))
         table_mark_bad(table);
 }
@@ -79,7 +75,7 @@ static void add_server(struct table *table, const json_t *server)
 static void print_fault(const struct invocation *invocation, const json_t *server, const char *key)
 {
     const json_t *fault = json_object_get(json_object_get(server, "receiver"), key);
-    const char *name = json_text_or_null(server, "server");
+    const char *name = json_text_or(server, "server", "?");
     const char *message = json_text_or_null(fault, "message");
     const char *detail = json_text_or_null(fault, "detail");
     const char *hint = json_text_or_null(fault, "hint");
@@ -88,8 +84,7 @@ static void print_fault(const struct invocation *invocation, const json_t *serve
     if (message == NULL)
         return;
     output_line(invocation, "%s", "");
-    output_line(invocation, "%s: %s%s", name != NULL ? name : "?", strcmp(key, "warning") == 0 ? "warning: " : "",
-                message);
+    output_line(invocation, "%s: %s%s", name, strcmp(key, "warning") == 0 ? "warning: " : "", message);
     if (!text_is_empty(detail))
         output_line(invocation, "  detail: %s", detail);
     if (!text_is_empty(hint))
@@ -102,8 +97,8 @@ static void print_fault(const struct invocation *invocation, const json_t *serve
 static void print_room(const struct invocation *invocation, const json_t *server)
 {
     const json_t *room = json_object_get(json_object_get(server, "receiver"), "room");
-    const char *name = json_text_or_null(server, "server");
-    const char *disk = json_text_or_null(room, "disk");
+    const char *name = json_text_or(server, "server", "?");
+    const char *disk = json_text_or(room, "disk", "?");
     const char *full_at = json_text_or_null(room, "full_at");
     int64_t hourly = json_number_or(room, "rate", 0);
     char free_text[TEXT_BYTES_SIZE], reserve[TEXT_BYTES_SIZE], rate[TEXT_BYTES_SIZE];
@@ -118,23 +113,22 @@ static void print_room(const struct invocation *invocation, const json_t *server
             ? memory_text("too little WAL was seen for a forecast")
             : memory_text("WAL takes %s an hour: %s%.19s%s", rate, full_at != NULL ? "full at " : "room for years",
                           full_at != NULL ? full_at : "", full_at != NULL ? "Z" : "");
-    output_line(invocation, "%s: %s free on %s, %s of it kept for WAL; %s", name != NULL ? name : "?", free_text,
-                disk != NULL ? disk : "?", reserve, forecast);
+    output_line(invocation, "%s: %s free on %s, %s of it kept for WAL; %s", name, free_text, disk, reserve, forecast);
 }
 
 /* "primary: synchronous standby: quorum, by synchronous_standby_names = 'ANY 1 (a, pgcoffer)'" */
 static void print_sync(const struct invocation *invocation, const json_t *server)
 {
     const json_t *sync = json_object_get(json_object_get(server, "receiver"), "sync");
-    const char *name = json_text_or_null(server, "server");
+    const char *name = json_text_or(server, "server", "?");
     const char *state = json_text_or_null(sync, "state");
     const char *names = json_text_or_null(sync, "names");
     bool is_waited_for = state != NULL && names != NULL && strcmp(state, "async") != 0;
 
     if (is_waited_for || json_is_true(json_object_get(sync, "wanted")))
-        output_line(invocation, "%s: synchronous standby: %s, by synchronous_standby_names = %s%s%s",
-                    name != NULL ? name : "?", state != NULL ? state : "unknown", names != NULL ? "'" : "",
-                    names != NULL ? names : "(not known)", names != NULL ? "'" : "");
+        output_line(invocation, "%s: synchronous standby: %s, by synchronous_standby_names = %s%s%s", name,
+                    state != NULL ? state : "unknown", names != NULL ? "'" : "", names != NULL ? names : "(not known)",
+                    names != NULL ? "'" : "");
 }
 
 /* "primary: warning: 2 gaps in the WAL, the newest from 0/3000000 to 0/5000000 on timeline 1 (removed by ...)" */
@@ -142,28 +136,27 @@ static void print_gaps(const struct invocation *invocation, const json_t *server
 {
     const json_t *gaps = json_object_get(json_object_get(server, "receiver"), "gaps");
     const json_t *newest = json_object_get(gaps, "newest");
-    const char *name = json_text_or_null(server, "server");
-    const char *start = json_text_or_null(newest, "start");
+    const char *name = json_text_or(server, "server", "?");
+    const char *start = json_text_or(newest, "start", "?");
     const char *end = json_text_or_null(newest, "end");
-    const char *what = json_text_or_null(newest, "what");
+    const char *what = json_text_or(newest, "what", "?");
     long long count = (long long)json_number_or(gaps, "count", 0);
 
     if (count == 0)
         return;
-    output_line(invocation, "%s: warning: %lld gap%s in the WAL, the newest from %s %s%s on timeline %lld (%s)",
-                name != NULL ? name : "?", count, count == 1 ? "" : "s", start != NULL ? start : "?",
-                end != NULL ? "to " : "on,", end != NULL ? end : "", (long long)json_number_or(newest, "timeline", 0),
-                what != NULL ? what : "?");
+    output_line(invocation, "%s: warning: %lld gap%s in the WAL, the newest from %s %s%s on timeline %lld (%s)", name,
+                count, count == 1 ? "" : "s", start, end != NULL ? "to " : "on,", end != NULL ? end : "",
+                (long long)json_number_or(newest, "timeline", 0), what);
     output_line(invocation,
                 "  hint: A backup from before it reaches no further; pgcoffer list %s and pgcoffer wal status %s tell.",
-                name != NULL ? name : "?", name != NULL ? name : "?");
+                name, name);
 }
 
 static char *NEVER_NULL place_of(const json_t *host)
 {
-    const char *name = json_text_or_null(host, "host");
+    const char *name = json_text_or(host, "host", "?");
     const char *role = json_text_or_null(host, "role");
-    char *printable SCOPED(scoped_free) = output_printable(name != NULL ? name : "?");
+    char *printable SCOPED(scoped_free) = output_printable(name);
 
     return memory_text("%s port %" PRId64 "%s%s%s", printable, json_number_or(host, "port", 0),
                        role != NULL ? " (" : "", role != NULL ? role : "", role != NULL ? ")" : "");
@@ -173,7 +166,7 @@ static char *NEVER_NULL place_of(const json_t *host)
 static void print_hosts(const struct invocation *invocation, const json_t *server)
 {
     const json_t *hosts = json_object_get(json_object_get(server, "receiver"), "hosts");
-    const char *name = json_text_or_null(server, "server");
+    const char *name = json_text_or(server, "server", "?");
     char *used SCOPED(scoped_free) = memory_copy_text("from no host yet");
     char *others SCOPED(scoped_free) = memory_copy_text("");
     const json_t *host;
@@ -190,7 +183,7 @@ static void print_hosts(const struct invocation *invocation, const json_t *serve
     }
     if (!json_is_array(hosts))
         return;
-    output_line(invocation, "%s: %s; besides %s", name != NULL ? name : "?", used, others);
+    output_line(invocation, "%s: %s; besides %s", name, used, others);
     json_array_foreach(hosts, i, host)
     {
         const char *problem = json_text_or_null(host, "problem");
@@ -228,8 +221,8 @@ static void print_status(const struct invocation *invocation, const json_t *stat
     static const char *const titles[] = {"SERVER",  "RECEIVER", "SINCE", ">TIMELINE",  "FLUSHED",
                                          ">BEHIND", "SLOT",     "TLS",   "LAST BACKUP"};
     const json_t *servers = json_object_get(status, "servers");
-    const char *version = json_text_or_null(status, "version");
-    const char *base = json_text_or_null(status, "base_dir");
+    const char *version = json_text_or(status, "version", "?");
+    const char *base = json_text_or(status, "base_dir", "?");
     const json_t *server;
     size_t running = 0;
     const json_t *job;
@@ -237,11 +230,10 @@ static void print_status(const struct invocation *invocation, const json_t *stat
 
     json_array_foreach(json_object_get(status, "jobs"), i, job)
     {
-        const char *state = json_text_or_null(job, "state");
-        running += state != NULL && strcmp(state, "running") == 0;
+        running += json_text_is(job, "state", "running");
     }
-    output_line(invocation, "pgcofferd %s, pid %" PRId64 ", repository %s, running jobs: %zu",
-                version != NULL ? version : "?", json_number_or(status, "pid", 0), base != NULL ? base : "?", running);
+    output_line(invocation, "pgcofferd %s, pid %" PRId64 ", repository %s, running jobs: %zu", version,
+                json_number_or(status, "pid", 0), base, running);
     print_port(invocation, "gateway", json_object_get(status, "gateway"));
     print_port(invocation, "metrics", json_object_get(status, "exporter"));
     struct table *table SCOPED(scoped_table) = table_new(invocation, titles, 9);

@@ -101,13 +101,13 @@ static void report(const struct invocation *invocation, const struct drill_resul
     const struct backup_drill *record = &result->record;
     const char *replayed_to = json_text_or_null(result->json, "replayed_to");
     const char *last_commit = json_text_or_null(result->json, "last_commit_at");
-    const char *version = json_text_or_null(result->json, "postgresql");
+    const char *version = json_text_or(result->json, "postgresql", "?");
     char *phases SCOPED(scoped_free) = phases_text(record);
     char duration[TEXT_DURATION_SIZE];
 
     text_format_duration((double)record->proof.milliseconds / 1e3, duration);
     output_line(invocation, "backup %s of %s is proven: PostgreSQL %s answered after %s", record->backup.text,
-                invocation_argument(invocation, 0), version != NULL ? version : "?", duration);
+                invocation_argument(invocation, 0), version, duration);
     output_line(invocation, "%s", phases);
     output_line(invocation, "%lld WAL files were replayed%s%s%s%s",
                 (long long)json_number_or(result->json, "wal_files", 0), replayed_to != NULL ? ", up to " : "",

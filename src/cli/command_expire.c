@@ -6,16 +6,9 @@
 
 /* `expire`: one line for each backup and stretch of WAL, then what was, or would be, freed. */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text != NULL ? text : "?";
-}
-
 static bool is_backup(const json_t *item)
 {
-    return strcmp(text_of(item, "what"), "backup") == 0;
+    return json_text_is(item, "what", "backup");
 }
 
 void report_expire_item(const struct invocation *invocation, const json_t *item)
@@ -25,12 +18,14 @@ void report_expire_item(const struct invocation *invocation, const json_t *item)
 
     text_format_bytes((uint64_t)json_number_or(item, "stored_bytes", 0), bytes);
     if (is_backup(item))
-        output_line(invocation, "%s: backup %s: %s (%s): %s", text_of(item, "server"), text_of(item, "id"), verdict,
-                    text_of(item, "rule"), text_of(item, "words"));
+        output_line(invocation, "%s: backup %s: %s (%s): %s", json_text_or(item, "server", "?"),
+                    json_text_or(item, "id", "?"), verdict, json_text_or(item, "rule", "?"),
+                    json_text_or(item, "words", "?"));
     else
-        output_line(invocation, "%s: WAL %s to %s on timeline %lld, %s: %s (%s): %s", text_of(item, "server"),
-                    text_of(item, "start"), text_of(item, "end"), (long long)json_number_or(item, "timeline", 0), bytes,
-                    verdict, text_of(item, "rule"), text_of(item, "words"));
+        output_line(invocation, "%s: WAL %s to %s on timeline %lld, %s: %s (%s): %s", json_text_or(item, "server", "?"),
+                    json_text_or(item, "start", "?"), json_text_or(item, "end", "?"),
+                    (long long)json_number_or(item, "timeline", 0), bytes, verdict, json_text_or(item, "rule", "?"),
+                    json_text_or(item, "words", "?"));
 }
 
 void report_expired_server(const struct invocation *invocation, const json_t *server)
@@ -48,12 +43,13 @@ void report_expired_server(const struct invocation *invocation, const json_t *se
     }
     text_format_bytes((uint64_t)json_number_or(server, "freed_bytes", 0), freed);
     if (backups == 0 && segments == 0)
-        output_line(invocation, "%s: nothing %s", text_of(server, "server"),
+        output_line(invocation, "%s: nothing %s", json_text_or(server, "server", "?"),
                     is_preview ? "would be removed" : "was to be removed");
     else
-        output_line(invocation, "%s: %lld backup%s and %lld WAL segment%s %s, which %s %s", text_of(server, "server"),
-                    backups, backups == 1 ? "" : "s", segments, segments == 1 ? "" : "s",
-                    is_preview ? "would be removed" : "are removed", is_preview ? "would free" : "freed", freed);
+        output_line(invocation, "%s: %lld backup%s and %lld WAL segment%s %s, which %s %s",
+                    json_text_or(server, "server", "?"), backups, backups == 1 ? "" : "s", segments,
+                    segments == 1 ? "" : "s", is_preview ? "would be removed" : "are removed",
+                    is_preview ? "would free" : "freed", freed);
 }
 
 /* Each server's items beside what is said of it. */
@@ -68,7 +64,7 @@ static void gather(const json_t *items, json_t *result)
         json_t *backups = json_array(), *wal = json_array();
         json_array_foreach(items, j, item)
         {
-            if (strcmp(text_of(item, "server"), text_of(server, "server")) == 0)
+            if (strcmp(json_text_or(item, "server", "?"), json_text_or(server, "server", "?")) == 0)
                 json_array_append(is_backup(item) ? backups : wal, (json_t *)item);
         }
         json_object_set_new(server, "backups", backups);

@@ -56,7 +56,7 @@ static bool check_stream(const struct invocation *invocation, enum export_form f
 
 static void report(const struct invocation *invocation, const json_t *result)
 {
-    const char *backup = json_text_or_null(result, "backup");
+    const char *backup = json_text_or(result, "backup", "?");
     const char *output = json_text_or_null(result, "output");
     char bytes[TEXT_BYTES_SIZE];
     char duration[TEXT_DURATION_SIZE];
@@ -69,10 +69,9 @@ static void report(const struct invocation *invocation, const json_t *result)
     }
     text_format_bytes((uint64_t)json_number_or(result, "bytes", 0), bytes);
     text_format_duration(json_number_value(json_object_get(result, "seconds")), duration);
-    output_line(invocation, "backup %s of %s is exported to %s: %s, %lld files, %lld of WAL, in %s",
-                backup != NULL ? backup : "?", invocation_argument(invocation, 0), output, bytes,
-                (long long)json_number_or(result, "files", 0), (long long)json_number_or(result, "wal_files", 0),
-                duration);
+    output_line(invocation, "backup %s of %s is exported to %s: %s, %lld files, %lld of WAL, in %s", backup,
+                invocation_argument(invocation, 0), output, bytes, (long long)json_number_or(result, "files", 0),
+                (long long)json_number_or(result, "wal_files", 0), duration);
 }
 
 static bool run(struct invocation *invocation, struct export_options *options, struct session_source *source,

@@ -7,6 +7,7 @@
 #include "cli/cli_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/control/progress_words.h"
 
 /* Jobs and those who look after them: backup, verify, slot ..., jobs, follow, cancel. */
 
@@ -158,11 +159,10 @@ bool command_verify(struct invocation *invocation, struct error *err)
 static void add_job(struct table *table, const json_t *job)
 {
     const json_t *progress = json_object_get(job, "progress");
-    const char *state = json_text_or_null(job, "state");
     const char *problem = json_text_or_null(json_object_get(job, "error"), "message");
-    bool is_running = state != NULL && strcmp(state, "running") == 0;
-    int64_t done = json_number_or(progress, "done_bytes", 0);
-    int64_t total = json_number_or(progress, "total_bytes", 0);
+    bool is_running = json_text_is(job, "state", "running");
+    struct progress numbers = {.total_bytes = 0};
+    bool has_total = progress_from_json(progress, &numbers) && numbers.total_bytes > 0;
 
     table_add_row(table);
     table_set_text(table, 0, job, "job");
@@ -174,13 +174,11 @@ static void add_job(struct table *table, const json_t *job)
     table_set_text(table, 6, job, "caller");
     if (problem != NULL)
         table_set(table, 7, "%s", problem);
-    else if (is_running && total > 0)
-        table_set(table, 7, "%s %d%%",
-                  json_text_or_null(progress, "phase") != NULL ? json_text_or_null(progress, "phase") : "",
-                  (int)(100.0 * (double)(done < total ? done : total) / (double)total));
+    else if (is_running && has_total)
+        table_set(table, 7, "%s %u%%", numbers.phase, progress_percent(&numbers));
     else
         table_set_text(table, 7, is_running ? progress : NULL, "phase");
-    if (state != NULL && strcmp(state, "failed") == 0)
+    if (json_text_is(job, "state", "failed"))
         table_mark_bad(table);
 }
 
@@ -223,13 +221,13 @@ bool command_follow(struct invocation *invocation, struct error *err)
 
 static void print_cancelled(const struct invocation *invocation, const json_t *result)
 {
-    const char *job = json_text_or_null(result, "job");
+    const char *job = json_text_or(result, "job", "?");
     const char *state = json_text_or_null(result, "state");
 
     if (state != NULL && strcmp(state, "cancelled") != 0)
-        output_warning(invocation, "it was too late: job %s is %s", job != NULL ? job : "?", state);
+        output_warning(invocation, "it was too late: job %s is %s", job, state);
     else
-        output_line(invocation, "job %s is cancelled", job != NULL ? job : "?");
+        output_line(invocation, "job %s is cancelled", job);
 }
 
 bool command_cancel(struct invocation *invocation, struct error *err)

@@ -3,24 +3,19 @@
 
 /* What is noted beside a backup: pin, unpin, annotate. */
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text != NULL ? text : "?";
-}
-
 static void report_pin(const struct invocation *invocation, const json_t *result)
 {
     const char *until = json_text_or_null(json_object_get(result, "pin"), "until");
 
-    output_line(invocation, "backup %s of %s is pinned %s%s", text_of(result, "backup"), text_of(result, "server"),
-                until != NULL ? "until " : "until it is unpinned", until != NULL ? until : "");
+    output_line(invocation, "backup %s of %s is pinned %s%s", json_text_or(result, "backup", "?"),
+                json_text_or(result, "server", "?"), until != NULL ? "until " : "until it is unpinned",
+                until != NULL ? until : "");
 }
 
 static void report_unpin(const struct invocation *invocation, const json_t *result)
 {
-    output_line(invocation, "backup %s of %s %s", text_of(result, "backup"), text_of(result, "server"),
+    output_line(invocation, "backup %s of %s %s", json_text_or(result, "backup", "?"),
+                json_text_or(result, "server", "?"),
                 json_is_set(result, "was_pinned") ? "is not pinned any more" : "was not pinned");
 }
 
@@ -29,8 +24,8 @@ static void report_annotations(const struct invocation *invocation, const json_t
     const char *key;
     json_t *value;
 
-    output_line(invocation, "backup %s of %s has %zu annotation%s", text_of(result, "backup"),
-                text_of(result, "server"), json_object_size(json_object_get(result, "annotations")),
+    output_line(invocation, "backup %s of %s has %zu annotation%s", json_text_or(result, "backup", "?"),
+                json_text_or(result, "server", "?"), json_object_size(json_object_get(result, "annotations")),
                 json_object_size(json_object_get(result, "annotations")) == 1 ? "" : "s");
     json_object_foreach(json_object_get(result, "annotations"), key, value)
     {

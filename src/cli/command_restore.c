@@ -70,32 +70,27 @@ static bool parse_mappings(const struct invocation *invocation, struct mappings 
     return true;
 }
 
-static const char *text_or(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text_is_empty(text) ? otherwise : text;
-}
-
 static void report_target(const struct invocation *invocation, const json_t *result)
 {
     const json_t *target = json_object_get(result, "target");
     const json_t *stop = json_object_get(result, "stop");
-    const char *kind = text_or(target, "kind", "end");
+    const char *kind = json_text_or(target, "kind", "end");
     long long timeline = (long long)json_number_or(result, "timeline", 0);
 
     output_line(invocation, "WAL is held up to %s on timeline %lld, complete until %s",
-                text_or(result, "reachable", "?"), timeline, text_or(result, "reachable_at", "an unknown time"));
+                json_text_or(result, "reachable", "?"), timeline,
+                json_text_or(result, "reachable_at", "an unknown time"));
     if (strcmp(kind, "end") == 0)
         output_line(invocation, "PostgreSQL will replay all of it");
     else if (json_text_or_null(result, "replay_to") != NULL)
         output_line(invocation, "PostgreSQL will replay up to the record at %s, the last one held",
-                    text_or(result, "replay_to", "?"));
+                    json_text_or(result, "replay_to", "?"));
     else if (json_is_object(stop))
         output_line(invocation, "PostgreSQL will replay up to %s %s: the record at %s, of %s", kind,
-                    text_or(target, "value", ""), text_or(stop, "lsn", "?"), text_or(stop, "at", "an unknown time"));
+                    json_text_or(target, "value", ""), json_text_or(stop, "lsn", "?"),
+                    json_text_or(stop, "at", "an unknown time"));
     else
-        output_line(invocation, "PostgreSQL will replay up to %s %s", kind, text_or(target, "value", ""));
+        output_line(invocation, "PostgreSQL will replay up to %s %s", kind, json_text_or(target, "value", ""));
 }
 
 static void report(const struct invocation *invocation, const json_t *result)
@@ -112,20 +107,20 @@ static void report(const struct invocation *invocation, const json_t *result)
     }
     text_format_bytes((uint64_t)json_number_or(result, "bytes", 0), bytes);
     text_format_duration(json_number_value(json_object_get(result, "seconds")), duration);
-    output_line(invocation, "backup %s of %s %s into %s: %s, %lld files%s%s", text_or(result, "backup", "?"),
-                text_or(result, "server", "?"), is_dry_run ? "would be restored" : "is restored",
-                text_or(result, "directory", "?"), bytes, (long long)json_number_or(result, "files", 0),
+    output_line(invocation, "backup %s of %s %s into %s: %s, %lld files%s%s", json_text_or(result, "backup", "?"),
+                json_text_or(result, "server", "?"), is_dry_run ? "would be restored" : "is restored",
+                json_text_or(result, "directory", "?"), bytes, (long long)json_number_or(result, "files", 0),
                 is_dry_run ? "" : ", in ", is_dry_run ? "" : duration);
     json_array_foreach(json_object_get(result, "tablespaces"), i, tablespace)
     {
         output_line(invocation, "tablespace %lld: %s -> %s", (long long)json_number_or(tablespace, "oid", 0),
-                    text_or(tablespace, "original_path", "?"), text_or(tablespace, "path", "?"));
+                    json_text_or(tablespace, "original_path", "?"), json_text_or(tablespace, "path", "?"));
     }
-    if (text_or(result, "why", "")[0] != '\0')
-        output_line(invocation, "why this backup: %s", text_or(result, "why", ""));
+    if (json_text_or(result, "why", "")[0] != '\0')
+        output_line(invocation, "why this backup: %s", json_text_or(result, "why", ""));
     report_target(invocation, result);
     if (!is_dry_run)
-        output_line(invocation, "start it: %s", text_or(result, "start", "?"));
+        output_line(invocation, "start it: %s", json_text_or(result, "start", "?"));
 }
 
 static bool run(struct invocation *invocation, struct restore_options *options, struct session_source *source,

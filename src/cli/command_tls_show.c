@@ -66,11 +66,8 @@ static json_t *entry_to_json(const struct inventory_entry *entry)
 
     if (is_known && entry->kind == INVENTORY_REVOCATION_LIST)
         json_object_set_new(object, "revoked", json_integer(entry->revoked_count));
-    if (!is_known) {
-        json_t *fault = control_error_to_json(&entry->fault);
-        json_object_del(fault, "event");
-        json_object_set_new(object, "error", fault);
-    }
+    if (!is_known)
+        json_object_set_new(object, "error", control_failure_to_json(&entry->fault));
     return object;
 }
 

@@ -81,19 +81,18 @@ static void add_stretches(struct table *table, const json_t *list, const char *w
 static void print_gap(const struct invocation *invocation, const json_t *gap)
 {
     const char *end = json_text_or_null(gap, "end");
-    const char *start = json_text_or_null(gap, "start");
-    const char *what = json_text_or_null(gap, "what");
+    const char *start = json_text_or(gap, "start", "?");
+    const char *what = json_text_or(gap, "what", "?");
     const char *noticed = json_text_or_null(gap, "noticed_at");
     const char *words = json_text_or_null(gap, "words");
     long long segments = (long long)json_number_or(gap, "segments", 0);
     char count[48];
 
     snprintf(count, sizeof count, "%lld segment%s", segments, segments == 1 ? "" : "s");
-    output_line(invocation, "GAP from %s %s%s on timeline %lld: %s, %s%s%s%s%s", start != NULL ? start : "?",
-                end != NULL ? "to " : "on,", end != NULL ? end : "", (long long)json_number_or(gap, "timeline", 0),
-                end != NULL ? count : "nothing behind it is held yet", what != NULL ? what : "?",
-                noticed != NULL ? ", noticed " : "", noticed != NULL ? noticed : "", text_is_empty(words) ? "" : ": ",
-                text_is_empty(words) ? "" : words);
+    output_line(invocation, "GAP from %s %s%s on timeline %lld: %s, %s%s%s%s%s", start, end != NULL ? "to " : "on,",
+                end != NULL ? end : "", (long long)json_number_or(gap, "timeline", 0),
+                end != NULL ? count : "nothing behind it is held yet", what, noticed != NULL ? ", noticed " : "",
+                noticed != NULL ? noticed : "", text_is_empty(words) ? "" : ": ", text_is_empty(words) ? "" : words);
 }
 
 static void print_ranges(const struct invocation *invocation, const json_t *result)

@@ -65,7 +65,7 @@ void complete_servers(const struct typed *typed)
 static void offer_backup(const struct typed *typed, const json_t *backup)
 {
     const char *id = json_text_or_null(backup, "id"), *label = json_text_or_null(backup, "label");
-    const char *state = json_text_or_null(backup, "state");
+    const char *state = json_text_or(backup, "state", "");
     int64_t size = json_number_or(backup, "size_bytes", -1);
     char bytes[TEXT_BYTES_SIZE] = "", about[256];
 
@@ -73,7 +73,7 @@ static void offer_backup(const struct typed *typed, const json_t *backup)
         return;
     if (size >= 0)
         text_format_bytes((uint64_t)size, bytes);
-    snprintf(about, sizeof about, "%s%s%s%s%.128s", state != NULL ? state : "", size >= 0 ? ", " : "", bytes,
+    snprintf(about, sizeof about, "%s%s%s%s%.128s", state, size >= 0 ? ", " : "", bytes,
              text_is_empty(label) ? "" : ", ", label != NULL ? label : "");
     complete_offer(typed, id, about);
     if (!text_is_empty(label))
@@ -108,13 +108,13 @@ void complete_jobs(const struct typed *typed)
 
     json_array_foreach(json_object_get(answer, "jobs"), i, job)
     {
-        const char *id = json_text_or_null(job, "job"), *command = json_text_or_null(job, "command");
+        const char *id = json_text_or_null(job, "job"), *command = json_text_or(job, "command", "");
         const char *server = json_text_or_null(job, "server"), *state = json_text_or_null(job, "state");
         char about[256];
         if (id == NULL || state == NULL || (typed->command == COMMAND_ID_cancel && strcmp(state, "running") != 0))
             continue;
-        snprintf(about, sizeof about, "%s%s%s: %s", command != NULL ? command : "", server != NULL ? " of " : "",
-                 server != NULL ? server : "", state);
+        snprintf(about, sizeof about, "%s%s%s: %s", command, server != NULL ? " of " : "", server != NULL ? server : "",
+                 state);
         complete_offer(typed, id, about);
     }
 }

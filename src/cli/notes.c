@@ -96,13 +96,13 @@ static char *phases_text(const json_t *drill)
 
 static char *proof_text(const json_t *proof)
 {
-    const char *at = json_text_or_null(proof, "at"), *words = json_text_or_null(proof, "words");
+    const char *at = json_text_or(proof, "at", "?"), *words = json_text_or(proof, "words", "?");
     char duration[TEXT_DURATION_SIZE];
 
     format_seconds(proof, duration);
     if (has_failed(proof))
-        return memory_text("%s FAILED: %s", at != NULL ? at : "?", words != NULL ? words : "?");
-    return memory_text("%s good, in %s", at != NULL ? at : "?", duration);
+        return memory_text("%s FAILED: %s", at, words);
+    return memory_text("%s good, in %s", at, duration);
 }
 
 static char *drill_text(const json_t *drill)
@@ -143,13 +143,13 @@ json_t *notes_in_words(const json_t *backup)
 
 void notes_warn(const struct invocation *invocation, const json_t *backup)
 {
-    const char *id = json_text_or_null(backup, "id");
+    const char *id = json_text_or(backup, "id", "?");
     const json_t *problem;
     size_t i;
 
     json_array_foreach(json_object_get(backup, "note_errors"), i, problem)
     {
         if (json_is_string(problem))
-            output_warning(invocation, "backup %s: %s", id != NULL ? id : "?", json_string_value(problem));
+            output_warning(invocation, "backup %s: %s", id, json_string_value(problem));
     }
 }

@@ -140,12 +140,11 @@ void output_moments(const struct invocation *invocation, const char *server, con
 
     json_array_foreach(moments, i, moment)
     {
-        const char *from = json_text_or_null(moment, "from");
-        const char *until = json_text_or_null(moment, "until");
+        const char *from = json_text_or(moment, "from", "?");
+        const char *until = json_text_or(moment, "until", "?");
         const char *commit = json_text_or_null(moment, "last_commit_at");
         output_line(invocation, "%s: every moment from %s to %s can be restored, on timeline %lld%s%s",
-                    server != NULL ? server : "?", from != NULL ? from : "?", until != NULL ? until : "?",
-                    (long long)json_number_or(moment, "timeline", 0), commit != NULL ? "; last commit: " : "",
-                    commit != NULL ? commit : "");
+                    server != NULL ? server : "?", from, until, (long long)json_number_or(moment, "timeline", 0),
+                    commit != NULL ? "; last commit: " : "", commit != NULL ? commit : "");
     }
 }

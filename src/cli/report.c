@@ -6,13 +6,6 @@
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
 
-static const char *text_or(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text_is_empty(text) ? otherwise : text;
-}
-
 /* "1 range", "2 ranges" */
 static char *NEVER_NULL count_text(long long count, const char *thing)
 {
@@ -35,14 +28,14 @@ static void report_backup(const struct invocation *invocation, const json_t *dat
         if (json_is_string(notice))
             output_detail(invocation, "PostgreSQL said: %s", json_string_value(notice));
     }
-    output_line(invocation, "backup %s of %s is %s: %s, stored as %s, in %s", text_or(data, "id", "?"),
-                text_or(data, "server", "?"), text_or(data, "state", "?"), size, stored, duration);
+    output_line(invocation, "backup %s of %s is %s: %s, stored as %s, in %s", json_text_or(data, "id", "?"),
+                json_text_or(data, "server", "?"), json_text_or(data, "state", "?"), size, stored, duration);
 }
 
 static void report_verified_backup(const struct invocation *invocation, const char *server, const json_t *backup)
 {
-    const char *state = text_or(backup, "state", "?");
-    const char *id = text_or(backup, "id", "?");
+    const char *state = json_text_or(backup, "state", "?");
+    const char *id = json_text_or(backup, "id", "?");
 
     if (strcmp(state, "recent") == 0)
         output_line(invocation, "%s: backup %s was found good since then", server, id);
@@ -70,7 +63,7 @@ static void report_verified_server(const struct invocation *invocation, const js
 
     json_array_foreach(backups, i, backup)
     {
-        report_verified_backup(invocation, text_or(server, "server", "?"), backup);
+        report_verified_backup(invocation, json_text_or(server, "server", "?"), backup);
     }
     if (!json_is_object(wal))
         return;
@@ -80,14 +73,14 @@ static void report_verified_server(const struct invocation *invocation, const js
         count_text((long long)json_array_size(json_object_get(wal, "problems")), "problem");
     char *recent SCOPED(scoped_free) = rest_text(wal, "recent", "found good since then");
     char *left SCOPED(scoped_free) = rest_text(wal, "left", "left for another run");
-    output_line(invocation, "%s: WAL: %s in %s, %s%s%s", text_or(server, "server", "?"), segments, ranges, problems,
-                recent, left);
+    output_line(invocation, "%s: WAL: %s in %s, %s%s%s", json_text_or(server, "server", "?"), segments, ranges,
+                problems, recent, left);
 }
 
 static void report_slot(const struct invocation *invocation, const json_t *data)
 {
-    const char *slot = text_or(data, "slot", "?");
-    const char *server = text_or(data, "server", "?");
+    const char *slot = json_text_or(data, "slot", "?");
+    const char *server = json_text_or(data, "server", "?");
 
     if (json_is_set(data, "dropped"))
         output_line(invocation, "slot \"%s\" of %s is dropped", slot, server);
@@ -97,7 +90,7 @@ static void report_slot(const struct invocation *invocation, const json_t *data)
         output_line(invocation, "slot \"%s\" of %s does not exist", slot, server);
     else
         output_line(invocation, "slot \"%s\" of %s exists; it keeps WAL from %s on", slot, server,
-                    text_or(data, "restart_lsn", "an unknown position"));
+                    json_text_or(data, "restart_lsn", "an unknown position"));
 }
 
 /* A restore, drill or export that ran elsewhere, followed to its end. */
@@ -108,8 +101,8 @@ static void report_told(const struct invocation *invocation, const json_t *data)
 
     text_format_bytes((uint64_t)json_number_or(data, "size_bytes", 0), size);
     text_format_duration(json_number_value(json_object_get(data, "seconds")), duration);
-    output_line(invocation, "%s of %s is done: backup %s, %s, in %s", text_or(data, "command", "?"),
-                text_or(data, "server", "?"), text_or(data, "backup", "?"), size, duration);
+    output_line(invocation, "%s of %s is done: backup %s, %s, in %s", json_text_or(data, "command", "?"),
+                json_text_or(data, "server", "?"), json_text_or(data, "backup", "?"), size, duration);
 }
 
 void report_job_result(const struct invocation *invocation, const json_t *data)
@@ -124,8 +117,8 @@ void report_job_result(const struct invocation *invocation, const json_t *data)
     } else if (json_object_get(data, "freed_bytes") != NULL) {
         char freed[TEXT_BYTES_SIZE];
         text_format_bytes((uint64_t)json_number_or(data, "freed_bytes", 0), freed);
-        output_line(invocation, "backup %s of %s is deleted, which freed %s", text_or(data, "backup", "?"),
-                    text_or(data, "server", "?"), freed);
+        output_line(invocation, "backup %s of %s is deleted, which freed %s", json_text_or(data, "backup", "?"),
+                    json_text_or(data, "server", "?"), freed);
     } else if (json_is_array(json_object_get(data, "servers"))) {
         json_array_foreach(json_object_get(data, "servers"), i, server)
         {
@@ -159,7 +152,7 @@ void report_problem(const struct invocation *invocation, const json_t *problem)
         free(suffering);
         suffering = longer;
     }
-    output_line(invocation, "%s%s%s: %s%s: %s%s", text_or(problem, "server", "?"), backup != NULL ? ": backup " : "",
-                backup != NULL ? backup : "", text_or(problem, "file", "?"), place, text_or(problem, "problem", "?"),
-                suffering);
+    output_line(invocation, "%s%s%s: %s%s: %s%s", json_text_or(problem, "server", "?"),
+                backup != NULL ? ": backup " : "", backup != NULL ? backup : "", json_text_or(problem, "file", "?"),
+                place, json_text_or(problem, "problem", "?"), suffering);
 }

@@ -25,14 +25,12 @@ void restorable_print(const struct invocation *invocation, const char *server, c
 /* Its time, when it is an old one or the next one failed; else NULL. */
 static const char *told_as_of(const json_t *survey)
 {
-    const char *at = json_text_or_null(survey, "at");
     struct timestamp time;
-    struct error ignored;
 
-    if (at == NULL || !timestamp_parse(at, &time, &ignored))
+    if (!json_find_time(survey, "at", &time))
         return NULL;
     bool is_old = clock_now().microseconds - time.microseconds > OLD_MICROSECONDS;
-    return is_old || json_is_object(json_object_get(survey, "error")) ? at : NULL;
+    return is_old || json_is_object(json_object_get(survey, "error")) ? json_text_or_null(survey, "at") : NULL;
 }
 
 /* Nothing for NULL. */

@@ -44,7 +44,7 @@ static double real_from_json(const json_t *message, const char *key)
 bool progress_from_json(const json_t *message, struct progress *ret_progress)
 {
     const char *phase = json_text_or_null(message, "phase");
-    const char *item = json_text_or_null(message, "item");
+    const char *item = json_text_or(message, "item", "");
 
     if (phase == NULL)
         return false;
@@ -56,7 +56,7 @@ bool progress_from_json(const json_t *message, struct progress *ret_progress)
         .elapsed_seconds = real_from_json(message, "elapsed_seconds"),
     };
     snprintf(ret_progress->phase, sizeof ret_progress->phase, "%s", phase);
-    snprintf(ret_progress->item, sizeof ret_progress->item, "%s", item != NULL ? item : "");
+    snprintf(ret_progress->item, sizeof ret_progress->item, "%s", item);
     return true;
 }
 

@@ -59,8 +59,17 @@ bool control_part_with_error(struct control_stream *stream, const struct error *
 
 json_t *control_error_to_json(const struct error *failure)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "event", "error", "kind", error_kind_word(failure->kind),
-                     "message", control_text(failure->message), "detail", control_text(failure->detail), "hint",
+    json_t *message = json_pack("{s:s}", "event", "error");
+    json_t *words SCOPED(scoped_json) = control_failure_to_json(failure);
+
+    json_object_update(message, words);
+    return message;
+}
+
+json_t *control_failure_to_json(const struct error *failure)
+{
+    return json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", error_kind_word(failure->kind), "message",
+                     control_text(failure->message), "detail", control_text(failure->detail), "hint",
                      control_text(failure->hint), "check", control_text(failure->check));
 }
 

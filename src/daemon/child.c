@@ -235,6 +235,16 @@ static void describe_end(const struct child *child, int status, struct child_end
         snprintf(ret_end->reason, sizeof ret_end->reason, "ended with status %d", ret_end->number);
 }
 
+void child_end_to_error(const struct child_end *end, const char *role, const json_t *report, struct error *ret_failure)
+{
+    const json_t *reported = json_object_get(report, "error");
+
+    if (json_is_object(reported) && !end->is_signalled)
+        control_error_from_json(reported, ret_failure);
+    else
+        error_set(ret_failure, ERROR_FAILED, "the %s worker %s", role, end->reason);
+}
+
 static void end_child(struct child *child, int status)
 {
     struct children *children = child->children;

@@ -53,6 +53,9 @@ void child_stop(struct child *child, unsigned seconds);
 #define CHILD_LINGER_SECONDS 10
 void child_expect_end(struct child *child);
 
+/* Why a worker of that role is gone: what it reported last in the "error" of `report`, unless a signal ended it. */
+void child_end_to_error(const struct child_end *end, const char *role, const json_t *report, struct error *ret_failure);
+
 void children_reap(struct children *children); /* on SIGCHLD */
 void children_stop_all(struct children *children);
 void children_kill_all(struct children *children);

@@ -188,9 +188,8 @@ static void forget_oldest(struct job_table *table, bool is_of_reported)
 
 static bool is_result(const json_t *last_word)
 {
-    const char *event = json_text_or_null(last_word, "event");
 
-    return event != NULL && strcmp(event, "result") == 0;
+    return json_text_is(last_word, "event", "result");
 }
 
 void job_table_end(struct job_table *table, struct job_entry *entry, const struct error *failure)

@@ -44,21 +44,17 @@ static json_t *first_report(const struct port_worker *worker)
 /* The supervisor's own word, where there is no worker that could report. */
 static void set_waiting(struct port_worker *worker, const struct error *failure)
 {
-    json_t *error = control_error_to_json(failure);
-
-    json_object_del(error, "event");
     json_decref(worker->report);
     worker->report = first_report(worker);
     json_object_set_new(worker->report, "state", json_string("waiting"));
-    json_object_set_new(worker->report, "error", error);
+    json_object_set_new(worker->report, "error", control_failure_to_json(failure));
 }
 
 static void take_report(struct port_worker *worker, json_t *data)
 {
     if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
         return;
-    const char *state = json_text_or_null(data, "state");
-    if (state != NULL && strcmp(state, "listening") == 0)
+    if (json_text_is(data, "state", "listening"))
         backoff_reset(&worker->backoff);
     if (worker->child != NULL)
         worker_counts_take(&worker->counts, child_pid(worker->child), data);
@@ -125,9 +121,7 @@ static void on_ended(void *owner, const struct child_end *end)
         start(worker);
         return;
     }
-    error_set(&failure, ERROR_FAILED, "the %s worker %s", worker->kind->name, end->reason);
-    if (json_is_object(json_object_get(worker->report, "error")) && !end->is_signalled)
-        control_error_from_json(json_object_get(worker->report, "error"), &failure);
+    child_end_to_error(end, worker->kind->name, worker->report, &failure);
     try_later(worker, &failure);
 }
 

@@ -93,9 +93,7 @@ static void on_ended(void *owner, const struct child_end *end)
         start(receiver);
         return;
     }
-    error_set(&failure, ERROR_FAILED, "the receive worker %s", end->reason);
-    if (json_is_object(json_object_get(receiver->report, "error")) && !end->is_signalled)
-        control_error_from_json(json_object_get(receiver->report, "error"), &failure);
+    child_end_to_error(end, "receive", receiver->report, &failure);
     try_later(receiver, &failure);
 }
 

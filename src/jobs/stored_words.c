@@ -29,13 +29,6 @@ static void add(char **line, const char *format, ...)
     *line = longer;
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text != NULL ? text : "?";
-}
-
 /* ---- times ---- */
 
 char *moment_words(const char *time, enum moments moments, enum moment_edge edge)
@@ -64,14 +57,14 @@ static void add_moment(char **line, const json_t *object, const char *key, enum 
 static void add_gap(char **line, const json_t *gap, bool is_first, enum moments moments)
 {
     if (json_text_or_null(gap, "until") == NULL) {
-        add(line, "; nothing later (%s)", text_of(gap, "words"));
+        add(line, "; nothing later (%s)", json_text_or(gap, "words", "?"));
         return;
     }
     add(line, "%s after ", is_first ? ", but for" : ",");
     add_moment(line, gap, "from", moments, MOMENT_LAST);
     add(line, " and before ");
     add_moment(line, gap, "until", moments, MOMENT_FIRST);
-    add(line, " (%s)", text_of(gap, "words"));
+    add(line, " (%s)", json_text_or(gap, "words", "?"));
 }
 
 static void add_gaps(char **line, const json_t *restorable, enum moments moments)
@@ -98,7 +91,7 @@ static void add_backups(char **line, const json_t *group, const char *what, bool
     add(line, "; %s: ", what);
     for (size_t i = size > MOST_BACKUPS_NAMED ? size - MOST_BACKUPS_NAMED : 0; i < size; i++, more--) {
         const json_t *backup = json_array_get(newest, i);
-        add(line, "%s%s", text_of(backup, "backup"), i + 1 < size ? ", " : "");
+        add(line, "%s%s", json_text_or(backup, "backup", "?"), i + 1 < size ? ", " : "");
         if (has_timeline)
             add(line, " (--target-timeline %" PRId64 ")", json_number_or(backup, "timeline", 0));
     }
@@ -119,7 +112,7 @@ static void add_why_nothing(char **line, const json_t *restorable)
         add(line, ": there is no complete backup%s",
             json_number_or(restorable, "former_systems", 0) > 0 ? " of the cluster that it is now" : "");
     else if (gap != NULL)
-        add(line, ": %s", text_of(gap, "words"));
+        add(line, ": %s", json_text_or(gap, "words", "?"));
 }
 
 struct restorable_words restorable_words(const json_t *restorable, enum moments moments)
@@ -179,7 +172,7 @@ static char *drill_words(const char *server, const json_t *proofs, enum moments 
 {
     const json_t *drill = json_object_get(proofs, "drill");
     const char *former = json_is_set(proofs, "drill_former") ? " of the cluster that it was before" : "";
-    const char *backup = text_of(drill, "backup");
+    const char *backup = json_text_or(drill, "backup", "?");
     char *at SCOPED(scoped_free) = moment_words(json_text_or_null(drill, "at"), moments, MOMENT_LAST);
     char took[TEXT_DURATION_SIZE];
 
@@ -190,7 +183,7 @@ static char *drill_words(const char *server, const json_t *proofs, enum moments 
         return memory_text("never proven by a drill (pgcoffer drill %s)", server);
     if (!json_is_set(drill, "good"))
         return memory_text("WARNING: THE LAST PROOF FAILED: drill at %s with backup %s%s: %s", at, backup, former,
-                           text_of(drill, "words"));
+                           json_text_or(drill, "words", "?"));
     if (former[0] != '\0')
         return memory_text("never proven by a drill (pgcoffer drill %s): the last one, at %s, was with backup %s%s",
                            server, at, backup, former);
@@ -220,8 +213,8 @@ static char *verify_words(const char *server, const json_t *proofs, enum moments
     char *at SCOPED(scoped_free) = moment_words(json_text_or_null(verify, "at"), moments, MOMENT_LAST);
 
     if (json_is_object(verify))
-        return memory_text("last verified at %s: backup %s, %s", at, text_of(verify, "backup"),
-                           json_is_set(verify, "good") ? "good" : text_of(verify, "words"));
+        return memory_text("last verified at %s: backup %s, %s", at, json_text_or(verify, "backup", "?"),
+                           json_is_set(verify, "good") ? "good" : json_text_or(verify, "words", "?"));
     return is_unreadable(proofs) ? NULL : memory_text("no backup was ever verified (pgcoffer verify %s)", server);
 }
 
@@ -238,7 +231,7 @@ char *proof_words(const char *server, const json_t *proofs, enum proof_sentence 
         return verify_words(server, proofs, moments);
     case PROOF_UNREADABLE:
         return is_unreadable(proofs)
-                   ? memory_text("warning: not every proof can be read: %s", text_of(proofs, "unreadable"))
+                   ? memory_text("warning: not every proof can be read: %s", json_text_or(proofs, "unreadable", "?"))
                    : NULL;
     case PROOF_SENTENCE_COUNT:
         break;

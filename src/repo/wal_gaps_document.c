@@ -51,7 +51,7 @@ static bool parse_reason(const json_t *object, enum wal_gap_reason *ret_reason, 
 static bool parse_gap(const json_t *object, struct wal_gap *ret_gap, struct error *err)
 {
     struct wal_gap gap = {.words = ""};
-    const char *words = json_text_or_null(object, "words");
+    const char *words = json_text_or(object, "words", "");
     int64_t timeline = 0;
 
     if (!json_get_number(object, "timeline", 1, TIMELINE_MOST, &timeline, err) ||
@@ -63,7 +63,7 @@ static bool parse_gap(const json_t *object, struct wal_gap *ret_gap, struct erro
     if (gap.start.value == 0 || (gap.end.value != 0 && gap.end.value <= gap.start.value))
         return error_set(err, ERROR_INTEGRITY, "a gap ends before it begins");
     gap.timeline.value = (uint32_t)timeline;
-    snprintf(gap.words, sizeof gap.words, "%s", words != NULL ? words : "");
+    snprintf(gap.words, sizeof gap.words, "%s", words);
     text_make_printable(gap.words);
     *ret_gap = gap;
     return true;

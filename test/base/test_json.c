@@ -41,7 +41,8 @@ END_TEST
 
 START_TEST(what_is_no_text_or_no_time_is_as_if_it_were_not_there)
 {
-    json_t *json SCOPED(scoped_json) = parse("{\"t\":\"x\",\"n\":5,\"z\":null,\"at\":\"2026-11-22T01:30:00.5Z\"}");
+    json_t *json SCOPED(scoped_json) =
+        parse("{\"t\":\"x\",\"e\":\"\",\"n\":5,\"z\":null,\"at\":\"2026-11-22T01:30:00.5Z\"}");
     static const char *const none[] = {"n", "z", "absent"};
     struct timestamp time = {7};
 
@@ -54,6 +55,8 @@ START_TEST(what_is_no_text_or_no_time_is_as_if_it_were_not_there)
     ck_assert(!json_find_time(NULL, "at", &time));
     ck_assert_int_eq(time.microseconds, 7);
     ck_assert_str_eq(json_text_or(json, "t", "?"), "x");
+    ck_assert_str_eq(json_text_or(json, "e", "?"), "?");
+    ck_assert(json_text_is(json, "e", ""));
     ck_assert(json_text_is(json, "t", "x") && !json_text_is(json, "t", "xy") && !json_text_is(NULL, "t", "x"));
     ck_assert(json_find_time(json, "at", &time));
     ck_assert_int_eq(time.microseconds, INT64_C(1795311000500000));

@@ -23,7 +23,7 @@ bool json_get_number(const json_t *object, const char *key, int64_t least, int64
 bool json_get_boolean(const json_t *object, const char *key, bool *ret_value, struct error *err) NODISCARD;
 /* NULL or the default when the key is absent; a wrong type counts as absent. */
 const char *json_text_or_null(const json_t *object, const char *key);
-const char *json_text_or(const json_t *object, const char *key, const char *otherwise);
+const char *json_text_or(const json_t *object, const char *key, const char *otherwise); /* also of an empty text */
 int64_t json_number_or(const json_t *object, const char *key, int64_t otherwise);
 bool json_is_set(const json_t *object, const char *key); /* true only for the value true */
 bool json_text_is(const json_t *object, const char *key, const char *text);

@@ -62,6 +62,7 @@ bool control_part_with_error(struct control_stream *stream, const struct error *
 /* A JSON text from any bytes: what is not UTF-8 (a file's name, a text cut short) becomes '?'. */
 json_t *control_text(const char *text);
 json_t *control_error_to_json(const struct error *failure);             /* {"event":"error","kind":...} */
+json_t *control_failure_to_json(const struct error *failure);           /* ERROR: the same without "event" */
 bool control_error_from_json(const json_t *message, struct error *err); /* fills *err; returns false */
 /* Reads until result or error; items and everything else go to `event` (may be NULL). NULL and *err on failure. */
 json_t *control_await_result(struct control_stream *stream,
@@ -85,8 +86,8 @@ json_t *request_to_json(const struct request *request);
 void request_done(struct request *request);
 bool request_has(const struct request *request, enum option_id option);         /* flag set */
 const char *request_text(const struct request *request, enum option_id option); /* NULL: not given */
-/* What only programs send: "file", "offset", "length" of read, "file" of wal-get, "annotations" of annotate, "result" of
- * drill-result; given when request_parse() passed. */
+/* What only programs send: "file", "offset", "length" of read, "file" of wal-get, "annotations" of annotate, "result"
+ * of drill-result; given when request_parse() passed. */
 const char *request_wire_text(const struct request *request, const char *name);
 
 /* ---- progress, the same numbers everywhere ---- */

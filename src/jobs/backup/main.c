@@ -30,8 +30,8 @@ static bool is_resume(const struct job *job)
 static bool lock(const struct job *job, struct file_lock *ret_lock, struct error *err)
 {
     const char *server = job->server->name;
-    const char *caller = json_text_or_null(job->worker->start, "caller");
-    const char *id = json_text_or_null(job->worker->start, "job");
+    const char *caller = json_text_or(job->worker->start, "caller", "the daemon");
+    const char *id = json_text_or(job->worker->start, "job", "-");
     char now[TIMESTAMP_TEXT_SIZE];
     char *folder SCOPED(scoped_free) = repo_server_path(&job->repo, server, "");
     char *path SCOPED(scoped_free) = repo_lock_path(&job->repo, server, "backup.lock");
@@ -41,8 +41,7 @@ static bool lock(const struct job *job, struct file_lock *ret_lock, struct error
     timestamp_format(clock_now(), now);
     char *holder SCOPED(scoped_free) =
         memory_text("pid %d, %s of \"%s\" (job %s) since %s for %s", (int)getpid(),
-                    is_resume(job) ? "completion of left over backups" : "backup", server, id != NULL ? id : "-", now,
-                    caller != NULL ? caller : "the daemon");
+                    is_resume(job) ? "completion of left over backups" : "backup", server, id, now, caller);
     if (file_lock_exclusive(path, holder, ret_lock, err))
         return true;
     if (err->kind == ERROR_BUSY) {

@@ -27,9 +27,9 @@ static bool fail_cancelled(struct error *err)
 
 static void take_text(const json_t *data, const char *key, char *ret_text, size_t size)
 {
-    const char *text = json_text_or_null(data, key);
+    const char *text = json_text_or(data, key, "");
 
-    snprintf(ret_text, size, "%s", text != NULL ? text : "");
+    snprintf(ret_text, size, "%s", text);
 }
 
 void receiver_view_take(struct receiver_view *view, const json_t *message)

@@ -113,8 +113,8 @@ void check_client_right(struct check_run *run, const struct check_client_request
         fail_answer(run, &failure);
         return;
     }
-    const char *version = json_text_or_null(answer, "version"), *caller = json_text_or_null(answer, "caller");
-    check_pass(run, CHECK_ID_client_answer, "pgcofferd %s, since %s", version != NULL ? version : "?",
+    const char *version = json_text_or(answer, "version", "?"), *caller = json_text_or_null(answer, "caller");
+    check_pass(run, CHECK_ID_client_answer, "pgcofferd %s, since %s", version,
                json_text_or_null(answer, "started_at") != NULL ? json_text_or_null(answer, "started_at") : "?");
     if (json_object_get(answer, "rights") == NULL) {
         check_skip(run, CHECK_ID_client_right, "a daemon of this version does not tell");

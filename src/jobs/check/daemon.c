@@ -48,13 +48,6 @@ static void skip_rest(struct daemon_walk *walk, enum check_id first, const char 
             fill(begin(walk, id, CHECK_SKIP)->seen, "%s", reason);
 }
 
-static const char *text_or(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_text_or_null(object, key);
-
-    return text_is_empty(text) ? otherwise : text;
-}
-
 static const json_t *find_server(const struct check_daemon_view *view)
 {
     const json_t *server;
@@ -62,7 +55,7 @@ static const json_t *find_server(const struct check_daemon_view *view)
 
     json_array_foreach(json_object_get(view->status, "servers"), i, server)
     {
-        if (strcmp(text_or(server, "server", ""), view->server) == 0)
+        if (strcmp(json_text_or(server, "server", ""), view->server) == 0)
             return server;
     }
     return NULL;
@@ -77,8 +70,8 @@ static bool look_at_daemon(struct daemon_walk *walk)
 
     if (view->status != NULL) {
         fill(begin(walk, id, CHECK_PASS)->seen, "pgcofferd %s, pid %" PRId64 ", since %s, at %s",
-             text_or(view->status, "version", "?"), json_number_or(view->status, "pid", 0),
-             text_or(view->status, "started_at", "?"), view->socket_path);
+             json_text_or(view->status, "version", "?"), json_number_or(view->status, "pid", 0),
+             json_text_or(view->status, "started_at", "?"), view->socket_path);
         return true;
     }
     fill(begin(walk, id, CHECK_WARN)->seen, "%s", view->why);
@@ -96,7 +89,7 @@ static bool look_at_configuration(struct daemon_walk *walk)
     const enum check_id id = CHECK_ID_daemon_configuration;
 
     if (walk->server == NULL) {
-        const char *file = text_or(walk->view->status, "config", "its configuration");
+        const char *file = json_text_or(walk->view->status, "config", "its configuration");
         fill(begin(walk, id, CHECK_FAIL)->seen, "the daemon has no [%s]; its configuration is %s", walk->view->server,
              file);
         fill(walk->results[id].cause,
@@ -191,11 +184,11 @@ static enum check_id find_reason(const struct daemon_walk *walk, enum check_id n
 static void tell_fault(struct daemon_walk *walk, const char *state, const json_t *fault)
 {
     const enum check_id id = CHECK_ID_receiver_streaming;
-    const char *message = text_or(fault, "message", "it does not say why");
+    const char *message = json_text_or(fault, "message", "it does not say why");
     const char *hint = json_text_or_null(fault, "hint");
     enum check_id named = CHECK_ID_NOTHING;
 
-    if (!check_find(text_or(fault, "check", ""), &named))
+    if (!check_find(json_text_or(fault, "check", ""), &named))
         named = CHECK_ID_NOTHING;
     enum check_id reason = find_reason(walk, named);
     if (reason != CHECK_ID_NOTHING) {
@@ -224,15 +217,16 @@ static void tell_fault(struct daemon_walk *walk, const char *state, const json_t
 static void look_at_warning(struct daemon_walk *walk, const json_t *warning)
 {
     const enum check_id id = CHECK_ID_receiver_streaming;
-    const char *message = text_or(warning, "message", "it does not say what");
+    const char *message = json_text_or(warning, "message", "it does not say what");
     enum check_id named = CHECK_ID_NOTHING;
 
-    if (check_find(text_or(warning, "check", ""), &named) && walk->before->is_told[named] &&
+    if (check_find(json_text_or(warning, "check", ""), &named) && walk->before->is_told[named] &&
         (walk->before->state[named] == CHECK_FAIL || walk->before->state[named] == CHECK_WARN))
         return; /* told there */
     walk->results[id].state = CHECK_WARN;
     fill(walk->results[id].cause, "The WAL receiver streams, but warns: %s", message);
-    fill(walk->results[id].fix, "%s", text_or(warning, "hint", "See pgcoffer status and journalctl -u pgcofferd."));
+    fill(walk->results[id].fix, "%s",
+         json_text_or(warning, "hint", "See pgcoffer status and journalctl -u pgcofferd."));
 }
 
 static bool look_at_receiver(struct daemon_walk *walk)
@@ -240,12 +234,12 @@ static bool look_at_receiver(struct daemon_walk *walk)
     const enum check_id id = CHECK_ID_receiver_streaming;
     const json_t *receiver = json_object_get(walk->server, "receiver");
     const json_t *fault = json_object_get(receiver, "error");
-    const char *state = text_or(receiver, "state", "unknown");
-    const char *version = text_or(receiver, "tls_version", "");
+    const char *state = json_text_or(receiver, "state", "unknown");
+    const char *version = json_text_or(receiver, "tls_version", "");
 
     if (strcmp(state, "streaming") == 0 && version[0] != '\0') {
-        fill(begin(walk, id, CHECK_PASS)->seen, "streaming since %s over %s, %s", text_or(receiver, "since", "?"),
-             version, text_or(receiver, "tls_cipher", "?"));
+        fill(begin(walk, id, CHECK_PASS)->seen, "streaming since %s over %s, %s", json_text_or(receiver, "since", "?"),
+             version, json_text_or(receiver, "tls_cipher", "?"));
         if (json_is_object(json_object_get(receiver, "warning")))
             look_at_warning(walk, json_object_get(receiver, "warning"));
         return true;
@@ -257,7 +251,7 @@ static bool look_at_receiver(struct daemon_walk *walk)
                  check_rows[reason].name);
             return true;
         }
-        fill(begin(walk, id, CHECK_FAIL)->seen, "streaming since %s without TLS", text_or(receiver, "since", "?"));
+        fill(begin(walk, id, CHECK_FAIL)->seen, "streaming since %s without TLS", json_text_or(receiver, "since", "?"));
         fill(walk->results[id].cause,
              "The WAL receiver streams in clear text: everything the database writes can be read on the "
              "way.");
@@ -266,7 +260,7 @@ static bool look_at_receiver(struct daemon_walk *walk)
     }
     bool has_begun = strcmp(state, "starting") == 0 || strcmp(state, "connecting") == 0;
     if (!json_is_object(fault) && has_begun && find_reason(walk, CHECK_ID_NOTHING) == CHECK_ID_NOTHING) {
-        fill(begin(walk, id, CHECK_WARN)->seen, "state %s since %s", state, text_or(receiver, "since", "?"));
+        fill(begin(walk, id, CHECK_WARN)->seen, "state %s since %s", state, json_text_or(receiver, "since", "?"));
         fill(walk->results[id].cause, "The WAL receiver has only begun: it is not streaming yet.");
         fill(walk->results[id].fix, "Look again in a moment: pgcoffer status %s", walk->view->server);
         return false;
@@ -283,8 +277,8 @@ static void look_at_lag(struct daemon_walk *walk)
     char text[TEXT_BYTES_SIZE], most[TEXT_BYTES_SIZE];
     struct error ignored;
 
-    if (!wal_position_parse(text_or(receiver, "server_position", ""), &theirs, &ignored) ||
-        !wal_position_parse(text_or(receiver, "flushed", ""), &ours, &ignored)) {
+    if (!wal_position_parse(json_text_or(receiver, "server_position", ""), &theirs, &ignored) ||
+        !wal_position_parse(json_text_or(receiver, "flushed", ""), &ours, &ignored)) {
         fill(begin(walk, id, CHECK_SKIP)->seen, "the receiver has not told its position yet");
         return;
     }
@@ -292,7 +286,7 @@ static void look_at_lag(struct daemon_walk *walk)
     text_format_bytes(lag, text);
     text_format_bytes(LAG_TO_WARN_OF, most);
     fill(begin(walk, id, lag > LAG_TO_WARN_OF ? CHECK_WARN : CHECK_PASS)->seen,
-         "%s behind, durable up to %s on timeline %" PRId64, text, text_or(receiver, "flushed", "?"),
+         "%s behind, durable up to %s on timeline %" PRId64, text, json_text_or(receiver, "flushed", "?"),
          json_number_or(receiver, "timeline", 0));
     walk->results[id].measure =
         (struct check_measure){.unit = "bytes", .value = (int64_t)lag, .warn = LAG_TO_WARN_OF, .critical = -1};

@@ -10,25 +10,22 @@
  */
 static bool is_missing(const json_t *server, struct timestamp now, const char **ret_since)
 {
-    const char *since = json_text_or_null(server, "interrupted_at");
     struct timestamp at;
-    struct error ignored;
 
-    *ret_since = since;
-    return since != NULL && timestamp_parse(since, &at, &ignored) &&
+    *ret_since = json_text_or_null(server, "interrupted_at");
+    return json_find_time(server, "interrupted_at", &at) &&
            now.microseconds - at.microseconds >= INT64_C(1000000) * HEALTH_PATIENCE_SECONDS;
 }
 
 bool health_is_good(const json_t *state, struct buffer *out)
 {
-    const char *now_text = json_text_or_null(state, "now"), *since;
     struct timestamp now;
-    struct error ignored;
+    const char *since;
     const json_t *server;
     bool is_good = true;
     size_t index;
 
-    if (now_text == NULL || !timestamp_parse(now_text, &now, &ignored))
+    if (!json_find_time(state, "now", &now))
         return false;
     json_array_foreach(json_object_get(state, "servers"), index, server)
     {

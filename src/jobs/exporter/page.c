@@ -31,7 +31,6 @@ static void count_levels(const struct page *page, size_t counts[LEVEL_COUNT])
 static void write_title(const struct page *page, const size_t counts[LEVEL_COUNT])
 {
     size_t all = json_array_size(servers_of(page));
-    const char *only = json_text_or_null(json_array_get(servers_of(page), 0), "server");
     enum level worst = LEVEL_BAD;
 
     write_text(page->out, "<title>");
@@ -40,7 +39,8 @@ static void write_title(const struct page *page, const size_t counts[LEVEL_COUNT
     if (all == 0)
         write_text(page->out, "no server");
     else if (all == 1)
-        page_format(page, "%s: %s", only != NULL ? only : "?", page_verdict_word(worst));
+        page_format(page, "%s: %s", json_text_or(json_array_get(servers_of(page), 0), "server", "?"),
+                    page_verdict_word(worst));
     else
         page_format(page, "%zu of %zu: %s", counts[worst], all, page_verdict_word(worst));
     write_text(page->out, " – pgcoffer</title>\n");
@@ -62,13 +62,11 @@ static void write_head(const struct page *page, const size_t counts[LEVEL_COUNT]
 
 static void write_banner(const struct page *page)
 {
-    const char *version = json_text_or_null(page->state, "version");
-
     write_text(page->out,
                "<header>\n<svg class=\"logo\" aria-hidden=\"true\" width=\"30\" height=\"30\" viewBox=\"0 0 30 30\">"
                "<path d=\"M4 12C4 7 8 4 15 4S26 7 26 12Z\"/><path d=\"M4 14.500H26V26H4Z\"/>"
                "<path class=\"lock\" d=\"M15 13.500V19\"/></svg>\n<h1>pgcoffer</h1>\n<p class=\"quiet\">");
-    page_format(page, "version %s", version != NULL ? version : "?");
+    page_format(page, "version %s", json_text_or(page->state, "version", "?"));
     if (page->now.microseconds != 0) {
         write_text(page->out, ", as of ");
         page_time(page, page->state, "now");
@@ -89,11 +87,10 @@ static void write_summary(const struct page *page)
     {
         struct reasons reasons SCOPED(reasons_done) = page_judge_server(page, server);
         const json_t *restorable = json_object_get(json_object_get(server, "survey"), "restorable");
-        const char *name = json_text_or_null(server, "server");
         write_text(page->out, "<li>");
         page_badge(page, reasons.level, page_verdict_word(reasons.level));
         write_format(page->out, "<a href=\"#server-%zu\">", i);
-        page_text(page, name != NULL ? name : "?");
+        page_text(page, json_text_or(server, "server", "?"));
         write_text(page->out, "</a><span class=\"line\">");
         struct restorable_words words SCOPED(restorable_words_done) = restorable_words(restorable, MOMENTS_SECONDS);
         page_words(page, json_is_object(restorable) ? words.can : "what can be restored is not known yet");
@@ -107,13 +104,12 @@ static void write_summary(const struct page *page)
 static void write_port(const struct page *page, const char *title, const json_t *port)
 {
     const char *state = json_text_or_null(port, "state"), *host = json_text_or_null(port, "host");
-    bool is_listening = state != NULL && strcmp(state, "listening") == 0;
 
     if (state == NULL)
         return;
     page_fact_begin(page, title);
     page_badge(page,
-               is_listening                                     ? LEVEL_GOOD
+               json_text_is(port, "state", "listening")         ? LEVEL_GOOD
                : json_is_object(json_object_get(port, "error")) ? LEVEL_BAD
                                                                 : LEVEL_UNKNOWN,
                state);
@@ -187,7 +183,7 @@ void page_write(struct buffer *out, const json_t *state)
     size_t counts[LEVEL_COUNT], i;
     const json_t *server;
 
-    if (!page_get_time(state, "now", &page.now))
+    if (!json_find_time(state, "now", &page.now))
         page.now.microseconds = 0;
     count_levels(&page, counts);
     write_head(&page, counts);
@@ -206,8 +202,9 @@ void page_write(struct buffer *out, const json_t *state)
         page_server(&page, server, i);
     }
     write_daemon(&page);
-    write_text(out,
-               "</main>\n<footer class=\"quiet\">\n<p>Times are in UTC. The page loads itself anew every 30 seconds. "
-               "The same as data: <a href=\"/status.json\">status.json</a>, <a href=\"/metrics\">metrics</a>.</p>\n"
-               "</footer>\n</body>\n</html>\n");
+    write_format(out,
+                 "</main>\n<footer class=\"quiet\">\n<p>Times are in UTC. The page loads itself anew every %d seconds. "
+                 "The same as data: <a href=\"/status.json\">status.json</a>, <a href=\"/metrics\">metrics</a>.</p>\n"
+                 "</footer>\n</body>\n</html>\n",
+                 REFRESH_SECONDS);
 }

@@ -35,7 +35,7 @@ static void write_state(const struct page *page, const json_t *receiver)
     const char *state = json_text_or_null(receiver, "state");
 
     page_fact_begin(page, "Receiver");
-    page_badge(page, page_judge_receiver(state), state != NULL ? state : "not known");
+    page_badge(page, page_judge_receiver(state), json_text_or(receiver, "state", "not known"));
     if (json_text_or_null(receiver, "since") != NULL) {
         write_text(page->out, " since ");
         page_time(page, receiver, "since");
@@ -62,8 +62,7 @@ static void write_host(const struct page *page, const json_t *receiver)
 static void write_lag(const struct page *page, const json_t *receiver)
 {
     const char *theirs = json_text_or_null(receiver, "server_position"), *ours = json_text_or_null(receiver, "flushed");
-    const char *state = json_text_or_null(receiver, "state");
-    bool is_now = state != NULL && strcmp(state, "streaming") == 0;
+    bool is_now = json_text_is(receiver, "state", "streaming");
     struct wal_position end, flushed;
     char text[TEXT_BYTES_SIZE];
     struct error ignored;
@@ -80,12 +79,12 @@ static void write_lag(const struct page *page, const json_t *receiver)
 static void write_sync(const struct page *page, const json_t *receiver)
 {
     const json_t *sync = json_object_get(receiver, "sync");
-    const char *state = json_text_or_null(sync, "state"), *names = json_text_or_null(sync, "names");
+    const char *names = json_text_or_null(sync, "names");
 
     if (!json_is_object(sync))
         return;
     page_fact_begin(page, "Synchronous");
-    page_format(page, "%s%s", json_is_set(sync, "wanted") ? "wanted; " : "", state != NULL ? state : "unknown");
+    page_format(page, "%s%s", json_is_set(sync, "wanted") ? "wanted; " : "", json_text_or(sync, "state", "unknown"));
     if (!text_is_empty(names)) {
         write_text(page->out, ", by <code>");
         page_format(page, "synchronous_standby_names = '%s'", names);
@@ -97,8 +96,7 @@ static void write_sync(const struct page *page, const json_t *receiver)
 static void write_gaps(const struct page *page, const json_t *receiver)
 {
     const json_t *gaps = json_object_get(receiver, "gaps"), *newest = json_object_get(gaps, "newest");
-    const char *start = json_text_or_null(newest, "start"), *end = json_text_or_null(newest, "end");
-    const char *what = json_text_or_null(newest, "what");
+    const char *end = json_text_or_null(newest, "end");
     int64_t count = json_number_or(gaps, "count", 0);
     char *title SCOPED(scoped_free) = memory_text("%" PRId64 " gap%s", count, count == 1 ? "" : "s");
 
@@ -107,8 +105,8 @@ static void write_gaps(const struct page *page, const json_t *receiver)
     page_fact_begin(page, "Gaps");
     page_badge(page, LEVEL_WARNING, title);
     page_format(page, "%s from %s %s%s on timeline %" PRId64 " (%s)", count == 1 ? "" : " the newest",
-                start != NULL ? start : "?", end != NULL ? "to " : "on,", end != NULL ? end : "",
-                json_number_or(newest, "timeline", 0), what != NULL ? what : "?");
+                json_text_or(newest, "start", "?"), end != NULL ? "to " : "on,", end != NULL ? end : "",
+                json_number_or(newest, "timeline", 0), json_text_or(newest, "what", "?"));
     page_fact_end(page);
 }
 

@@ -30,8 +30,6 @@ void page_words(const struct page *page, const char *text);
 void page_time(const struct page *page, const json_t *object, const char *key);
 /* " (3 min ago)"; nothing when it is not known. */
 void page_ago(const struct page *page, const json_t *object, const char *key);
-/* False: no time there. */
-bool page_get_time(const json_t *object, const char *key, struct timestamp *ret_time) NODISCARD;
 /* "good", ..., also the class of its colour */
 const char *page_level_word(enum level level);
 /* "all well", ... */

@@ -9,13 +9,6 @@
 
 #define MOST_FAILURES 5
 
-static bool is_text(const json_t *object, const char *key, const char *text)
-{
-    const char *its = json_text_or_null(object, key);
-
-    return its != NULL && strcmp(its, text) == 0;
-}
-
 /* ---- running ---- */
 
 static void write_bar(const struct page *page, double part)
@@ -51,13 +44,10 @@ static void write_progress(const struct page *page, const json_t *told)
 
 static void write_job(const struct page *page, const json_t *job)
 {
-    const char *caller = json_text_or_null(job, "caller"), *id = json_text_or_null(job, "job");
-    const char *command = json_text_or_null(job, "command");
-
     write_text(page->out, "<li><p><strong>");
-    page_text(page, command != NULL ? command : "?");
+    page_text(page, json_text_or(job, "command", "?"));
     write_text(page->out, "</strong> <span class=\"quiet\">");
-    page_format(page, "job %s, by %s, since ", id != NULL ? id : "?", caller != NULL ? caller : "?");
+    page_format(page, "job %s, by %s, since ", json_text_or(job, "job", "?"), json_text_or(job, "caller", "?"));
     page_time(page, job, "started_at");
     write_text(page->out, "</span></p>");
     write_progress(page, json_object_get(job, "progress"));
@@ -71,7 +61,7 @@ void page_jobs(const struct page *page, const char *server)
 
     json_array_foreach(json_object_get(page->state, "jobs"), i, job)
     {
-        if (!is_text(job, "server", server))
+        if (!json_text_is(job, "server", server))
             continue;
         if (count++ == 0)
             write_text(page->out, "<div class=\"panel jobs\"><h3>Running jobs</h3><ul>\n");
@@ -118,8 +108,8 @@ static bool is_answered(const json_t *recent, size_t index, const json_t *job, c
 
     for (size_t i = 0; i < index; i++) {
         const json_t *later = json_array_get(recent, i);
-        if (is_text(later, "server", server) && command != NULL && is_text(later, "command", command) &&
-            !is_text(later, "state", "cancelled"))
+        if (json_text_is(later, "server", server) && command != NULL && json_text_is(later, "command", command) &&
+            !json_text_is(later, "state", "cancelled"))
             return true;
     }
     return false;
@@ -131,7 +121,7 @@ const json_t *page_failed_job(const struct page *page, const char *server, size_
 
     while (*index < json_array_size(recent)) {
         const json_t *job = json_array_get(recent, (*index)++);
-        if (is_text(job, "server", server) && is_text(job, "state", "failed") &&
+        if (json_text_is(job, "server", server) && json_text_is(job, "state", "failed") &&
             !is_answered(recent, *index - 1, job, server))
             return job;
     }
@@ -145,13 +135,12 @@ void page_failures(const struct page *page, const char *server)
 
     json_array_foreach(json_object_get(page->state, "recent"), i, job)
     {
-        if (!is_text(job, "server", server) || !is_text(job, "state", "failed") || count++ >= MOST_FAILURES)
+        if (!json_text_is(job, "server", server) || !json_text_is(job, "state", "failed") || count++ >= MOST_FAILURES)
             continue;
-        const char *command = json_text_or_null(job, "command"), *id = json_text_or_null(job, "job");
         char *ended SCOPED(scoped_free) =
             moment_words(json_text_or_null(job, "ended_at"), MOMENTS_SECONDS, MOMENT_LAST);
-        char *title SCOPED(scoped_free) =
-            memory_text("%s failed, job %s, %s", command != NULL ? command : "?", id != NULL ? id : "?", ended);
+        char *title SCOPED(scoped_free) = memory_text("%s failed, job %s, %s", json_text_or(job, "command", "?"),
+                                                      json_text_or(job, "job", "?"), ended);
         bool is_open = !is_answered(json_object_get(page->state, "recent"), i, job, server);
         page_fault(page, is_open ? LEVEL_BAD : LEVEL_UNKNOWN, title, json_object_get(job, "error"));
     }

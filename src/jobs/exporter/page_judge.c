@@ -40,7 +40,7 @@ bool page_days_left(const struct page *page, const json_t *object, const char *k
 {
     struct timestamp end;
 
-    if (page->now.microseconds == 0 || !page_get_time(object, key, &end))
+    if (page->now.microseconds == 0 || !json_find_time(object, key, &end))
         return false;
     int64_t left = end.microseconds - page->now.microseconds;
     *ret_days = left < 0 ? -((DAY - 1 - left) / DAY) : left / DAY;
@@ -135,7 +135,7 @@ static void judge_survey(const struct page *page, const json_t *survey, struct r
 
     if (json_is_object(json_object_get(survey, "error")))
         find(reasons, LEVEL_WARNING, "what is stored could not be looked at");
-    if (!page_get_time(survey, "at", &at)) {
+    if (!json_find_time(survey, "at", &at)) {
         find(reasons, LEVEL_UNKNOWN, "what is stored is not known yet");
         return;
     }
@@ -153,10 +153,8 @@ static void judge_jobs(const struct page *page, const char *server, struct reaso
 {
     size_t index = 0;
 
-    for (const json_t *job; (job = page_failed_job(page, server, &index)) != NULL;) {
-        const char *command = json_text_or_null(job, "command");
-        find(reasons, LEVEL_WARNING, "the last %s failed", command != NULL ? command : "job");
-    }
+    for (const json_t *job; (job = page_failed_job(page, server, &index)) != NULL;)
+        find(reasons, LEVEL_WARNING, "the last %s failed", json_text_or(job, "command", "job"));
 }
 
 struct reasons page_judge_server(const struct page *page, const json_t *server)

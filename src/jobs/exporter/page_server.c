@@ -81,9 +81,8 @@ static bool is_failure(const json_t *proofs, enum proof_sentence sentence)
 
 static void write_last_backup(const struct page *page, const json_t *backup, int64_t count)
 {
-    const char *id = json_text_or_null(backup, "id"), *state = json_text_or_null(backup, "state");
-    const char *label = json_text_or_null(backup, "label");
-    bool has_label = label != NULL && label[0] != '\0';
+    const char *id = json_text_or_null(backup, "id"), *label = json_text_or(backup, "label", "");
+    bool has_label = label[0] != '\0';
 
     if (id == NULL)
         return;
@@ -92,8 +91,8 @@ static void write_last_backup(const struct page *page, const json_t *backup, int
         write_format(page->out, "%" PRId64 " backups, the last: ", count);
     else
         write_text(page->out, "Last backup: ");
-    page_format(page, "%s%s%s%s, %s, at ", id, has_label ? " \"" : "", has_label ? label : "", has_label ? "\"" : "",
-                state != NULL ? state : "?");
+    page_format(page, "%s%s%s%s, %s, at ", id, has_label ? " \"" : "", label, has_label ? "\"" : "",
+                json_text_or(backup, "state", "?"));
     page_time(page, backup, "stopped_at");
     page_ago(page, backup, "stopped_at");
     write_text(page->out, ".</li>\n");
@@ -106,7 +105,7 @@ static void write_old_end(const struct page *page, const json_t *restorable)
     const json_t *last = json_array_get(windows, json_array_size(windows) - 1);
     struct timestamp until;
 
-    if (!page_get_time(last, "until", &until) || page->now.microseconds - until.microseconds < OLD_END)
+    if (!json_find_time(last, "until", &until) || page->now.microseconds - until.microseconds < OLD_END)
         return;
     write_text(page->out, "<li>The last moment that can be restored is ");
     page_time(page, last, "until");
@@ -151,9 +150,8 @@ static void write_faults(const struct page *page, const json_t *server, const ch
 void page_server(const struct page *page, const json_t *server, size_t number)
 {
     struct reasons reasons SCOPED(reasons_done) = page_judge_server(page, server);
-    const char *name = json_text_or_null(server, "server");
+    const char *name = json_text_or(server, "server", "?");
 
-    name = name != NULL ? name : "?";
     write_format(page->out,
                  "<section id=\"server-%zu\" class=\"card %s\" aria-labelledby=\"name-%zu\">\n<h2 id=\"name-%zu\">",
                  number, page_level_word(reasons.level), number, number);

@@ -97,14 +97,6 @@ void page_format(const struct page *page, const char *format, ...)
 
 /* ---- times ---- */
 
-bool page_get_time(const json_t *object, const char *key, struct timestamp *ret_time)
-{
-    const char *text = json_text_or_null(object, key);
-    struct error ignored;
-
-    return text != NULL && timestamp_parse(text, ret_time, &ignored);
-}
-
 static bool is_moment(const char *text)
 {
     for (size_t i = 0; i < MOMENT_SIZE; i++)
@@ -157,7 +149,7 @@ void page_ago(const struct page *page, const json_t *object, const char *key)
 {
     struct timestamp time;
 
-    if (page->now.microseconds == 0 || !page_get_time(object, key, &time))
+    if (page->now.microseconds == 0 || !json_find_time(object, key, &time))
         return;
     int64_t seconds = (page->now.microseconds - time.microseconds) / SECOND;
     if (seconds < 0)

@@ -88,7 +88,7 @@ static void reach_back(struct axis *axis, const json_t *object, const char *key)
 {
     struct timestamp time;
 
-    if (page_get_time(object, key, &time) && time.microseconds < axis->from &&
+    if (json_find_time(object, key, &time) && time.microseconds < axis->from &&
         time.microseconds > axis->until - MOST_SPAN)
         axis->from = time.microseconds;
 }
@@ -123,9 +123,9 @@ static bool write_stretch(const struct timeline *timeline, const char *class, co
     const struct axis *axis = &timeline->axis;
     struct timestamp from, until = {axis->until};
 
-    if (!page_get_time(from_object, from_key, &from))
+    if (!json_find_time(from_object, from_key, &from))
         return false;
-    if (until_object != NULL && !page_get_time(until_object, until_key, &until))
+    if (until_object != NULL && !json_find_time(until_object, until_key, &until))
         until.microseconds = axis->until;
     double start = axis_place(axis, from.microseconds), end = axis_place(axis, until.microseconds);
     if (until.microseconds < axis->from || end < start)
@@ -199,7 +199,7 @@ static void write_mark(struct timeline *timeline, enum mark mark, const json_t *
     const char *name = json_text_or_null(object, name_key);
     struct timestamp time;
 
-    if (!page_get_time(object, time_key, &time) || time.microseconds < timeline->axis.from)
+    if (!json_find_time(object, time_key, &time) || time.microseconds < timeline->axis.from)
         return;
     char *moment SCOPED(scoped_free) = moment_words(json_text_or_null(object, time_key), MOMENTS_SECONDS, MOMENT_LAST);
     write_format(page->out, "<use href=\"#mark-%s\" x=\"%.2f%%\" y=\"%d\"><title>", marks[mark].name,
@@ -213,13 +213,12 @@ static void write_mark(struct timeline *timeline, enum mark mark, const json_t *
 static bool is_unusable(const struct timeline *timeline, const json_t *backup)
 {
     const json_t *unusable = json_object_get(json_object_get(timeline->restorable, "unusable"), "newest"), *other;
-    const char *id = json_text_or_null(backup, "id");
+    const char *id = json_text_or(backup, "id", "");
     size_t i;
 
     json_array_foreach(unusable, i, other)
     {
-        const char *its_id = json_text_or_null(other, "backup");
-        if (id != NULL && its_id != NULL && strcmp(id, its_id) == 0)
+        if (json_text_is(other, "backup", id))
             return true;
     }
     return false;
@@ -227,11 +226,9 @@ static bool is_unusable(const struct timeline *timeline, const json_t *backup)
 
 static enum mark mark_of(const struct timeline *timeline, const json_t *backup)
 {
-    const char *state = json_text_or_null(backup, "state");
-
-    if (state != NULL && strcmp(state, "copied") == 0)
+    if (json_text_is(backup, "state", "copied"))
         return MARK_COPIED;
-    if (state == NULL || strcmp(state, "complete") != 0 || json_is_false(json_object_get(backup, "verified")) ||
+    if (!json_text_is(backup, "state", "complete") || json_is_false(json_object_get(backup, "verified")) ||
         is_unusable(timeline, backup))
         return MARK_DAMAGED;
     return json_is_set(backup, "pinned") ? MARK_PINNED : MARK_BACKUP;
@@ -249,9 +246,7 @@ static void write_backups(struct timeline *timeline)
     }
     json_array_foreach(json_object_get(timeline->page->state, "jobs"), i, item)
     {
-        const char *command = json_text_or_null(item, "command"), *its_server = json_text_or_null(item, "server");
-        if (server != NULL && its_server != NULL && strcmp(its_server, server) == 0 && command != NULL &&
-            strcmp(command, "backup") == 0)
+        if (server != NULL && json_text_is(item, "server", server) && json_text_is(item, "command", "backup"))
             write_mark(timeline, MARK_RUNNING, item, "started_at", "caller", BACKUP_MIDDLE);
     }
 }
@@ -283,18 +278,18 @@ static void write_now(const struct timeline *timeline)
 static void describe(const struct timeline *timeline, size_t number)
 {
     const struct page *page = timeline->page;
-    const char *server = json_text_or_null(timeline->server, "server");
+    const char *server = json_text_or(timeline->server, "server", "?");
     const json_t *backups = json_object_get(timeline->survey, "backups");
     struct restorable_words words SCOPED(restorable_words_done) =
         restorable_words(timeline->restorable, MOMENTS_SECONDS);
 
     write_format(page->out, "<title id=\"picture-%zu\">", number);
-    page_format(page, "What can be restored of %s", server != NULL ? server : "?");
+    page_format(page, "What can be restored of %s", server);
     write_format(page->out, "</title><desc id=\"picture-%zu-words\">", number);
     page_format(page, "%s%s. Backups: %" PRId64 ".", words.can, words.cannot, json_number_or(backups, "count", 0));
     for (enum proof_sentence sentence = 0; sentence < PROOF_SENTENCE_COUNT; sentence++) {
-        char *proof SCOPED(scoped_free) = proof_words(
-            server != NULL ? server : "?", json_object_get(timeline->survey, "proofs"), sentence, MOMENTS_SECONDS);
+        char *proof SCOPED(scoped_free) =
+            proof_words(server, json_object_get(timeline->survey, "proofs"), sentence, MOMENTS_SECONDS);
         if (proof != NULL)
             page_format(page, " %s.", proof);
     }

@@ -86,16 +86,15 @@ static bool ask(struct control_stream *stream, const struct wal_fetch *fetch, st
             return false;
         if (answer == NULL)
             return error_set(err, ERROR_DAEMON, "the session ended before it answered");
-        const char *event = json_text_or_null(answer, "event");
         const json_t *data = json_object_get(answer, "data");
-        if (event != NULL && strcmp(event, "error") == 0)
+        if (json_text_is(answer, "event", "error"))
             return control_error_from_json(answer, err);
-        if (event != NULL && strcmp(event, "item") == 0 && parse_item(data, ret_announced, err))
+        if (json_text_is(answer, "event", "item") && parse_item(data, ret_announced, err))
             continue;
-        if (event != NULL && strcmp(event, "bytes") == 0 && ret_announced->is_found &&
+        if (json_text_is(answer, "event", "bytes") && ret_announced->is_found &&
             json_number_or(answer, "length", -1) == (int64_t)ret_announced->stored)
             return true;
-        if (event != NULL && strcmp(event, "result") == 0 && !ret_announced->is_found &&
+        if (json_text_is(answer, "event", "result") && !ret_announced->is_found &&
             json_is_false(json_object_get(data, "found")))
             return true;
         return error_set(err, ERROR_DAEMON, "the session's answer to wal-get is not understood");

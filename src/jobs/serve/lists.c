@@ -29,10 +29,8 @@ static bool send_entry(struct session *session, const char *server, const struct
         json_object_set_new(item, "server", control_text(server));
         json_object_set_new(item, "reach", reach_of(wal, session, server, entry));
     } else {
-        json_t *failure = control_error_to_json(&entry->error);
-        json_object_del(failure, "event");
         item = json_pack("{s:s, s:s, s:s, s:s, s:o}", "id", entry->id.text, "state", "unreadable", "server", server,
-                         "system_identifier", entry->system.text, "error", failure);
+                         "system_identifier", entry->system.text, "error", control_failure_to_json(&entry->error));
     }
     notes_add(item, session->repo, server, entry);
     return control_send_item(session->client, item, err);

@@ -112,9 +112,8 @@ static json_int_t count_former(const struct catalogue *catalogue)
 static json_t *windows_to_json(const struct windows *windows, const struct stock *stock, const struct error *failure)
 {
     json_t *json = json_object();
-    json_t *error = failure != NULL ? control_error_to_json(failure) : json_null();
+    json_t *error = failure != NULL ? control_failure_to_json(failure) : json_null();
 
-    json_object_del(error, "event");
     add_windows(json, windows, stock->archive.segment_size);
     json_object_set_new(json, "backups", json_integer((json_int_t)windows->backup_count));
     json_object_set_new(json, "own_end", place_to_json(windows, WINDOW_PLACE_OWN_END));

@@ -106,16 +106,13 @@ static void set_error(json_t **place, const json_t *error)
 {
     json_decref(*place);
     *place = error == NULL || json_is_null(error) ? NULL : json_deep_copy(error);
-    if (*place != NULL)
-        json_object_del(*place, "event");
 }
 
 static void warn(json_t **place, const struct error *warning)
 {
-    json_t *message SCOPED(scoped_json) = control_error_to_json(warning);
-
     log_failure(LOG_LEVEL_WARNING, warning);
-    set_error(place, message);
+    json_decref(*place);
+    *place = control_failure_to_json(warning);
 }
 
 static void keep_old(struct port *port, const json_t *message)

@@ -74,11 +74,8 @@ json_t *port_reader_look(const struct port_reading *reading)
 
     if (!read_files(reading, message, &failure))
         return control_error_to_json(&failure);
-    if (find_warning(reading, &failure)) {
-        json_t *warning = control_error_to_json(&failure);
-        json_object_del(warning, "event");
-        json_object_set_new(message, "warning", warning);
-    }
+    if (find_warning(reading, &failure))
+        json_object_set_new(message, "warning", control_failure_to_json(&failure));
     return TAKE(message);
 }
 
