@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
-from harness.package import WORK, build, for_the_package, whole_machine
+from harness.package import MARKS, WORK, build, whole_machine
 from harness.scratch import wait_for
+
+pytestmark = [pytest.mark.long, *MARKS]
 
 SETTINGS = "/etc/postgresql/15/main"
 HBA = f"{SETTINGS}/pg_hba.conf"
@@ -56,7 +58,6 @@ def refuses(machine, reason, *words):
     assert state(machine) == before
 
 
-@for_the_package
 def test_a_trap_of_the_owner_leads_root_nowhere(machine):
     """Each would once have written a file of root's, or run a program as root."""
     machine.write("/etc/victim", machine.ok("cat", HBA))
@@ -91,7 +92,6 @@ def test_a_trap_of_the_owner_leads_root_nowhere(machine):
     assert (machine.ok("sha256sum", "/etc/victim"), machine.ok("ls", "-A", "/etc")) == before
 
 
-@for_the_package
 def test_what_it_is_not_made_for_is_refused_before_anything_is_changed(machine):
     as_postgres(machine, f"echo \"listen_addresses = '192.0.2.1, 127.0.0.2'\" >{SETTINGS}/conf.d/other.conf")
     machine.ok("pg_ctlcluster", "15", "main", "restart")
@@ -112,7 +112,6 @@ def test_what_it_is_not_made_for_is_refused_before_anything_is_changed(machine):
     assert alone.code == 1 and "another pgcoffer-add-cluster runs" in alone.err, alone
 
 
-@for_the_package
 def test_killed_at_every_step_the_next_run_takes_back_and_goes_on(machine):
     original = machine.ok("cat", HBA)
     machine.write("/usr/local/sbin/setsid", DEADLY, "0755")

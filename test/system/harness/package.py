@@ -18,16 +18,10 @@ WORK = BUILD / "package"
 LIBRARIES = ["libarchive13", "libevent-core-2.1-7", "libjansson4", "libpq5", "libsmartcols1", "libssl3", "libzstd1",
              "ca-certificates", "openssl", "zstd", "iproute2"]
 MISSING = [program for program in ("debootstrap", "systemd-nspawn", "unshare", "dpkg-deb", "cpack") if shutil.which(program) is None]
-MARKS = [pytest.mark.long,
-         pytest.mark.skipif(os.geteuid() != 0, reason="only root makes Debian roots"),
+# What takes a Debian root is long, too.
+MARKS = [pytest.mark.skipif(os.geteuid() != 0, reason="only root makes Debian roots"),
          pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {', '.join(MISSING)}"),
          pytest.mark.skipif(bool(CACHE.get("SANITIZE")), reason="the package has a build of its own: the plain tree tests it")]
-
-
-def for_the_package(test):
-    for mark in MARKS:
-        test = mark(test)
-    return test
 
 
 def run(*command, **rest):
