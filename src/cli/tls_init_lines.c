@@ -92,6 +92,13 @@ void tls_init_append(json_t *list, char *line)
     free(line);
 }
 
+void tls_init_append_settings(json_t *lines, const struct tls_kit *kit, const char *directory,
+                              tls_init_line_function *line, const struct tls_init_setting *settings)
+{
+    for (; settings->name != NULL; settings++)
+        tls_init_append(lines, line(settings->name, directory, kit->files[settings->part].name));
+}
+
 /* ---- lists ---- */
 
 static char *name_readers(const struct tls_kit *kit, size_t row)
@@ -128,15 +135,17 @@ static json_t *list_files(const struct tls_kit *kit, const char *directory)
 
 static json_t *postgresql_lines(const struct tls_kit *kit, const char *directory)
 {
+    static const struct tls_init_setting files[] = {
+        {"ssl_cert_file", TLS_KIT_SERVER_CERTIFICATE},
+        {"ssl_key_file", TLS_KIT_SERVER_KEY},
+        {"ssl_ca_file", TLS_KIT_CLIENT_CA_CERTIFICATE},
+        {"ssl_crl_file", TLS_KIT_CLIENT_CA_LIST},
+        {NULL, 0},
+    };
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_copy_text("ssl = on"));
-    tls_init_append(lines,
-                    tls_init_setting_line("ssl_cert_file", directory, kit->files[TLS_KIT_SERVER_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_setting_line("ssl_key_file", directory, kit->files[TLS_KIT_SERVER_KEY].name));
-    tls_init_append(lines,
-                    tls_init_setting_line("ssl_ca_file", directory, kit->files[TLS_KIT_CLIENT_CA_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_setting_line("ssl_crl_file", directory, kit->files[TLS_KIT_CLIENT_CA_LIST].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_setting_line, files);
     return lines;
 }
 
@@ -178,16 +187,19 @@ static json_t *hba_lines(const struct tls_kit_wish *wish)
 
 static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
+    static const struct tls_init_setting files[] = {
+        {"tls_cert_file", TLS_KIT_CLIENT_CERTIFICATE},
+        {"tls_key_file", TLS_KIT_CLIENT_KEY},
+        {"tls_ca_file", TLS_KIT_SERVER_CA_CERTIFICATE},
+        {"tls_crl_file", TLS_KIT_SERVER_CA_LIST},
+        {NULL, 0},
+    };
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_copy_text("[primary]"));
     tls_init_append(lines, memory_text("host = %s", wish->names[0]));
     tls_init_append(lines, memory_text("user = %s", wish->user));
-    tls_init_append(lines, tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_CLIENT_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_CLIENT_KEY].name));
-    tls_init_append(lines,
-                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_SERVER_CA_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_SERVER_CA_LIST].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_pair_line, files);
     if (tls_kit_has_gateway(kit))
         tls_init_append(lines, memory_copy_text("restorers = cert:" TLS_KIT_RESTORER));
     return lines;
@@ -251,32 +263,36 @@ static json_t *renewal_lines(const struct tls_kit *kit, const struct tls_kit_wis
 
 static json_t *gateway_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
+    static const struct tls_init_setting files[] = {
+        {"tls_cert_file", TLS_KIT_GATEWAY_CERTIFICATE},
+        {"tls_key_file", TLS_KIT_GATEWAY_KEY},
+        {"tls_ca_file", TLS_KIT_GATEWAY_CA_CERTIFICATE},
+        {"tls_crl_file", TLS_KIT_GATEWAY_CA_LIST},
+        {NULL, 0},
+    };
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_copy_text("[pgcoffer]"));
     tls_init_append(lines, memory_text("host = %s", wish->gateway_names[0]));
     tls_init_append(lines, memory_text("management = %d", GATEWAY_PORT));
-    tls_init_append(lines,
-                    tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_GATEWAY_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_GATEWAY_KEY].name));
-    tls_init_append(lines,
-                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("tls_crl_file", directory, kit->files[TLS_KIT_GATEWAY_CA_LIST].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_pair_line, files);
     return lines;
 }
 
 static json_t *client_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
+    static const struct tls_init_setting files[] = {
+        {"tls_cert_file", TLS_KIT_RESTORER_CERTIFICATE},
+        {"tls_key_file", TLS_KIT_RESTORER_KEY},
+        {"tls_ca_file", TLS_KIT_GATEWAY_CA_CERTIFICATE},
+        {NULL, 0},
+    };
     char *gateway SCOPED(scoped_free) = tls_init_with_port(wish->gateway_names[0], GATEWAY_PORT);
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_copy_text("[client]"));
     tls_init_append(lines, memory_text("connect = %s", gateway));
-    tls_init_append(lines,
-                    tls_init_pair_line("tls_cert_file", directory, kit->files[TLS_KIT_RESTORER_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("tls_key_file", directory, kit->files[TLS_KIT_RESTORER_KEY].name));
-    tls_init_append(lines,
-                    tls_init_pair_line("tls_ca_file", directory, kit->files[TLS_KIT_GATEWAY_CA_CERTIFICATE].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_pair_line, files);
     return lines;
 }
 

@@ -8,6 +8,13 @@
 /* The port of pgexporter's own examples. */
 #define EXPORTER_PORT 5001
 
+static const struct tls_init_setting endpoint_files[] = {
+    {"metrics_cert_file", TLS_KIT_METRICS_CERTIFICATE},
+    {"metrics_key_file", TLS_KIT_METRICS_KEY},
+    {"metrics_ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
+    {NULL, 0},
+};
+
 /* With a gateway, that says which host it is. */
 static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory)
 {
@@ -17,11 +24,7 @@ static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wi
     if (!tls_kit_has_gateway(kit))
         tls_init_append(lines, memory_text("host = %s", wish->metrics_names[0]));
     tls_init_append(lines, memory_text("metrics = %d", PGCOFFER_PORT));
-    tls_init_append(lines,
-                    tls_init_pair_line("metrics_cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_pair_line("metrics_key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
-    tls_init_append(lines,
-                    tls_init_pair_line("metrics_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_pair_line, endpoint_files);
     return lines;
 }
 
@@ -29,51 +32,51 @@ static json_t *pgcoffer_lines(const struct tls_kit *kit, const struct tls_kit_wi
 static json_t *job_lines(const struct tls_kit *kit, const struct tls_kit_wish *wish, const char *directory,
                          const char *job, int port)
 {
+    static const struct tls_init_setting files[] = {
+        {"      ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
+        {"      cert_file", TLS_KIT_PROMETHEUS_CERTIFICATE},
+        {"      key_file", TLS_KIT_PROMETHEUS_KEY},
+        {NULL, 0},
+    };
     char *target SCOPED(scoped_free) = tls_init_with_port(wish->metrics_names[0], port);
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_text("  - job_name: %s", job));
     tls_init_append(lines, memory_copy_text("    scheme: https"));
     tls_init_append(lines, memory_copy_text("    tls_config:"));
-    tls_init_append(lines,
-                    tls_init_yaml_line("      ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
-    tls_init_append(lines,
-                    tls_init_yaml_line("      cert_file", directory, kit->files[TLS_KIT_PROMETHEUS_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_yaml_line("      key_file", directory, kit->files[TLS_KIT_PROMETHEUS_KEY].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_yaml_line, files);
     tls_init_append(lines, memory_copy_text("    static_configs:"));
     tls_init_append(lines, memory_text("      - targets: ['%s']", target));
     return lines;
 }
 
+/* pgexporter takes the rest of the line as it is, without quotes. */
+static char *plain_line(const char *name, const char *directory, const char *file)
+{
+    return memory_text("%s = %s/%s", name, directory, file);
+}
+
 static json_t *pgexporter_lines(const struct tls_kit *kit, const char *directory)
 {
-    static const struct {
-        const char *name;
-        enum tls_kit_part part;
-    } settings[] = {
-        {"metrics_cert_file", TLS_KIT_METRICS_CERTIFICATE},
-        {"metrics_key_file", TLS_KIT_METRICS_KEY},
-        {"metrics_ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
-    };
     json_t *lines = json_array();
 
-    /* It takes the rest of the line as it is, without quotes. */
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
-        tls_init_append(lines,
-                        memory_text("%s = %s/%s", settings[i].name, directory, kit->files[settings[i].part].name));
+    tls_init_append_settings(lines, kit, directory, plain_line, endpoint_files);
     return lines;
 }
 
 /* The file that postgres_exporter and the other exporters of the Prometheus project share. */
 static json_t *web_config_lines(const struct tls_kit *kit, const char *directory)
 {
+    static const struct tls_init_setting files[] = {
+        {"  cert_file", TLS_KIT_METRICS_CERTIFICATE},
+        {"  key_file", TLS_KIT_METRICS_KEY},
+        {"  client_ca_file", TLS_KIT_METRICS_CA_CERTIFICATE},
+        {NULL, 0},
+    };
     json_t *lines = json_array();
 
     tls_init_append(lines, memory_copy_text("tls_server_config:"));
-    tls_init_append(lines, tls_init_yaml_line("  cert_file", directory, kit->files[TLS_KIT_METRICS_CERTIFICATE].name));
-    tls_init_append(lines, tls_init_yaml_line("  key_file", directory, kit->files[TLS_KIT_METRICS_KEY].name));
-    tls_init_append(lines,
-                    tls_init_yaml_line("  client_ca_file", directory, kit->files[TLS_KIT_METRICS_CA_CERTIFICATE].name));
+    tls_init_append_settings(lines, kit, directory, tls_init_yaml_line, files);
     tls_init_append(lines, memory_copy_text("  client_auth_type: RequireAndVerifyClientCert"));
     return lines;
 }

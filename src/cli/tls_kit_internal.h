@@ -128,6 +128,15 @@ enum tls_init_reader {
 /* The commands by which root gives copies to a reader, who is not BROWSER. */
 void tls_init_append_copy(json_t *lines, const struct tls_kit *kit, const char *directory, enum tls_init_reader reader);
 void tls_init_append(json_t *list, char *line); /* owns the line */
+/* Settings that name files of the kit, ended by one without a name; a line each, as one of tls_init_..._line() below
+ * writes it. */
+struct tls_init_setting {
+    const char *name;
+    enum tls_kit_part part;
+};
+typedef char *tls_init_line_function(const char *name, const char *directory, const char *file);
+void tls_init_append_settings(json_t *lines, const struct tls_kit *kit, const char *directory,
+                              tls_init_line_function *line, const struct tls_init_setting *settings);
 
 /* ---- tls_init_metrics.c ---- */
 void tls_init_add_metrics(json_t *data, const struct tls_kit *kit, const struct tls_kit_wish *wish,
