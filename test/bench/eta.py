@@ -10,6 +10,7 @@ left then, median and worst, of the events between its middle and the last secon
 without an ETA behind the first second. The truth is the end of the phase, which is what the ETA is of.
 """
 
+import contextlib
 import json
 import shutil
 import socket
@@ -128,11 +129,13 @@ def main():
     parser.add_argument("--rate", type=int, default=40)
     given = parser.parse_args()
     rate = given.rate * 1000000
-    with scratch(given.keep) as folder:
+    with scratch(given.keep) as folder, contextlib.ExitStack() as ends:
         binaries, pki = install_binaries(folder / "bin"), Pki(folder / "pki")
-        cluster = Cluster(folder / "server", pki).start().create_role()
+        cluster = ends.enter_context(contextlib.closing(Cluster(folder / "server", pki)))
+        cluster.start().create_role()
         slow_server = Throttle(socket.create_server(("127.0.0.1", 0)), lambda: socket.create_connection(("127.0.0.1", cluster.port)), rate)
         agent = Agent(folder / "agent", binaries, pki).add_server("primary", cluster, port=slow_server.listener.getsockname()[1])
+        ends.enter_context(contextlib.closing(agent))
         agent.start()
         agent.wait_streaming("primary")
         cluster.sql(f"CREATE UNLOGGED TABLE load AS SELECT n, md5(n::text) || md5((n + 1)::text) || md5((n * 7)::text) AS t "
@@ -156,8 +159,6 @@ def main():
                                                      "--target-directory", room / "restored")))
         shutil.rmtree(room / "restored")
         report("drill", watch(agent, agent.command("--socket", door, "drill", "primary", "--jobs", "2", "--amcheck", "--scratch", room)))
-        agent.close()
-        cluster.close()
 
 
 if __name__ == "__main__":
