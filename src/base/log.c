@@ -11,7 +11,7 @@
 #include "pgcoffer/base/text.h"
 
 #define STDERR_PATIENCE 100 /* milliseconds: a reader that is only busy */
-#define MOST_RAW_LINES  256 /* of one message that is no line of ours */
+#define MOST_RAW_LINES  64  /* of one message that is no line of ours */
 
 static struct {
     char who[128], server[64], job[24];

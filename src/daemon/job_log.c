@@ -16,6 +16,19 @@ static const struct {
     {"freed_bytes", " freed", "freed_bytes"},
 };
 
+/* What it may count, of each server. `key` for JSON; in words "3 backups removed". */
+static const struct {
+    const char *part, *member; /* a number, or a list; `part`: of this object of the server's, NULL: the server's own */
+    const char *thing, *words, *key;
+} result_counts[] = {
+    {NULL, "backups", "backup", "", "backups"},
+    {NULL, "backup_count", "backup", "", "backups"}, /* instead of a list that is too long */
+    {"wal", "segments", "segment", "", "segments"},
+    {NULL, "removed_backups", "backup", " removed", "removed_backups"},
+    {NULL, "removed_segments", "segment", " removed", "removed_segments"},
+};
+#define RESULT_COUNTS (sizeof result_counts / sizeof result_counts[0])
+
 static void describe(const struct job_entry *entry, char ret_text[WHAT_SIZE])
 {
     if (entry->server[0] != '\0')
@@ -30,9 +43,29 @@ static const char *backup_of(const struct job_entry *entry)
                              entry->command == COMMAND_ID_backup ? "id" : "backup");
 }
 
+/* Over all servers that the result tells of; -1: it tells none of it. What a dry run would have done was not done. */
+static int64_t sum_of(const struct job_entry *entry, const char *part, const char *member)
+{
+    const json_t *server;
+    int64_t sum = -1;
+    size_t i;
+
+    json_array_foreach(json_object_get(json_object_get(entry->last_word, "data"), "servers"), i, server)
+    {
+        const json_t *object = part != NULL ? json_object_get(server, part) : server;
+        const json_t *value = json_object_get(object, member);
+        int64_t number = json_is_array(value) ? (int64_t)json_array_size(value) : json_number_or(object, member, -1);
+        if (number >= 0 && !json_is_true(json_object_get(server, "dry_run")))
+            sum = (sum > 0 ? sum : 0) + number;
+    }
+    return sum;
+}
+
 static int64_t result_of(const struct job_entry *entry, const char *member)
 {
-    return json_number_or(json_object_get(entry->last_word, "data"), member, -1);
+    int64_t number = json_number_or(json_object_get(entry->last_word, "data"), member, -1);
+
+    return number >= 0 ? number : sum_of(entry, NULL, member);
 }
 
 /* Of what was read; 0 when nothing tells it. */
@@ -54,6 +87,22 @@ static void describe_resume(const struct job_entry *entry, char ret_text[RESULT_
              (long long)json_number_or(data, "swept", 0), json_array_size(json_object_get(data, "resumed")));
 }
 
+/* ", 3 backups, 41 segments", the comma being that of what stands before. */
+static size_t describe_counts(const struct job_entry *entry, char *ret_text, size_t room)
+{
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < RESULT_COUNTS && used + 48 < room; i++) {
+        int64_t count = sum_of(entry, result_counts[i].part, result_counts[i].member);
+        if (count >= 0)
+            used += (size_t)snprintf(ret_text + used, room - used, "%s%lld %s%s%s", used > 0 ? ", " : ": ",
+                                     (long long)count, result_counts[i].thing, count == 1 ? "" : "s",
+                                     result_counts[i].words);
+    }
+    return used;
+}
+
 /* ": 20261122T013000Z, 1.4 GB, 310.0 MB stored, 96.1 MB/s": whatever of it the result tells. */
 static void describe_result(const struct job_entry *entry, char ret_text[RESULT_SIZE])
 {
@@ -63,6 +112,8 @@ static void describe_result(const struct job_entry *entry, char ret_text[RESULT_
     ret_text[0] = '\0';
     if (backup_of(entry) != NULL)
         used = (size_t)snprintf(ret_text, RESULT_SIZE, ": %.64s", backup_of(entry));
+    else
+        used = describe_counts(entry, ret_text, MOST_RESULTS);
     for (size_t i = 0; i < sizeof result_bytes / sizeof result_bytes[0]; i++) {
         int64_t bytes = result_of(entry, result_bytes[i].member);
         if (bytes < 0 || used >= MOST_RESULTS)
@@ -116,6 +167,8 @@ static json_t *figures_of_end(const struct job_entry *entry, int exit_status)
     set_text(figures, "backup", backup_of(entry));
     for (size_t i = 0; i < sizeof result_bytes / sizeof result_bytes[0]; i++)
         set_number(figures, result_bytes[i].key, result_of(entry, result_bytes[i].member));
+    for (size_t i = 0; i < RESULT_COUNTS; i++)
+        set_number(figures, result_counts[i].key, sum_of(entry, result_counts[i].part, result_counts[i].member));
     if (bytes_per_second(entry) > 0)
         set_number(figures, "bytes_per_second", bytes_per_second(entry));
     return figures;

@@ -128,11 +128,18 @@ def test_a_job_has_a_line_at_its_start_and_its_end_with_what_it_took(logged):
     backup = logged.agent.backup("primary", "--label", 'with "quotes"')
     failed = logged.agent.cli("verify", "primary", "20010101T000000Z", "--json")
     assert failed.code != 0
+    assert logged.agent.ok("verify", "primary") and logged.agent.ok("expire", "primary") and logged.agent.ok("expire", "primary", "--dry-run")
     logged.wait_log('"event":"job-end".*"command":"verify"|"command":"verify".*"event":"job-end"')
-    told = [json.loads(line) for line in logged.text().splitlines()]
+    told = [json.loads(line) for line in logged.text().splitlines() if line.startswith("{")]
     (start,) = [line for line in told if line.get("event") == "job-start" and line["command"] == "backup"]
     (end,) = [line for line in told if line.get("event") == "job-end" and line["command"] == "backup"]
-    (failure,) = [line for line in told if line.get("event") == "job-end" and line["command"] == "verify"]
+    failure, verified = [line for line in told if line.get("event") == "job-end" and line["command"] == "verify"]
+    expired = [line for line in told if line.get("event") == "job-end" and line["command"] == "expire"]
+    assert verified["backups"] == 1 and verified["segments"] > 0 and ": 1 backup, " in verified["message"], verified
+    removed, freed = expired[0]["removed_segments"], expired[0]["freed_bytes"]
+    assert expired[0]["removed_backups"] == 0 and removed >= 0 and (freed > 0) == (removed > 0), expired
+    assert re.search(rf"0 backups removed, {removed} segments? removed, [\d.]+ \w+ freed", expired[0]["message"]), expired
+    assert all("freed_bytes" not in line for line in expired[1:]), expired
     assert start["server"] == end["server"] == "primary" and start["job"] == end["job"] and start["caller"]
     assert (end["state"], end["exit"], end["level"], end["backup"]) == ("done", 0, "info", backup["id"])
     assert end["bytes"] == backup["size_bytes"] and end["stored_bytes"] == backup["stored_bytes"]
