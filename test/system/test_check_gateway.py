@@ -13,8 +13,8 @@ import pytest
 from harness import gateway as proxies
 from harness.agent import Agent
 from harness.certificates import Authority
-from harness.scratch import make_folder, wait_for
-from test_gateway import Gateway, GatewayPki, free_port, revoke
+from harness.scratch import free_port, make_folder, wait_for
+from test_gateway import Gateway, GatewayPki, revoke
 from test_remote import Remote
 
 

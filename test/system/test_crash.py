@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from harness.agent import lsn_number
 from harness.restored import restore, start_restored
 from harness.scratch import OS_USER, wait_for
 from harness.waldump import assert_wal_reads

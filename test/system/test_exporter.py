@@ -13,10 +13,9 @@ import time
 
 import pytest
 
-from harness.agent import Agent
+from harness.agent import Agent, resident_kilobytes
 from harness.certificates import Authority
-from harness.scratch import free_port, give_to, wait_for
-from test_gateway import resident_kilobytes
+from harness.scratch import free_port, give_to, renew, wait_for
 
 UNREACHED = {"host": "localhost", "port": 1, "user": "repl", "tls_mode": "disable", "allow_insecure": "yes"}
 
@@ -47,23 +46,15 @@ class Exporter:
         files.mkdir()
         give_to(files)
         self.certificate, self.key, self.ca = (files / name for name in ("metrics.crt", "metrics.key", "ca.crt"))
-        self.put(pki.server.key, self.key)
-        self.put(pki.server.certificate, self.certificate)
-        self.put(pki.ca.certificate, self.ca)
+        renew(pki.server.key, self.key)
+        renew(pki.server.certificate, self.certificate)
+        renew(pki.ca.certificate, self.ca)
         agent.daemon_settings.update({"metrics": self.port, "host": "localhost", "log_level": "debug", **settings})
         if is_https:
             agent.daemon_settings.update({"metrics_cert_file": self.certificate, "metrics_key_file": self.key,
                                           "metrics_ca_file": self.ca})
         agent.servers["one"] = dict(UNREACHED)
         agent.write_configuration()
-
-    def put(self, source, path):
-        """As a renewal does it: a new file renamed into place."""
-        fresh = path.with_suffix(".new")
-        shutil.copy(source, fresh)
-        fresh.chmod(0o600)
-        give_to(fresh)
-        fresh.rename(path)
 
     def status(self):
         return self.agent.json("status")["exporter"]
@@ -260,8 +251,8 @@ def test_renewed_files_are_taken_up_and_broken_ones_change_nothing(https):
     fault = wait_for(lambda: https.status()["warning"], "the fault is told")
     assert "metrics_key_file" in fault["message"] and https.is_answered()
     renewed = https.pki.ca.issue("renewed", "metrics", "serverAuth", ("DNS:localhost",))
-    https.put(renewed.key, https.key)
-    https.put(renewed.certificate, https.certificate)
+    renew(renewed.key, https.key)
+    renew(renewed.certificate, https.certificate)
     wait_for(lambda: https.status()["certificate"]["fingerprint"] != before, "the new certificate is served")
     assert https.status()["warning"] is None and https.is_answered()
 
@@ -271,7 +262,7 @@ def test_another_ca_ends_who_came_by_the_old_one(https):
     kept = https.open(https.pki.prometheus)
     kept.sendall(b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert kept.recv(65536).startswith(b"HTTP/1.1 200")
-    https.put(https.pki.other_ca.certificate, https.ca)
+    renew(https.pki.other_ca.certificate, https.ca)
     try:
         wait_for(lambda: https.is_answered(https.pki.foreign), "the new CA's client is let in")
         with pytest.raises(OSError):
@@ -281,7 +272,7 @@ def test_another_ca_ends_who_came_by_the_old_one(https):
         assert not https.is_answered(https.pki.prometheus)
     finally:
         kept.close()
-        https.put(https.pki.ca.certificate, https.ca)
+        renew(https.pki.ca.certificate, https.ca)
     wait_for(https.is_answered, "the old CA's client is let in again")
 
 

@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 
-from harness.agent import Agent
 from harness.restored import restore
-from harness.scratch import OS_USER, free_port, give_to, make_folder, run, wait_for
+from harness.scratch import OS_USER, free_port, give_to, make_folder, wait_for
 
 
 def receiver_error(agent, server="primary"):

@@ -1,7 +1,6 @@
 """Gaps: WAL that the server has removed is recorded, told everywhere, never restored across, and filled when it turns up."""
 
 import json
-import signal
 
 import pytest
 

@@ -13,16 +13,11 @@ import time
 
 import pytest
 
+from harness.agent import resident_kilobytes
 from harness.certificates import Authority, openssl
-from harness.scratch import give_to, wait_for
+from harness.scratch import free_port, renew, wait_for
 
 SOURCES = pathlib.Path(__file__).parents[2]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class GatewayPki:
@@ -99,13 +94,8 @@ class Gateway:
                                       "tls_ca_file": pki.client_ca.certificate, **settings})
 
     def put(self, pair):
-        """As a renewal does it: a new file renamed into place."""
         for source, path in ((pair.key, self.key), (pair.certificate, self.certificate)):
-            fresh = path.with_suffix(".new")
-            shutil.copy(source, fresh)
-            fresh.chmod(0o600)
-            give_to(fresh)
-            fresh.rename(path)
+            renew(source, path)
 
     def add_server(self, name, **settings):
         values = {"host": "localhost", "port": 1, "user": "repl", "tls_cert_file": self.agent.pki.client.certificate,
@@ -404,10 +394,6 @@ def test_old_tls_is_spoken_only_when_it_is_allowed(gateway):
             return False
 
     wait_for(is_let_in, "TLS 1.2 is spoken")
-
-
-def resident_kilobytes(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
 
 
 def test_five_hundred_half_open_and_slow_clients_do_not_close_the_door(gateway):

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from harness.agent import Agent
+from harness.agent import Agent, resident_kilobytes
 from harness.cluster import Cluster
 from harness.gateway import Cutter
 from harness.scratch import as_user, wait_for
-from test_gateway import Gateway, GatewayPki, resident_kilobytes
+from test_gateway import Gateway, GatewayPki
 from test_remote import Remote as Host, fill, tree
 
 

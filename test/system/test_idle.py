@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.agent import BUILD, lsn_number
+from harness.agent import BUILD
 from harness.cluster import PG_HBA
 from harness.proxy import Proxy
 from harness.scratch import give_to, wait_for

@@ -18,7 +18,7 @@ from harness.pictures import shrink
 from harness.proxy import Proxy
 from harness.scratch import free_port, make_folder, wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.skipif(browsers.missing() != "", reason=browsers.missing() or "complete")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(browsers.why_not() is not None, reason=str(browsers.why_not()))]
 
 IMAGES = pathlib.Path(__file__).parents[2] / "doc" / "images"
 DAY = 86400

@@ -2,7 +2,6 @@
 the tables it leans on, and with the real programs against the real daemon."""
 
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -344,7 +343,7 @@ class Importer(browsers.Browser):
 
 
 @pytest.mark.long
-@pytest.mark.skipif(browsers.missing() != "", reason=browsers.missing() or "complete")
+@pytest.mark.skipif(browsers.why_not() is not None, reason=str(browsers.why_not()))
 def test_a_browser_opens_the_page_with_the_bundle_of_tls_init(scene, folder):
     issuer = run(["openssl", "x509", "-in", scene.tls / "metrics-ca.crt", "-noout", "-subject"]).stdout.strip().split("CN = ")[1]
     origin = f"https://localhost:{scene.port}"

@@ -4,7 +4,6 @@ import os
 import signal
 import time
 
-import psycopg2
 import pytest
 
 from harness.agent import lsn_number

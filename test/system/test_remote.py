@@ -15,7 +15,7 @@ from harness.agent import Agent
 from harness.cluster import Cluster
 from harness.gateway import Cutter, Gateway
 from harness.restored import start_restored
-from harness.scratch import as_user, make_folder, wait_for
+from harness.scratch import as_user, free_port, make_folder, wait_for
 from test_wal_get import Recovery
 
 
@@ -199,11 +199,6 @@ def test_a_key_that_others_may_read_is_refused(folder, store, make_gateway, pki)
 def test_without_a_certificate_nobody_is_asked(remote):
     code, _, err = remote.run("list", connection=["--connect", f"localhost:{remote.gateway.port}"])
     assert code == 2 and "--tls-cert-file" in err and remote.gateway.taken == 0, err
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def test_a_refused_port_is_a_daemon_that_is_not_there(remote):

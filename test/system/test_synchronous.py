@@ -9,7 +9,6 @@ import time
 import psycopg2
 import pytest
 
-from harness.agent import lsn_number
 from harness.restored import restore, start_restored
 from harness.scratch import wait_for
 

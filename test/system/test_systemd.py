@@ -1,17 +1,16 @@
 """The units under a real systemd: PID 1 of a machine in systemd-nspawn, with a PostgreSQL in it. What needs no PID 1 is in test_project.py."""
 
 import json
-import pathlib
 import re
 import time
 
 import pytest
 
 from harness.cluster import Cluster
-from harness.machine import CONTRIB, Machine, missing
+from harness.machine import CONTRIB, Machine, why_not
 from harness.scratch import wait_for
 
-pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
 SERVER = """
 [pgcoffer]

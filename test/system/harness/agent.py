@@ -156,6 +156,10 @@ class Agent:
         return found
 
 
+def resident_kilobytes(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
 def lsn_number(text):
     high, low = text.split("/")
     return int(high, 16) << 32 | int(low, 16)

@@ -16,12 +16,12 @@ ARGUMENTS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "-
              "--disable-background-networking")
 
 
-def missing():
-    """What the tests with a browser lack on this machine; "" when nothing."""
+def why_not():
+    """What keeps this machine from having such a browser, or None."""
     programs = [name for name in ("chromium", "chromedriver", "certutil", "pk12util") if shutil.which(name) is None]
     if programs:
         return f"not installed: {', '.join(programs)}"
-    return "" if os.geteuid() == 0 else "only root can write the browser's policy, by which it chooses a certificate"
+    return None if os.geteuid() == 0 else "only root can write the browser's policy, by which it chooses a certificate"
 
 
 class Browser:

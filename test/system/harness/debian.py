@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from .machine import NAMESPACES, Machine
-from .scratch import wait_for
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8",
                "DEBIAN_FRONTEND": "noninteractive"}
@@ -57,9 +56,7 @@ class DebianMachine(Machine):
                 ["systemd-nspawn", "-D", self.root, "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network",
                  "--settings=no", "--console=pipe", f"--machine=debian-{os.getpid()}"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        self.leader = wait_for(self.find_leader, lambda: f"booted; {self.console.read_text(errors='replace')[-3000:]}", 60)
-        wait_for(lambda: self.run("systemctl", "is-system-running").out.strip() in ("running", "degraded"), "systemd has started", 180)
-        return self
+        return self.wait_booted(180)
 
     def command(self, *words):
         """As root, in /root."""

@@ -1,7 +1,6 @@
 """Machines of their own on one kernel: a network, a pid space, a view of files and an /etc for each, with a cable between them."""
 
 import os
-import pathlib
 import select
 import shutil
 import subprocess

@@ -17,8 +17,8 @@ NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 CONTRIB = pathlib.Path(__file__).parents[3] / "contrib" / "systemd"
 
 
-def missing():
-    """Why there can be no such machine here; None when there can."""
+def why_not():
+    """What keeps this machine from booting another, or None."""
     if os.geteuid() != 0:
         return "only root may boot a machine in systemd-nspawn"
     for program in ("systemd-nspawn", "nsenter", "unshare"):
@@ -74,8 +74,11 @@ class Machine:
                  f"--bind-ro={self.folder}/hosts:/etc/hosts", *binds, "--boot", "systemd.unit=basic.target",
                  "systemd.firstboot=no", "systemd.mask=systemd-firstboot.service"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        self.leader = wait_for(self.find_leader, lambda: f"booted; {self.console.read_text(errors='replace')[-3000:]}", 60)
-        wait_for(lambda: self.run("systemctl", "is-system-running").out.strip() in ("running", "degraded"), "systemd has started")
+        return self.wait_booted()
+
+    def wait_booted(self, seconds=60):
+        self.leader = wait_for(self.find_leader, lambda: f"booted; {self.console.read_text(errors='replace')[-3000:]}")
+        wait_for(lambda: self.run("systemctl", "is-system-running").out.strip() in ("running", "degraded"), "systemd has started", seconds)
         return self
 
     def find_leader(self):
