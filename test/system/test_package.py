@@ -10,22 +10,15 @@ import subprocess
 import pytest
 
 from harness.agent import BUILD
-from harness.debian import DebianMachine, chroot, debian_root
+from harness.debian import chroot
+from harness.machine import CACHE
+from harness.package import MARKS, ROOT, WORK, build, run, whole_machine
+from harness.package import bare as bare_debian
 from harness.scratch import wait_for
 
-ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = pathlib.Path(__file__).with_name("installed.txt")
-CACHE = dict(re.findall(r"^(\w+):\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.M))
-WORK = BUILD / "package"
 NEWER = "0.2.0"
 LOG_FILE = "log_file = /var/log/pgcoffer/pgcofferd.log"
-# What the programs are linked with and the package recommends, so that it is installed without a network.
-LIBRARIES = ["libarchive13", "libevent-core-2.1-7", "libjansson4", "libpq5", "libsmartcols1", "libssl3", "libzstd1",
-             "ca-certificates", "openssl", "zstd", "iproute2"]
-
-
-def run(*command, **rest):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=3000, **rest)
 
 
 # In every run: what is installed
@@ -54,24 +47,10 @@ def test_what_is_installed_is_what_is_listed(tmp_path):
 
 # The package itself
 
-MISSING = [program for program in ("debootstrap", "systemd-nspawn", "unshare", "dpkg-deb", "cpack") if shutil.which(program) is None]
-packaged = [pytest.mark.long,
-            pytest.mark.skipif(os.geteuid() != 0, reason="only root makes Debian roots"),
-            pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {', '.join(MISSING)}"),
-            pytest.mark.skipif(bool(CACHE.get("SANITIZE")), reason="the package has a build of its own: the plain tree tests it")]
-
-
 def for_the_package(test):
-    for mark in packaged:
+    for mark in (pytest.mark.long, *MARKS):
         test = mark(test)
     return test
-
-
-def build(folder, *options):
-    launcher = {"CMAKE_C_COMPILER_LAUNCHER": "ccache"} if shutil.which("ccache") else {}
-    done = run(ROOT / "contrib/packaging/build-deb.sh", *options, folder, env={**os.environ, **launcher})
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(pathlib.Path(line) for line in done.stdout.splitlines() if line.endswith(".deb"))
 
 
 @pytest.fixture(scope="module")
@@ -84,29 +63,18 @@ def newer_package():
     return build(WORK / "build-newer", "--version", NEWER)
 
 
-@pytest.fixture(scope="module")
-def bare_root():
-    """Neither systemd nor PostgreSQL."""
-    return debian_root(WORK / "bare", None, LIBRARIES)
-
-
 @pytest.fixture
-def bare(bare_root, tmp_path):
+def bare(tmp_path):
     root = tmp_path / "root"
-    subprocess.run(["cp", "-a", bare_root, root], check=True)
+    subprocess.run(["cp", "-a", bare_debian(), root], check=True)
     yield root
     shutil.rmtree(root)
 
 
 @pytest.fixture
-def machine(bare_root, scratch):
-    whole = debian_root(WORK / "whole", bare_root, ["systemd-sysv", "postgresql-15", "logrotate", "procps"])
-    root = scratch / "machine"
-    subprocess.run(["cp", "-a", whole, root], check=True)
-    machine = DebianMachine(root)
-    yield machine
-    machine.close()
-    shutil.rmtree(root)
+def machine(scratch):
+    with whole_machine(scratch) as machine:
+        yield machine
 
 
 @for_the_package
@@ -153,18 +121,33 @@ until pgcoffer ping --quiet 2>/dev/null; do
     sleep 0.1
 done
 pgcoffer check --list | grep -c protocol.mode
+# What logrotate runs here tells the daemon without systemd, with a log file and without one.
+sed -n '/postrotate/,/endscript/{//d;p}' /etc/logrotate.d/pgcoffer >/rotated
+sh -e /rotated
+pgcoffer ping --quiet
+sed -i 's|^\[pgcoffer\]$|&\nlog_file = /var/log/pgcoffer/pgcofferd.log|' /etc/pgcoffer/pgcoffer.conf
+pgcoffer reload --quiet
+mv /var/log/pgcoffer/pgcofferd.log /var/log/pgcoffer/pgcofferd.log.1
+sh -e /rotated
+until [ -e /var/log/pgcoffer/pgcofferd.log ]; do
+    tries=$((tries - 1))
+    [ $tries -gt 0 ] || { cat /var/log/pgcoffer/* >&2; exit 1; }
+    sleep 0.1
+done
 dpkg -i /package.deb
 pgcoffer ping --quiet
 touch /var/lib/pgcoffer/precious
 dpkg -r pgcoffer
 wait
-grep -c 'pgcofferd ended' /log
+grep -c 'pgcofferd ended' /var/log/pgcoffer/pgcofferd.log
+mkdir -p /var/log/pgcoffer/main /var/cache/pgcoffer-drill
+touch /var/log/pgcoffer/main/precious
 dpkg -P pgcoffer
 ls -A /var/lib/pgcoffer /etc/pgcoffer /var/log/pgcoffer /run/pgcoffer 2>&1 | cat
-rm /var/lib/pgcoffer/precious
+rm -r /var/lib/pgcoffer/precious /var/log/pgcoffer/main
 dpkg -i /package.deb
 dpkg -P pgcoffer
-ls -d /var/lib/pgcoffer 2>&1 | cat
+ls -d /var/lib/pgcoffer /var/log/pgcoffer /var/cache/pgcoffer-drill 2>&1 | cat
 """)
     done = chroot(bare, "sh", "/life")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -172,9 +155,36 @@ ls -d /var/lib/pgcoffer 2>&1 | cat
                  "/etc/pgcoffer/conf.d 755 root:root", "/etc/pgcoffer/pgcoffer.conf 644 root:root", "/var/lib/pgcoffer:/usr/sbin/nologin",
                  "precious"):
         assert f"{line}\n" in done.stdout, (line, done.stdout, done.stderr)
-    assert "/var/lib/pgcoffer is not empty and stays" in done.stderr
-    for path in ("/etc/pgcoffer", "/var/log/pgcoffer", "/run/pgcoffer", "/var/lib/pgcoffer"):
+    assert "/var/lib/pgcoffer is not empty and stays" in done.stderr and "/var/log/pgcoffer is not empty and stays" in done.stderr
+    assert "/var/log/pgcoffer:\nmain\n" in done.stdout and "pgcofferd.log" not in done.stdout, done.stdout
+    for path in ("/etc/pgcoffer", "/var/log/pgcoffer", "/run/pgcoffer", "/var/lib/pgcoffer", "/var/cache/pgcoffer-drill"):
         assert f"cannot access '{path}': No such file" in done.stdout, (path, done.stdout)
+
+
+@for_the_package
+def test_what_an_administrator_gave_to_a_group_stays_so(machine, package):
+    """Neither the unit nor the boot sets back the group that may read the repository, or the log."""
+    machine.boot()
+    install(machine, package)
+    machine.ok("sh", "-ec", r"""usermod -a -G backup pgcoffer
+sed -i 's/^\[pgcoffer\]$/&\nrepository_group = backup/' /etc/pgcoffer/pgcoffer.conf
+chgrp backup /var/lib/pgcoffer
+chmod 0750 /var/lib/pgcoffer
+chgrp adm /var/log/pgcoffer
+install -d -o pgcoffer -g backup -m 0750 /var/lib/pgcoffer/main
+install -o pgcoffer -g backup -m 0640 /dev/null /var/lib/pgcoffer/main/file
+install -o pgcoffer -g adm -m 0640 /dev/null /var/log/pgcoffer/pgcofferd.log""")
+    expected = ["/var/lib/pgcoffer 750 backup", "/var/lib/pgcoffer/main 750 backup", "/var/lib/pgcoffer/main/file 640 backup",
+                "/var/log/pgcoffer 750 adm", "/var/log/pgcoffer/pgcofferd.log 640 adm"]
+    for command in ("systemctl start pgcofferd", "systemctl restart pgcofferd", "systemd-tmpfiles --create pgcoffer.conf"):
+        machine.ok("sh", "-c", command)
+        found = machine.ok("stat", "-c", "%n %a %G", *(line.split()[0] for line in expected)).splitlines()
+        assert found == expected, command
+    machine.ok("systemctl", "stop", "pgcofferd")
+    machine.ok("rm", "-r", "/var/lib/pgcoffer", "/var/log/pgcoffer")
+    machine.ok("systemd-tmpfiles", "--create", "pgcoffer.conf")
+    machine.ok("systemctl", "start", "pgcofferd")
+    assert machine.ok("stat", "-c", "%a %U:%G", "/var/lib/pgcoffer", "/var/log/pgcoffer") == "700 pgcoffer:pgcoffer\n750 pgcoffer:pgcoffer\n"
 
 
 # From the README to the purge
@@ -269,6 +279,35 @@ def an_upgrade_starts_the_daemon_anew(machine, newer, kept):
     machine.ok("pgcoffer", "verify", "main", "--no-progress")
 
 
+def unit_says(machine, setting):
+    machine.drop_in("pgcofferd.service", f"[Service]\n{setting}\n")
+    machine.ok("systemctl", "restart", "pgcofferd")
+
+
+def an_upgrade_leaves_a_daemon_that_does_not_answer(machine, newer):
+    """It may be in the midst of a backup. When it goes on, its workers are the program that it is, though the file is gone."""
+    unit_says(machine, "WatchdogSec=600")
+    before = daemon(machine)
+    machine.ok("kill", "-STOP", before)
+    told = install_again(machine, newer)
+    machine.ok("kill", "-CONT", before)
+    assert "cannot be asked whether jobs are running" in told, told
+    assert daemon(machine) == before and "(deleted)" in machine.ok("readlink", f"/proc/{before}/exe")
+    held = len(backups(machine))
+    machine.ok("pgcoffer", "backup", "main", "--fast-checkpoint", "--no-progress")
+    assert len(backups(machine)) == held + 1
+
+
+def a_new_daemon_that_does_not_start_is_told(machine, newer):
+    unit_says(machine, "ExecStartPre=/usr/bin/test ! -e /etc/broken")
+    machine.ok("touch", "/etc/broken")
+    assert "the new pgcofferd did not start" in install_again(machine, newer)
+    assert "ii  pgcoffer " in machine.ok("dpkg", "-l", "pgcoffer")
+    machine.ok("rm", "/etc/broken")
+    machine.run("systemctl", "reset-failed", "pgcofferd")
+    unit_says(machine, "WatchdogSec=60")
+
+
 def begin_a_long_backup(machine, table):
     """One whose checkpoint is spread takes as long as there are pages to write: minutes, until somebody asks for it at once."""
     sql(machine, f"CREATE TABLE {table} AS SELECT repeat('x', 2000) FROM generate_series(1, 12000)")
@@ -352,11 +391,13 @@ def test_its_life_from_the_first_backup_to_the_purge(machine, package, newer_pac
     the_log_is_rotated(machine)
     an_upgrade_starts_the_daemon_anew(machine, newer_package, kept)
     an_upgrade_lets_a_backup_end(machine, newer_package)
+    an_upgrade_leaves_a_daemon_that_does_not_answer(machine, newer_package)
+    a_new_daemon_that_does_not_start_is_told(machine, newer_package)
     before = daemon(machine)
     assert "goes on as" not in install_again(machine, newer_package)
     assert daemon(machine) not in ("0", before)
     kept = stored(machine)
-    assert len(kept) == 2
+    assert len(kept) == 3
     a_removal_keeps_what_cannot_be_made_again(machine, kept)
     an_installation_finds_them_again(machine, newer_package, kept)
     a_purge_never_removes_a_backup(machine, kept)
