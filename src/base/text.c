@@ -1,8 +1,10 @@
 #include "pgcoffer/base/text.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define WORD_SIZE     64
 #define MOST_DISTANCE 2
@@ -219,6 +221,18 @@ void text_make_valid(char *text)
             *at = '?';
         at += size > 0 ? size : 1;
     }
+}
+
+bool text_is_loopback(const char *host)
+{
+    struct in6_addr six;
+    struct in_addr four;
+
+    if (strcasecmp(host, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, host, &four) == 1)
+        return (ntohl(four.s_addr) >> 24) == 127;
+    return inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
 }
 
 bool text_is_server_name(const char *text)

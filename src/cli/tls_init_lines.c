@@ -149,18 +149,13 @@ static json_t *postgresql_lines(const struct tls_kit *kit, const char *directory
     return lines;
 }
 
-static bool is_loopback(const char *name)
-{
-    return strcasecmp(name, "localhost") == 0 || strcmp(name, "::1") == 0 || text_starts_with(name, "127.");
-}
-
 /*
  * pgcoffer on the same machine when the server has a loopback name to be called by, else anywhere in its networks. The
  * machine's own name beside a loopback name changes nothing: pgcoffer.conf gets the first.
  */
 static size_t find_addresses(const char *const *names, const char *ret_addresses[2])
 {
-    if (is_loopback(names[0])) {
+    if (text_is_loopback(names[0])) {
         ret_addresses[0] = "127.0.0.1/32";
         ret_addresses[1] = "::1/128";
         return 2;

@@ -1,6 +1,4 @@
-#include <arpa/inet.h>
 #include <string.h>
-#include <strings.h>
 
 #include "config/config_internal.h"
 #include "pgcoffer/base/text.h"
@@ -155,19 +153,6 @@ static bool check_listening_host(const struct rules *rules, struct error *err)
 
 /* ---- [pgcoffer]: the port of metrics ---- */
 
-/* By its spelling: what a name leads to may change. */
-static bool is_loopback(const char *host)
-{
-    struct in_addr four;
-    struct in6_addr six;
-
-    if (host[0] == '\0' || strcasecmp(host, "localhost") == 0)
-        return true;
-    if (inet_pton(AF_INET, host, &four) == 1)
-        return (ntohl(four.s_addr) >> 24) == 127;
-    return inet_pton(AF_INET6, host, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
-}
-
 static bool check_metrics_pair(const struct rules *rules, struct error *err)
 {
     const struct settings *settings = rules->settings;
@@ -191,7 +176,8 @@ static bool check_metrics(const struct rules *rules, struct error *err)
 
     if (!check_metrics_pair(rules, err))
         return false;
-    if (settings->metrics == 0 || is_loopback(settings->host))
+    /* By its spelling: what a name leads to may change. */
+    if (settings->metrics == 0 || settings->host[0] == '\0' || text_is_loopback(settings->host))
         return true;
     enum setting_id missing = settings->metrics_cert_file[0] == '\0' ? SETTING_metrics_cert_file
                               : settings->metrics_ca_file[0] == '\0' ? SETTING_metrics_ca_file

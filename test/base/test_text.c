@@ -142,6 +142,20 @@ START_TEST(beginnings_and_ends_are_compared)
 }
 END_TEST
 
+START_TEST(loopback_is_known_by_name_and_by_address)
+{
+    static const char *const here[] = {"localhost", "LocalHost", "127.0.0.1", "127.200.0.9", "::1", "0:0::1"};
+    static const char *const elsewhere[] = {
+        "",   "localhost.", "localhosts", "127.0.0.1.example.com", "128.0.0.1", "127.0.0.x", "::2",
+        "::", "[::1]",      "0.0.0.0"};
+
+    for (size_t i = 0; i < sizeof here / sizeof here[0]; i++)
+        ck_assert_msg(text_is_loopback(here[i]), "%s", here[i]);
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        ck_assert_msg(!text_is_loopback(elsewhere[i]), "%s", elsewhere[i]);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("text");
@@ -154,5 +168,6 @@ int main(void)
     tcase_add_test(tests, nothing_printed_moves_the_cursor);
     tcase_add_test(tests, server_names_are_safe_in_paths);
     tcase_add_test(tests, beginnings_and_ends_are_compared);
+    tcase_add_test(tests, loopback_is_known_by_name_and_by_address);
     return suite_run("text", tests);
 }

@@ -27,6 +27,8 @@ void text_format_duration(double seconds, char ret_text[TEXT_DURATION_SIZE]);
 void text_make_printable(char *text);
 /* What is no UTF-8 becomes '?', byte by byte. Works in place. */
 void text_make_valid(char *text);
+/* "localhost", and the addresses of this machine itself: 127.0.0.0/8 and ::1. No name is looked up. */
+bool text_is_loopback(const char *host);
 
 /* A server's name in the configuration and in paths: [a-z0-9][a-z0-9_-]{0,62}, upper case allowed. */
 bool text_is_server_name(const char *text);

@@ -1,10 +1,11 @@
 #include "jobs/exporter/http_internal.h"
 
-#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "pgcoffer/base/text.h"
 
 /* A piece of the request. */
 struct piece {
@@ -310,15 +311,9 @@ static bool strip_port(const char *host, char ret_name[HTTP_HOST_SIZE])
 bool http_host_is_loopback(const char *host, const char *own)
 {
     char name[HTTP_HOST_SIZE];
-    struct in6_addr six;
-    struct in_addr four;
 
     if (!strip_port(host, name))
         return false;
-    if (strcasecmp(name, "localhost") == 0 || strcasecmp(name, "localhost.") == 0 ||
-        (own[0] != '\0' && strcasecmp(name, own) == 0))
-        return true;
-    if (inet_pton(AF_INET, name, &four) == 1)
-        return (ntohl(four.s_addr) >> 24) == 127;
-    return inet_pton(AF_INET6, name, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+    return text_is_loopback(name) || strcasecmp(name, "localhost.") == 0 ||
+           (own[0] != '\0' && strcasecmp(name, own) == 0);
 }
