@@ -57,8 +57,19 @@ static char *written(const json_t *state, enum metrics_format format)
     return text_of(&out);
 }
 
-/* Takes `state`; `key` of the first server's receiver is another. */
-static char *lag_with(const char *key, json_t *value, const char *now)
+/* What stands behind `begin`, which is that of a line; "none". */
+static char *number_of(const char *text, const char *begin)
+{
+    const char *at = strstr(text, begin);
+
+    if (at == NULL)
+        return memory_copy_text("none");
+    at = strchr(at, ' ') + 1;
+    return memory_text("%.*s", (int)strcspn(at, "\n"), at);
+}
+
+/* Takes `value`; `key` of the first server's receiver is another. */
+static char *figure_with(const char *begin, const char *key, json_t *value, const char *now)
 {
     json_t *state SCOPED(scoped_json) = read_state();
     json_t *receiver = json_object_get(json_array_get(json_object_get(state, "servers"), 0), "receiver");
@@ -66,16 +77,20 @@ static char *lag_with(const char *key, json_t *value, const char *now)
     json_object_set_new(receiver, key, value);
     json_object_set_new(state, "now", json_string(now));
     char *all SCOPED(scoped_free) = written(state, METRICS_PROMETHEUS);
-    const char *at = strstr(all, "\npgcoffer_wal_lag_seconds{server=\"primary\"} ");
-    if (at == NULL)
-        return memory_copy_text("none");
-    at = strchr(at, ' ') + 1;
-    return memory_text("%.*s", (int)strcspn(at, "\n"), at);
+    return number_of(all, begin);
 }
 
 static void check_lag(const char *key, json_t *value, const char *now, const char *expected)
 {
-    char *lag SCOPED(scoped_free) = lag_with(key, value, now);
+    char *lag SCOPED(scoped_free) = figure_with("\npgcoffer_wal_lag_seconds{server=\"primary\"} ", key, value, now);
+
+    ck_assert_str_eq(lag, expected);
+}
+
+static void check_lag_bytes(const char *key, json_t *value, const char *now, const char *expected)
+{
+    char *lag SCOPED(scoped_free) =
+        figure_with("\npgcoffer_wal_lag_bytes{server=\"primary\",stage=\"flushed\"} ", key, value, now);
 
     ck_assert_str_eq(lag, expected);
 }
@@ -231,7 +246,82 @@ START_TEST(lag_in_seconds_is_0_only_while_all_is_here_and_the_server_is_heard)
     check_lag("state", json_string("connecting"), "2026-11-22T20:00:00Z", "2.5");
     check_lag("caught_up_at", json_null(), "2026-11-22T20:00:00Z", "none");
     /* the clock was set back */
-    check_lag("port", json_integer(1), "2026-11-22T19:00:00Z", "0");
+    check_lag("port", json_integer(1), "2026-11-22T19:00:00Z", "none");
+    check_lag("flushed", json_string("0/5000200"), "2026-11-22T19:00:00Z", "none");
+    check_lag("flushed", json_string("0/5000200"), "2026-11-22T19:59:40Z", "0");
+}
+END_TEST
+
+START_TEST(lag_in_bytes_is_not_told_of_a_server_that_is_not_heard)
+{
+    check_lag_bytes("port", json_integer(1), "2026-11-22T20:00:29Z", "512");
+    check_lag_bytes("flushed", json_string("0/5000200"), "2026-11-22T20:00:29Z", "0");
+    check_lag_bytes("flushed", json_string("0/5000200"), "2026-11-22T20:00:30Z", "none");
+    check_lag_bytes("port", json_integer(1), "2026-11-22T20:00:30Z", "none");
+    check_lag_bytes("state", json_string("waiting"), "2026-11-22T20:00:00Z", "none");
+    check_lag_bytes("last_message_at", json_null(), "2026-11-22T20:00:00Z", "none");
+}
+END_TEST
+
+/* Two servers; takes their rooms. */
+static json_t *state_with_rooms(const char *state, json_t *room, json_t *other_room)
+{
+    return json_pack("{s:s, s:[{s:s, s:{s:s, s:o}, s:{s:{s:i}}}, {s:s, s:{s:s, s:o}}]}", "now", "2026-11-22T20:00:00Z",
+                     "servers", "server", "a", "receiver", "state", state, "room", room, "survey", "room", "free", 7,
+                     "server", "b", "receiver", "state", "streaming", "room", other_room);
+}
+
+static json_t *room_on(const char *disk, json_int_t free_bytes, json_int_t rate, const char *full_at)
+{
+    return json_pack("{s:s, s:I, s:I, s:s?}", "disk", disk, "free", free_bytes, "rate", rate, "full_at", full_at);
+}
+
+static void check_room(json_t *state, const char *free_bytes, const char *full_at)
+{
+    char *text SCOPED(scoped_free) = written(state, METRICS_PROMETHEUS);
+    char *has_free SCOPED(scoped_free) = number_of(text, "\npgcoffer_repository_free_bytes{server=\"a\"} ");
+    char *has_end SCOPED(scoped_free) = number_of(text, "\npgcoffer_repository_full_timestamp_seconds{server=\"a\"} ");
+
+    json_decref(state);
+    ck_assert_str_eq(has_free, free_bytes);
+    ck_assert_str_eq(has_end, full_at);
+}
+
+/* It is 1795377600. */
+START_TEST(a_disk_is_full_when_all_servers_on_it_have_filled_it)
+{
+    const char *own = "2026-11-23T06:00:00Z";
+
+    check_room(state_with_rooms("streaming", room_on("x", 1000, 100, own), room_on("y", 900, 900, NULL)), "1000",
+               "1795413600");
+    check_room(state_with_rooms("streaming", room_on("x", 1000, 100, own), room_on("x", 990, 900, NULL)), "1000",
+               "1795381200");
+    check_room(state_with_rooms("streaming", room_on("x", 1000, 0, NULL), room_on("x", 990, 500, own)), "1000",
+               "1795384800");
+    check_room(state_with_rooms("streaming", room_on("x", 1000, 0, NULL), room_on("x", 990, 0, NULL)), "1000", "none");
+    check_room(state_with_rooms("streaming", room_on("x", INT64_C(1) << 50, 0, NULL), room_on("x", 990, 1, NULL)),
+               "1125899906842624", "none");
+    /* nobody looks any more: what the survey saw last */
+    check_room(state_with_rooms("stopped", room_on("x", 1000, 100, own), room_on("x", 990, 900, NULL)), "7", "none");
+    check_room(state_with_rooms("waiting", json_null(), room_on("x", 990, 900, NULL)), "7", "none");
+}
+END_TEST
+
+static void check_failed(int count, const char *unreadable, const char *expected)
+{
+    json_t *state SCOPED(scoped_json) = json_pack("{s:[{s:s, s:{s:{s:i, s:s?}}}]}", "servers", "server", "a", "survey",
+                                                  "proofs", "failed_count", count, "unreadable", unreadable);
+    char *text SCOPED(scoped_free) = written(state, METRICS_PROMETHEUS);
+    char *has SCOPED(scoped_free) = number_of(text, "\npgcoffer_verify_failed_backups{server=\"a\"} ");
+
+    ck_assert_str_eq(has, expected);
+}
+
+START_TEST(no_damage_is_not_told_while_a_proof_cannot_be_read)
+{
+    check_failed(0, NULL, "0");
+    check_failed(0, "verified.json is damaged", "none");
+    check_failed(2, "verified.json is damaged", "2");
 }
 END_TEST
 
@@ -325,6 +415,9 @@ int main(void)
     tcase_add_test(tests, nothing_known_is_nothing_said);
     tcase_add_test(tests, a_part_that_is_missing_or_of_another_type_is_passed_over);
     tcase_add_test(tests, lag_in_seconds_is_0_only_while_all_is_here_and_the_server_is_heard);
+    tcase_add_test(tests, lag_in_bytes_is_not_told_of_a_server_that_is_not_heard);
+    tcase_add_test(tests, a_disk_is_full_when_all_servers_on_it_have_filled_it);
+    tcase_add_test(tests, no_damage_is_not_told_while_a_proof_cannot_be_read);
     tcase_add_test(tests, a_label_may_be_any_text);
     tcase_add_test(tests, a_thousand_servers_are_told_family_by_family);
     tcase_add_test(tests, what_does_not_fit_is_no_answer_rather_than_half_a_one);

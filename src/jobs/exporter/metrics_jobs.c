@@ -6,7 +6,7 @@
 /* Figures of jobs: of a server, or, where `server` is NULL, of those over all servers at once. */
 
 /* What runs by the clock is told from the beginning on, so that its first failure is a step up from 0. */
-static const char *const regular[] = {"backup", "verify", "expire"};
+static const char *const regular[] = {"backup", "verify", "expire", "drill"};
 #define REGULAR_COUNT (sizeof regular / sizeof regular[0])
 
 static bool is_regular(const char *command)

@@ -69,6 +69,11 @@ void metric_pgcoffer_recovery_window_end_timestamp_seconds(struct scrape *scrape
     scrape_time(scrape, newest_window(server), "until");
 }
 
+void metric_pgcoffer_recovery_window_open(struct scrape *scrape, const json_t *server)
+{
+    scrape_boolean(scrape, newest_window(server), "open");
+}
+
 /* ---- proofs ---- */
 
 void metric_pgcoffer_verify_last_success_timestamp_seconds(struct scrape *scrape, const json_t *server)
@@ -83,7 +88,11 @@ void metric_pgcoffer_verify_last_duration_seconds(struct scrape *scrape, const j
 
 void metric_pgcoffer_verify_failed_backups(struct scrape *scrape, const json_t *server)
 {
-    scrape_number(scrape, part(server, "proofs"), "failed_count");
+    const json_t *proofs = part(server, "proofs");
+
+    /* What a note that cannot be read says is not known: then 0 is not. */
+    if (json_text_or_null(proofs, "unreadable") == NULL || json_number_or(proofs, "failed_count", 0) > 0)
+        scrape_number(scrape, proofs, "failed_count");
 }
 
 void metric_pgcoffer_restore_drill_last_success_timestamp_seconds(struct scrape *scrape, const json_t *server)

@@ -4,6 +4,8 @@
 #include "jobs/receive/report_internal.h"
 #include "pgcoffer/wal/position.h"
 
+#define FARTHEST_SECONDS (10 * 365 * 86400.0) /* beyond that a date says nothing */
+
 /* Figures of the WAL's receiver. */
 
 static const json_t *receiver_of(const json_t *server)
@@ -11,16 +13,26 @@ static const json_t *receiver_of(const json_t *server)
     return json_object_get(server, "receiver");
 }
 
+static bool is_in_state(const json_t *receiver, const char *state)
+{
+    const char *is = json_text_or_null(receiver, "state");
+
+    return is != NULL && strcmp(is, state) == 0;
+}
+
 static bool is_streaming(const json_t *receiver)
 {
-    const char *state = json_text_or_null(receiver, "state");
-
-    return state != NULL && strcmp(state, "streaming") == 0;
+    return is_in_state(receiver, "streaming");
 }
 
 void metric_pgcoffer_server_up(struct scrape *scrape, const json_t *server)
 {
     scrape_boolean(scrape, receiver_of(server), "up");
+}
+
+void metric_pgcoffer_server_in_recovery(struct scrape *scrape, const json_t *server)
+{
+    scrape_boolean(scrape, receiver_of(server), "in_recovery");
 }
 
 void metric_pgcoffer_wal_streaming(struct scrape *scrape, const json_t *server)
@@ -73,12 +85,23 @@ static bool get_lag(const json_t *receiver, const char *stage, uint64_t *ret_byt
     return true;
 }
 
+/* Of one that is silent nobody knows what it has. */
+static bool is_heard(const struct scrape *scrape, const json_t *receiver)
+{
+    struct timestamp heard_at;
+
+    if (!is_streaming(receiver) || !scrape_get_time(receiver, "last_message_at", &heard_at))
+        return false;
+    int64_t silence = scrape->now.microseconds - heard_at.microseconds;
+    return silence >= -RECEIVE_SILENCE && silence <= RECEIVE_SILENCE; /* before: the clock was set back */
+}
+
 void metric_pgcoffer_wal_lag_bytes(struct scrape *scrape, const json_t *server)
 {
     static const char *const stages[] = {"received", "flushed"};
     uint64_t bytes;
 
-    for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++)
+    for (size_t i = 0; i < sizeof stages / sizeof stages[0] && is_heard(scrape, receiver_of(server)); i++)
         if (get_lag(receiver_of(server), stages[i], &bytes))
             scrape_sample_with(scrape, stages[i], NULL, (double)bytes);
 }
@@ -86,12 +109,9 @@ void metric_pgcoffer_wal_lag_bytes(struct scrape *scrape, const json_t *server)
 /* All that the server has is here, as far as anybody can know. */
 static bool is_caught_up(const struct scrape *scrape, const json_t *receiver)
 {
-    struct timestamp heard_at;
     uint64_t bytes;
 
-    return is_streaming(receiver) && get_lag(receiver, "flushed", &bytes) && bytes == 0 &&
-           scrape_get_time(receiver, "last_message_at", &heard_at) &&
-           scrape->now.microseconds - heard_at.microseconds <= RECEIVE_SILENCE;
+    return is_heard(scrape, receiver) && get_lag(receiver, "flushed", &bytes) && bytes == 0;
 }
 
 void metric_pgcoffer_wal_lag_seconds(struct scrape *scrape, const json_t *server)
@@ -101,8 +121,9 @@ void metric_pgcoffer_wal_lag_seconds(struct scrape *scrape, const json_t *server
 
     if (!scrape_get_time(receiver, "caught_up_at", &at))
         return;
-    int64_t lag = scrape->now.microseconds - at.microseconds;
-    scrape_sample(scrape, lag < 0 || is_caught_up(scrape, receiver) ? 0 : (double)lag / 1e6);
+    int64_t lag = is_caught_up(scrape, receiver) ? 0 : scrape->now.microseconds - at.microseconds;
+    if (lag >= 0) /* otherwise the clock was set back, and nobody knows */
+        scrape_sample(scrape, (double)lag / 1e6);
 }
 
 /* ---- what came ---- */
@@ -129,14 +150,19 @@ void metric_pgcoffer_wal_gaps(struct scrape *scrape, const json_t *server)
 
 /* ---- the disk ---- */
 
+/* NULL: no receiver looks at it now. */
 static const json_t *room_of(const json_t *server)
 {
-    return json_object_get(receiver_of(server), "room");
+    const json_t *room = json_object_get(receiver_of(server), "room");
+
+    return json_is_object(room) && !is_in_state(receiver_of(server), "stopped") ? room : NULL;
 }
 
 void metric_pgcoffer_repository_free_bytes(struct scrape *scrape, const json_t *server)
 {
-    scrape_number(scrape, room_of(server), "free");
+    const json_t *seen = room_of(server);
+
+    scrape_number(scrape, seen != NULL ? seen : json_object_get(json_object_get(server, "survey"), "room"), "free");
 }
 
 void metric_pgcoffer_repository_reserve_bytes(struct scrape *scrape, const json_t *server)
@@ -144,7 +170,36 @@ void metric_pgcoffer_repository_reserve_bytes(struct scrape *scrape, const json_
     scrape_number(scrape, room_of(server), "reserve");
 }
 
+/* Bytes an hour of all servers that fill that disk. */
+static double rate_on_disk(const struct scrape *scrape, const char *disk)
+{
+    const json_t *server, *servers = json_object_get(scrape->state, "servers");
+    double rate = 0;
+    size_t i;
+
+    json_array_foreach(servers, i, server)
+    {
+        const char *other = json_text_or_null(room_of(server), "disk");
+        if (other != NULL && strcmp(other, disk) == 0)
+            rate += (double)json_number_or(room_of(server), "rate", 0);
+    }
+    return rate;
+}
+
+/* A receiver foresees by its own rate; others may fill the same disk. */
 void metric_pgcoffer_repository_full_timestamp_seconds(struct scrape *scrape, const json_t *server)
 {
-    scrape_time(scrape, room_of(server), "full_at");
+    const json_t *room = room_of(server);
+    const char *disk = json_text_or_null(room, "disk");
+    double rate = (double)json_number_or(room, "rate", 0), all = disk != NULL ? rate_on_disk(scrape, disk) : 0;
+    int64_t free_bytes = json_number_or(room, "free", -1);
+    double now = (double)scrape->now.microseconds / 1e6, full = now + FARTHEST_SECONDS;
+    struct timestamp at;
+
+    if (scrape_get_time(room, "full_at", &at))
+        full = (double)at.microseconds / 1e6;
+    if (all > rate && free_bytes >= 0 && full > now + 3600 * (double)free_bytes / all)
+        full = now + 3600 * (double)free_bytes / all;
+    if (full < now + FARTHEST_SECONDS)
+        scrape_sample(scrape, full);
 }
