@@ -5,6 +5,7 @@
 #include "daemon/receivers_internal.h"
 #include "daemon/surveys_internal.h"
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/base/text.h"
 
 #define MOST_REPORT_SIZE 24576 /* it stands in lines that others read */
 
@@ -79,39 +80,63 @@ json_t *receiver_first_report(const struct receiver *receiver)
                      "tls_cipher", "", "certificate", "server_certificate", "error", "warning", "room", "sync");
 }
 
+/* NULL: it does not know yet. */
+static const char *system_of(const json_t *data)
+{
+    const char *system_id = json_text_or_null(data, "system_id");
+
+    return text_is_empty(system_id) ? NULL : system_id;
+}
+
+static bool is_of_other_system(const struct receiver *receiver, const json_t *data)
+{
+    const char *system_id = system_of(data);
+
+    return system_id != NULL && strcmp(system_id, receiver->system_id) != 0;
+}
+
 /* A gap, another timeline or another cluster: what can be restored is not what it was. */
 static bool tells_of_change(const struct receiver *receiver, const json_t *data)
 {
     static const char *const keys[] = {"gaps", "timeline"};
-    const char *system_id = json_text_or_null(data, "system_id");
 
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         const json_t *is = json_object_get(data, keys[i]), *was = json_object_get(receiver->report, keys[i]);
         if (is != NULL && json_equal(is, was) == 0)
             return true;
     }
-    return system_id != NULL && strcmp(system_id, receiver->system_id) != 0;
+    return is_of_other_system(receiver, data);
 }
 
-/* A worker that was started anew does not know when all was here. */
-static void keep_moment(json_t *report, const json_t *former)
+static void keep(json_t *report, const json_t *former, const char *key)
 {
-    if (json_text_or_null(report, "caught_up_at") == NULL && json_text_or_null(former, "caught_up_at") != NULL)
-        json_object_set(report, "caught_up_at", json_object_get(former, "caught_up_at"));
+    json_t *known = json_object_get(former, key);
+
+    if (known != NULL && json_is_null(json_object_get(report, key)))
+        json_object_set(report, key, known);
+}
+
+/* A worker that was started anew does not know what its forerunner had found, until it has looked itself. */
+static void keep_known(const struct receiver *receiver, json_t *report)
+{
+    keep(report, receiver->report, "caught_up_at");
+    keep(report, receiver->report, "up");
+    if (!is_of_other_system(receiver, report))
+        keep(report, receiver->report, "gaps");
 }
 
 void receiver_take_report(struct receiver *receiver, const json_t *data)
 {
-    const char *system_id = json_text_or_null(data, "system_id");
+    const char *system_id = system_of(data);
 
     if (!json_is_object(data) || json_dumpb(data, NULL, 0, JSON_COMPACT) > MOST_REPORT_SIZE)
         return;
-    bool is_other = tells_of_change(receiver, data);
     if (receiver->child != NULL)
         worker_counts_take(&receiver->counts, child_pid(receiver->child), data);
     json_t *report = json_copy((json_t *)data);
+    keep_known(receiver, report);
+    bool is_other = tells_of_change(receiver, report);
     json_object_del(report, "system_id");
-    keep_moment(report, receiver->report);
     json_decref(receiver->report);
     receiver->report = report;
     if (system_id != NULL)

@@ -325,7 +325,7 @@ static void add_news(const struct receiver *receiver, json_t *data)
     struct error ignored;
 
     if (at != NULL && until != NULL && json_is_set(window, "open") && !receiver->survey.is_outdated &&
-        is_of_its_system(receiver, data) &&
+        receiver->survey.error == NULL && is_of_its_system(receiver, data) &&
         json_number_or(complete, "timeline", 0) == json_number_or(window, "timeline", 0) &&
         timestamp_parse(at, &noted, &ignored) && timestamp_parse(until, &known, &ignored) &&
         noted.microseconds > known.microseconds)

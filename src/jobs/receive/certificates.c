@@ -199,6 +199,18 @@ static void recall_served(struct receive_certificates *certificates)
         log_failure(LOG_LEVEL_WARNING, &err);
 }
 
+static void report_recalled(struct receive_certificates *certificates)
+{
+    const struct served_certificate *served = &certificates->served;
+    struct pg_certificate told = {.subject = ""};
+
+    snprintf(told.subject, sizeof told.subject, "%s", served->subject);
+    snprintf(told.not_after, sizeof told.not_after, "%s", served->not_after);
+    snprintf(told.fingerprint, sizeof told.fingerprint, "%s", served->fingerprint);
+    if (served->fingerprint[0] != '\0')
+        receive_report_served(certificates->report, &told);
+}
+
 /* ---- a look ---- */
 
 static void judge_look(struct receive_certificates *certificates, struct aside_task *task)
@@ -237,6 +249,16 @@ static void report_authorities(struct receive_certificates *certificates, const 
         receive_report_authorities(certificates->report, first);
 }
 
+/* Before the first session: with one that has ended there will be none, and who asks why is to see it. */
+static void report_ours(struct receive_certificates *certificates, const struct inventory *inventory)
+{
+    for (size_t i = 0; i < inventory->count && !certificates->has_session; i++) {
+        const struct inventory_entry *entry = &inventory->entries[i];
+        if (entry->kind == INVENTORY_CLIENT && entry->state != INVENTORY_UNKNOWN)
+            receive_report_client(certificates->report, &entry->text);
+    }
+}
+
 static void take_look(struct receive_certificates *certificates, struct aside_task *task)
 {
     int64_t now = clock_monotonic(), next = now + CERTIFICATES_LOOKED_AT_EVERY;
@@ -246,6 +268,7 @@ static void take_look(struct receive_certificates *certificates, struct aside_ta
     next = earlier(next, later(worse, now + CERTIFICATES_LOOKS_APART));
     certificates->look_at = earlier(certificates->look_at, next); /* it may have been asked for again */
     report_authorities(certificates, &task->inventory);
+    report_ours(certificates, &task->inventory);
     if (task->is_to_connect)
         judge_look(certificates, task);
     update_warning(certificates);
@@ -376,6 +399,7 @@ void receive_certificates_begin(struct receive_certificates *certificates, const
         paths[file] = tls_set_path(&server->settings, file);
     certificates->watch = file_watch_new(paths, TLS_SET_COUNT, clock_monotonic());
     recall_served(certificates);
+    report_recalled(certificates);
     certificates->is_on = true;
 }
 

@@ -356,7 +356,9 @@ void receive_gaps_begin(struct receiver *receiver)
     struct receive_gaps *gaps = &receiver->gaps;
     struct error err;
 
-    *gaps = (struct receive_gaps){.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+    /* What is missing is known from the disk, also while the server cannot be reached. */
+    *gaps = (struct receive_gaps){.is_settle_due = true,
+                                  .cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
                                   .finished_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
                                   .round_at = INT64_MAX,
                                   .told_at = clock_monotonic()};

@@ -79,7 +79,7 @@ static json_t *room_to_json(const struct receive_report_room *room)
     return json_pack("{s:o, s:I, s:I, s:o, s:o, s:o}", "disk", control_text(room->disk), "free",
                      (json_int_t)room->free_bytes, "reserve", (json_int_t)room->reserve_bytes, "rate",
                      room->bytes_per_hour > 0 ? json_integer((json_int_t)room->bytes_per_hour) : json_null(),
-                     "reserve_at", json_time(room->reserve_at), "full_at", events_time(room->full_at));
+                     "reserve_at", json_time(room->reserve_at), "full_at", json_time(room->full_at));
 }
 
 static json_t *answer_to_json(enum receive_answer answer)
@@ -232,6 +232,14 @@ void receive_report_hosts(struct receive_report *report, json_t *hosts)
     json_decref(report->hosts);
     report->hosts = hosts;
     report->is_changed = report->is_changed || !is_same;
+}
+
+void receive_report_client(struct receive_report *report, const struct certificate_text *certificate)
+{
+    snprintf(report->certificate.subject, sizeof report->certificate.subject, "%s", certificate->subject);
+    snprintf(report->certificate.not_after, sizeof report->certificate.not_after, "%s", certificate->not_after_text);
+    snprintf(report->certificate.fingerprint, sizeof report->certificate.fingerprint, "%s", certificate->fingerprint);
+    report->is_changed = true;
 }
 
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate)

@@ -8,6 +8,7 @@
 #include "pgcoffer/repo/layout.h"
 #include "pgcoffer/repo/wal_complete.h"
 #include "pgcoffer/repo/wal_gaps.h"
+#include "pgcoffer/tls/certificate.h"
 
 /*
  * What the receiver tells the supervisor: the `receiver` object of doc/control-protocol.md. A change of state goes out
@@ -70,7 +71,7 @@ struct receive_report {
     json_t *hosts; /* owned; NULL: there is one only */
     unsigned reconnects;
     char tls_version[16], tls_cipher[64];
-    struct pg_certificate certificate;             /* ours, of the session */
+    struct pg_certificate certificate;             /* ours, of the last session; before the first one of the file */
     struct pg_certificate server_certificate;      /* as it was served last */
     struct timestamp authorities_not_after;        /* the first end of the CA certificates in use; 0: not known */
     struct error *warnings[RECEIVE_WARNING_COUNT]; /* owned: the stream goes on, and yet something is to be done */
@@ -101,6 +102,8 @@ void receive_report_refused(struct receive_report *report, const struct error *f
 void receive_report_role(struct receive_report *report, enum pg_role role);
 /* Takes the reference: what is known of each of several hosts. */
 void receive_report_hosts(struct receive_report *report, json_t *hosts);
+/* Of our file, while there was no session. */
+void receive_report_client(struct receive_report *report, const struct certificate_text *certificate);
 void receive_report_served(struct receive_report *report, const struct pg_certificate *certificate);
 void receive_report_authorities(struct receive_report *report, struct timestamp not_after);
 /* NULL: there is nothing to warn of. */
