@@ -79,9 +79,14 @@ static void look_at_verification(const struct repo *repo, const char *server, co
     }
 }
 
-/* Its backup may be gone. What cannot be read was told already. */
+/*
+ * Its backup may be gone, or failed since. Those beside the backups are looked at because of repositories in which the
+ * last good one was not noted apart. What cannot be read was told already, or is known from elsewhere.
+ */
 static json_t *drill_success(const struct repo *repo, const char *server, const struct catalogue *catalogue)
 {
+    static bool (*const of_server[])(const struct repo *repo, const char *server, struct backup_drill *ret_drill,
+                                     struct error *err) = {server_drill_read, server_good_drill_read};
     struct backup_drill *drill SCOPED(scoped_free) = memory_new(sizeof *drill);
     struct success *success SCOPED(scoped_free) = memory_new(sizeof *success);
     struct error ignored;
@@ -92,8 +97,9 @@ static json_t *drill_success(const struct repo *repo, const char *server, const 
             backup_drill_read(repo, server, &entry->system, &entry->id, drill, &ignored))
             take_success(success, &entry->id, &drill->proof);
     }
-    if (server_drill_read(repo, server, drill, &ignored) && is_present(catalogue, &drill->system))
-        take_success(success, &drill->backup, &drill->proof);
+    for (size_t i = 0; i < sizeof of_server / sizeof of_server[0]; i++)
+        if (of_server[i](repo, server, drill, &ignored) && is_present(catalogue, &drill->system))
+            take_success(success, &drill->backup, &drill->proof);
     return success_to_json(success);
 }
 

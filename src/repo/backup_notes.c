@@ -15,6 +15,7 @@
 #define ANNOTATIONS "annotations.json"
 #define VERIFIED    "verified.json"
 #define DRILL       "drill.json"
+#define DRILL_GOOD  "drill-good.json"
 
 static void scoped_buffer(struct buffer *buffer)
 {
@@ -175,12 +176,22 @@ bool server_drill_read(const struct repo *repo, const char *server, struct backu
     return read_drill(path, ret_drill, err);
 }
 
+bool server_good_drill_read(const struct repo *repo, const char *server, struct backup_drill *ret_drill,
+                            struct error *err)
+{
+    char *path SCOPED(scoped_free) = repo_server_path(repo, server, DRILL_GOOD);
+
+    return read_drill(path, ret_drill, err);
+}
+
 bool backup_drill_write(const struct repo *repo, const char *server, const struct backup_drill *drill,
                         struct error *err)
 {
     char *beside SCOPED(scoped_free) = repo_backup_path(repo, server, &drill->system, &drill->backup, DRILL);
     char *last SCOPED(scoped_free) = repo_server_path(repo, server, DRILL);
+    char *good SCOPED(scoped_free) = repo_server_path(repo, server, DRILL_GOOD);
     json_t *document SCOPED(scoped_json) = backup_drill_to_json(drill);
 
-    return repo_write_document(repo, beside, document, err) && repo_write_document(repo, last, document, err);
+    return repo_write_document(repo, beside, document, err) && repo_write_document(repo, last, document, err) &&
+           (!drill->proof.is_good || repo_write_document(repo, good, document, err));
 }

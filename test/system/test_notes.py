@@ -186,10 +186,14 @@ def test_a_restorer_tells_what_a_drill_found_and_writes_nothing_else(stored):
     assert tell_drill(stored, "bin", newer, good=False, words="frame 3 is damaged")["event"] == "result"
     assert "FAILED: frame 3 is damaged" in agent.ok("show", "primary", newer).out
     after = {path for path in agent.base.rglob("*.json") if before.get(path) != path.stat().st_mtime_ns}
-    assert {path for path in after if "wal" not in path.parts} == {agent.base / "primary" / "drill.json", stored.file(newer, "drill.json")}
-    for path in after:
-        if path.name == "drill.json":
-            path.unlink()
+    written = {agent.base / "primary" / "drill.json", agent.base / "primary" / "drill-good.json", stored.file(newer, "drill.json")}
+    assert {path for path in after if "wal" not in path.parts} == written
+    good = json.loads((agent.base / "primary" / "drill-good.json").read_text())
+    assert good["good"] and good["milliseconds"] == 61000  # one that failed does not replace it
+    proofs = agent.json("status", "primary")["servers"][0]["survey"]["proofs"]
+    assert not proofs["drill"]["good"] and proofs["drill_success"]["seconds"] == 61, proofs
+    for path in written:
+        path.unlink()
 
 
 def test_only_admins_write_notes(stored):

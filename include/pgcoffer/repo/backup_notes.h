@@ -114,7 +114,10 @@ bool backup_drill_read(const struct repo *repo, const char *server, const struct
 /* Of the server: the one that was recorded last, even if its backup is gone. */
 bool server_drill_read(const struct repo *repo, const char *server, struct backup_drill *ret_drill,
                        struct error *err) NODISCARD;
-/* Beside the backup drill->backup and for the server. */
+/* The one that succeeded last. A repository of an older pgcoffer has none. */
+bool server_good_drill_read(const struct repo *repo, const char *server, struct backup_drill *ret_drill,
+                            struct error *err) NODISCARD;
+/* Beside the backup drill->backup and for the server; one that is good also as the server's last good one. */
 bool backup_drill_write(const struct repo *repo, const char *server, const struct backup_drill *drill,
                         struct error *err) NODISCARD;
 
