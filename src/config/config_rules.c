@@ -169,6 +169,17 @@ static bool check_metrics_pair(const struct rules *rules, struct error *err)
     return fail_at(rules, given, err);
 }
 
+static bool check_ports(const struct rules *rules, struct error *err)
+{
+    const struct settings *settings = rules->settings;
+
+    if (settings->metrics == 0 || settings->metrics != settings->management)
+        return true;
+    error_set(err, ERROR_CONFIG, "metrics = %ld is the port of the gateway as well (management)", settings->metrics);
+    error_hint(err, "Choose another port for one of the two.");
+    return fail_at(rules, SETTING_metrics, err);
+}
+
 /* What is told there `status` tells to administrators only. */
 static bool check_metrics(const struct rules *rules, struct error *err)
 {
@@ -228,5 +239,6 @@ bool config_rules_check_daemon(const struct settings *settings, const struct sec
     const struct rules rules = {.settings = settings, .origin = origin};
 
     return config_rules_check_retention(settings, origin, err) && check_listening_host(&rules, err) &&
-           check_gateway(&rules, err) && check_metrics(&rules, err) && check_admins(&rules, err);
+           check_gateway(&rules, err) && check_ports(&rules, err) && check_metrics(&rules, err) &&
+           check_admins(&rules, err);
 }

@@ -353,6 +353,8 @@ START_TEST(a_gateway_needs_its_files_and_a_server_inherits_none_of_them)
                    "Name a CA of your own that signs for the gateway's clients and for nobody else.");
     assert_refuses(GATEWAY "host = a, b\n", "c:6: host = a, b is not one name or address to listen on",
                    "Name one, as in host = backup.example.com; host = 0.0.0.0 or host = :: is every address.");
+    assert_refuses(GATEWAY "metrics = 7432\n", "c:6: metrics = 7432 is the port of the gateway as well (management)",
+                   "Choose another port for one of the two.");
 }
 END_TEST
 
