@@ -34,6 +34,16 @@ static bool bind_one(const struct port_words *words, const struct addrinfo *addr
     return error_hint(err, "Correct host and %s in [pgcoffer].", words->port);
 }
 
+/* A name may have lines in /etc/hosts that lead to one address. */
+static bool is_repeated(const struct addrinfo *first, const struct addrinfo *address)
+{
+    for (; first != address; first = first->ai_next)
+        if (first->ai_addrlen == address->ai_addrlen &&
+            memcmp(first->ai_addr, address->ai_addr, address->ai_addrlen) == 0)
+            return true;
+    return false;
+}
+
 bool port_bind(const struct port_words *words, const char *host, long port, int *ret_sockets, size_t *ret_count,
                struct error *err)
 {
@@ -50,6 +60,8 @@ bool port_bind(const struct port_words *words, const char *host, long port, int 
         return error_hint(err, "Name an address or a name of this machine.");
     }
     for (struct addrinfo *at = addresses; at != NULL && count < PORT_MOST_SOCKETS && is_bound; at = at->ai_next) {
+        if (is_repeated(addresses, at))
+            continue;
         is_bound = bind_one(words, at, &ret_sockets[count], err);
         if (is_bound)
             count++;
