@@ -52,6 +52,12 @@ START_TEST(which_format_is_meant_is_told_by_accept)
         {"application/openmetrics-text;q=0", false},
         {"application/openmetrics-text;q=0.000", false},
         {"application/openmetrics-textual", false},
+        {"application/openmetrics-text;version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", false},
+        {"application/openmetrics-text;version=2.0.0", false},
+        {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+         "application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+         "text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+         true}, /* Prometheus 3 */
         {",;,;q=,", false},
         {"", false},
     };
@@ -98,6 +104,7 @@ START_TEST(what_is_no_request_is_refused)
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\r\n" HOST "nothing\r\n\r\n"},
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\r\n" HOST ": empty\r\n\r\n"},
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\n" HOST "\r\n"},
+        {HTTP_BAD_REQUEST, "GET / HTTP/1.0\n\n"}, /* at once, as no end of a head may follow */
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\r\n" HOST "A: b\rc: d\r\n\r\n"},
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n"},
         {HTTP_BAD_REQUEST, "GET / HTTP/1.1\r\n" HOST "Content-Length: 0\r\nContent-Length: 0\r\n\r\n"},

@@ -99,6 +99,7 @@ static void take_media_range(struct parse *parse, struct piece range)
 {
     struct piece type, parameter;
     unsigned quality = 1000;
+    bool is_our_version = true; /* of OpenMetrics */
 
     if (!cut(&range, ';', &type))
         return;
@@ -106,9 +107,11 @@ static void take_media_range(struct parse *parse, struct piece range)
         parameter = trim(parameter);
         if (parameter.size >= 2 && strncasecmp(parameter.start, "q=", 2) == 0)
             quality = quality_of((struct piece){parameter.start + 2, parameter.size - 2});
+        else if (parameter.size >= 8 && strncasecmp(parameter.start, "version=", 8) == 0)
+            is_our_version = is_word(parameter, "version=1.0.0");
     }
     type = trim(type);
-    if (is_word(type, "application/openmetrics-text") && quality > parse->openmetrics_quality)
+    if (is_word(type, "application/openmetrics-text") && is_our_version && quality > parse->openmetrics_quality)
         parse->openmetrics_quality = quality;
     else if (is_word(type, "text/plain") && quality > parse->text_quality)
         parse->text_quality = quality;
@@ -245,11 +248,12 @@ enum http_status http_parse(const char *bytes, size_t size, struct http_request 
 {
     struct parse parse = {.request = ret_request};
     size_t looked_at = size < HTTP_HEAD_SIZE ? size : HTTP_HEAD_SIZE;
-    const char *end = memmem(bytes, looked_at, "\r\n\r\n", 4);
+    const char *end = memmem(bytes, looked_at, "\r\n\r\n", 4), *first_end = memchr(bytes, '\n', looked_at);
 
     *ret_request = (struct http_request){.path = ""};
     *ret_used = 0;
-    if (size > 0 && !is_token_byte(bytes[0])) /* whatever it speaks, there may never be an end */
+    /* Whatever it speaks, or a person at nc(1): there may never be an end. */
+    if (size > 0 && (!is_token_byte(bytes[0]) || (first_end != NULL && first_end[-1] != '\r')))
         return HTTP_BAD_REQUEST;
     if (end == NULL)
         return size >= HTTP_HEAD_SIZE ? HTTP_HEADERS_TOO_LARGE : HTTP_MORE;

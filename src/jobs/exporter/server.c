@@ -55,8 +55,8 @@ void exporter_make_room(struct exporter *exporter, const struct visitor *newcome
     static const char reason[] = "dropped: too many connections, the oldest of those who say nothing has to go";
 
     while (exporter->visitor_count > exporter->limits->visitors)
-        if (!drop_oldest_that(exporter, VISITOR_IDLE, newcomer, NULL) &&
-            !drop_oldest_that(exporter, VISITOR_LINGERS, newcomer, NULL) &&
+        if (!drop_oldest_that(exporter, VISITOR_LINGERS, newcomer, NULL) &&
+            !drop_oldest_that(exporter, VISITOR_IDLE, newcomer, NULL) &&
             !drop_oldest_that(exporter, VISITOR_ASKS, newcomer, reason) &&
             !drop_oldest_that(exporter, VISITOR_TAKES, newcomer, reason) &&
             !drop_oldest_that(exporter, VISITOR_WAITS, newcomer, reason))
@@ -75,26 +75,34 @@ static void on_accepted(void *owner, int fd, const struct sockaddr_storage *addr
 {
     struct exporter *exporter = owner;
 
-    if (exporter->handshake_count >= exporter->limits->handshakes)
+    if (exporter->handshake_count >= exporter->limits->handshakes &&
+        !drop_oldest_that(exporter, VISITOR_REFUSED, NULL, NULL))
         drop_oldest_that(exporter, VISITOR_SHAKES_HANDS, NULL,
                          "no connection: too many handshakes at once, the oldest is given up");
     visitor_new(exporter, fd, address);
+}
+
+bool exporter_lets_in(const struct exporter *exporter, struct visitor *visitor)
+{
+    char reason[256];
+    const char *fault;
+
+    if (visitor->tls == NULL || port_context_trusts(exporter->port.tls, visitor->tls, &fault))
+        return true;
+    snprintf(reason, sizeof reason, "dropped: its certificate is not let in any more: %s", fault);
+    visitor_drop(visitor, reason);
+    return false;
 }
 
 /* Who is in goes on only if the files of now would let it in. What is dropped is freed later. */
 static void on_renewed(void *owner)
 {
     const struct exporter *exporter = owner;
-    char reason[256];
-    const char *fault;
 
-    for (struct visitor *at = exporter->first; at != NULL; at = at->next) {
-        if (at->state == VISITOR_SHAKES_HANDS || at->state == VISITOR_GONE || at->tls == NULL ||
-            port_context_trusts(exporter->port.tls, at->tls, &fault))
-            continue;
-        snprintf(reason, sizeof reason, "dropped: its certificate is not let in any more: %s", fault);
-        visitor_drop(at, reason);
-    }
+    for (struct visitor *at = exporter->first; at != NULL; at = at->next)
+        if (at->state == VISITOR_ASKS || at->state == VISITOR_IDLE || at->state == VISITOR_WAITS ||
+            at->state == VISITOR_TAKES)
+            (void)!exporter_lets_in(exporter, at);
 }
 
 /* ---- the supervisor's word ---- */

@@ -14,8 +14,8 @@
 
 /* What strangers and friends can take of it. */
 struct exporter_limits {
-    size_t handshakes;   /* unfinished; one more displaces the oldest */
-    size_t visitors;     /* behind the handshake; one more displaces the oldest that is idle, or else the oldest */
+    size_t handshakes;   /* unfinished or refused; one more displaces a refused one, or else the oldest */
+    size_t visitors;     /* behind the handshake; one more displaces who has been answered, or else the oldest */
     size_t unsent_bytes; /* of answers that are not taken; more displaces who has been taking longest */
     int handshake_seconds;
     int request_seconds; /* from its first byte, or the connection's first, to its last */
@@ -57,6 +57,8 @@ void exporter_take(struct exporter *exporter, const json_t *message);
 json_t *exporter_report(const struct exporter *exporter);
 /* A visitor has come to the place where it needs a STATE. */
 void exporter_ask(struct exporter *exporter);
+/* Certificates end, and files are renewed, while a connection stays: who would not be let in any more is dropped. */
+bool exporter_lets_in(const struct exporter *exporter, struct visitor *visitor) NODISCARD;
 /* The newcomer's handshake is done: when there are too many visitors, somebody else has to go. */
 void exporter_make_room(struct exporter *exporter, const struct visitor *newcomer);
 
@@ -98,6 +100,7 @@ bool health_is_good(const json_t *state, struct buffer *out);
 /* ---- visitor.c ---- */
 enum visitor_state {
     VISITOR_SHAKES_HANDS,
+    VISITOR_REFUSED, /* in the handshake; the alert is on its way */
     VISITOR_ASKS,    /* its request is being read */
     VISITOR_IDLE,    /* has had an answer, and says nothing */
     VISITOR_WAITS,   /* for a STATE */

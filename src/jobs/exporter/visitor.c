@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "jobs/tls_port/context_internal.h"
 #include "pgcoffer/base/log.h"
 #include "pgcoffer/base/memory.h"
 
@@ -49,7 +48,7 @@ void visitor_drop(struct visitor *visitor, const char *reason)
         return;
     if (reason != NULL)
         port_log_refusal(&exporter->port, visitor->address, reason);
-    if (visitor->state == VISITOR_SHAKES_HANDS)
+    if (visitor->state == VISITOR_SHAKES_HANDS || visitor->state == VISITOR_REFUSED)
         exporter->handshake_count--;
     else
         exporter->visitor_count--;
@@ -65,14 +64,13 @@ void visitor_drop(struct visitor *visitor, const char *reason)
 /* A socket closed with unread bytes is reset, and the client might never see our last words. */
 static void linger(struct visitor *visitor)
 {
-    if (visitor->state == VISITOR_SHAKES_HANDS) {
-        visitor->exporter->handshake_count--;
-        visitor->exporter->visitor_count++;
-    } else if (visitor->tls != NULL) {
+    bool is_in = visitor->state != VISITOR_SHAKES_HANDS;
+
+    if (is_in && visitor->tls != NULL) {
         ERR_clear_error();
         (void)!SSL_shutdown(visitor->tls);
     }
-    visitor->state = VISITOR_LINGERS;
+    visitor->state = is_in ? VISITOR_LINGERS : VISITOR_REFUSED;
     shutdown(visitor->fd, SHUT_WR);
     await(visitor, EV_READ);
     set_deadline(visitor, LINGER_SECONDS);
@@ -203,6 +201,8 @@ static void take_request(struct visitor *visitor)
     const struct exporter *exporter = visitor->exporter;
     const struct http_request *request = &visitor->request;
 
+    if (!exporter_lets_in(exporter, visitor))
+        return;
     if (!exporter->is_https && request->has_host && !http_host_is_loopback(request->host, exporter->host)) {
         refuse(visitor, HTTP_MISDIRECTED);
     } else if (answer_kind_of(request) == ANSWER_NONE) {
@@ -263,7 +263,6 @@ static void shake_hands(struct visitor *visitor)
 {
     struct exporter *exporter = visitor->exporter;
     char reason[640], words[560];
-    const char *fault;
 
     ERR_clear_error();
     int result = SSL_accept(visitor->tls);
@@ -281,10 +280,8 @@ static void shake_hands(struct visitor *visitor)
         return;
     }
     /* The files may have changed since it came. */
-    if (SSL_get_SSL_CTX(visitor->tls) != exporter->port.tls &&
-        !port_context_trusts(exporter->port.tls, visitor->tls, &fault)) {
+    if (SSL_get_SSL_CTX(visitor->tls) != exporter->port.tls && !exporter_lets_in(exporter, visitor)) {
         port_count_handshake(&exporter->port, false);
-        visitor_drop(visitor, "no connection: its certificate is not let in any more");
         return;
     }
     port_count_handshake(&exporter->port, true);
@@ -310,6 +307,7 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
     case VISITOR_TAKES:
         send_answer(visitor);
         return;
+    case VISITOR_REFUSED:
     case VISITOR_LINGERS:
         discard(visitor);
         return;
@@ -337,6 +335,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     case VISITOR_TAKES:
         visitor_drop(visitor, "dropped: it did not take its answer in time");
         return;
+    case VISITOR_REFUSED:
     case VISITOR_IDLE:
     case VISITOR_LINGERS:
     case VISITOR_WAITS:
