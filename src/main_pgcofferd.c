@@ -17,11 +17,11 @@
  */
 
 /*
- * Milliseconds that a worker waits, once, for a supervisor that takes no line of the log. On a receiver commits of the
- * server may wait.
+ * Milliseconds that a worker waits, once, for a supervisor that takes no line of the log. On those that live as long as
+ * the daemon others wait: commits of the server on a receiver, clients on a port.
  */
-#define WORKER_PATIENCE   5000
-#define RECEIVER_PATIENCE 100
+#define JOB_PATIENCE    5000
+#define SERVER_PATIENCE 100
 
 static int (*const role_mains[ROLE_COUNT])(struct job *job) = {
 #define ROLE(name, network, repository, keys, summary) [ROLE_##name] = job_##name##_main,
@@ -58,9 +58,9 @@ static int run_role(const char *name)
         return 2;
     }
     log_set_identity(name);
-    (void)!log_through_socket(role == ROLE_receive
-                                  ? RECEIVER_PATIENCE
-                                  : WORKER_PATIENCE); /* false: started by a test, with the test's own stderr */
+    bool is_server = role == ROLE_receive || role == ROLE_gateway || role == ROLE_exporter;
+    /* False: started by a test, with the test's own stderr. */
+    (void)!log_through_socket(is_server ? SERVER_PATIENCE : JOB_PATIENCE);
     if (!worker_begin(role, &worker, &err)) {
         log_failure(LOG_LEVEL_ERROR, &err);
         return error_exit_status(&err);

@@ -42,21 +42,21 @@ static void offer_names(const struct typed *typed, const json_t *names)
     }
 }
 
+/* Not `status`, which waits for a survey of what is stored and may start one. */
 void complete_servers(const struct typed *typed)
 {
     json_t *items SCOPED(scoped_json) = NULL;
-    json_t *answer SCOPED(scoped_json) =
-        ask(typed, is_direct(typed) ? COMMAND_ID_list : COMMAND_ID_status, NULL, &items);
+    json_t *answer SCOPED(scoped_json) = ask(typed, is_direct(typed) ? COMMAND_ID_list : COMMAND_ID_ping, NULL, &items);
     const json_t *row;
     size_t i;
 
     if (is_direct(typed))
         offer_names(typed, json_object_get(answer, "servers"));
-    json_array_foreach(json_object_get(answer, "servers"), i, row)
+    json_array_foreach(json_object_get(answer, "rights"), i, row)
     {
-        const char *name = json_text_or_null(row, "server");
+        const char *name = json_text_or_null(row, "server"), *right = json_text_or_null(row, "right");
         if (name != NULL)
-            complete_offer(typed, name, json_text_or_null(json_object_get(row, "receiver"), "state"));
+            complete_offer(typed, name, right);
     }
 }
 

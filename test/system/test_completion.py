@@ -1,6 +1,7 @@
 """Completion, in a real bash and a real zsh: words of the tables, names of the daemon, and nothing that a name says is ever done."""
 
 import fcntl
+import json
 import os
 import pathlib
 import pty
@@ -8,8 +9,11 @@ import re
 import select
 import shutil
 import signal
+import socket
 import struct
+import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -133,3 +137,34 @@ def test_without_a_daemon_there_is_no_name_and_no_noise(terminal):
     terminal.expect("done\r?\n")
     said = terminal.text
     assert "No such file" not in said and "could not" not in said and "rror" not in said, said
+
+
+def complete(programs, *words):
+    began = time.monotonic()
+    done = subprocess.run([programs / "pgcoffer", "__complete", *words], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout, time.monotonic() - began
+
+
+def test_names_of_servers_are_asked_without_a_survey_and_none_that_cannot_be_typed_is_shown(programs, folder):
+    """A daemon that notes what it is asked; then one that never answers."""
+    path, asked = folder / "socket", []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer():
+            client, _ = listener.accept()
+            with client, client.makefile("rw") as lines:
+                asked.append(json.loads(lines.readline())["command"])
+                names = ["prime", "primary", "pr\nwords", "pr\x1b[31m", "-primary", ""]
+                rights = [{"server": name, "right": "admin"} for name in names]
+                lines.write(json.dumps({"event": "result", "data": {"rights": rights}}) + "\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        said, _ = complete(programs, "--socket", path, "show", "pr")
+        thread.join()
+        assert (asked, said) == (["ping"], "words\nprime\tadmin\nprimary\tadmin\n")
+        said, seconds = complete(programs, "--socket", path, "show", "pr")
+        assert "pr" not in said and 1 < seconds < 10
