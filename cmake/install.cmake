@@ -1,4 +1,19 @@
 # Where things go, by the FHS. With the prefix /usr, CMAKE_INSTALL_FULL_SYSCONFDIR is /etc.
+# Our own folders come first: those that the files make have a mode by root's umask, and the daemon must come to its configuration.
+# What an administrator has made of them there stays.
+foreach(folder "" /conf.d)
+  set(place ${CMAKE_INSTALL_FULL_SYSCONFDIR}/pgcoffer${folder})
+  install(CODE "
+    if(NOT EXISTS \"\$ENV{DESTDIR}${place}\")
+      file(INSTALL DESTINATION \"${place}\" TYPE DIRECTORY FILES \"\")
+    endif()")
+endforeach()
+foreach(folder "" /tutorial /images /examples)
+  install(DIRECTORY DESTINATION ${CMAKE_INSTALL_DOCDIR}${folder})
+endforeach()
+foreach(folder "" /prometheus /grafana)
+  install(DIRECTORY DESTINATION ${CMAKE_INSTALL_DATADIR}/pgcoffer${folder})
+endforeach()
 if(TARGET pgcoffer)
   install(TARGETS pgcoffer RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
@@ -18,7 +33,6 @@ function(install_configuration source folder name)
 endfunction()
 install_configuration(${CMAKE_SOURCE_DIR}/conf/pgcoffer.conf pgcoffer pgcoffer.conf)
 install_configuration(${packaging}/pgcoffer.logrotate logrotate.d pgcoffer)
-install(DIRECTORY DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/pgcoffer/conf.d)
 install(FILES ${CMAKE_SOURCE_DIR}/conf/pgcoffer.conf DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME pgcoffer.conf.sample)
 
 file(GLOB units CONFIGURE_DEPENDS conf/systemd/*.service conf/systemd/*.timer)

@@ -37,7 +37,12 @@ def placed(folder):
 def test_what_is_installed_is_what_is_listed(tmp_path):
     if CACHE["CMAKE_INSTALL_PREFIX"] != "/usr":
         pytest.skip("the list is that of the prefix /usr")
-    done = run("sh", "-c", 'umask 022; exec cmake --install "$0"', BUILD, env={**os.environ, "DESTDIR": str(tmp_path)})
+    # The system's folders are there on a machine; our own must not depend on root's umask.
+    for path in ("etc/logrotate.d", "usr/bin", "usr/sbin", *(f"usr/lib/{name}.d" for name in ("sysusers", "tmpfiles")), "usr/lib/systemd/system",
+                 "usr/share/doc", "usr/share/bash-completion/completions", "usr/share/zsh/vendor-completions",
+                 *(f"usr/share/man/man{section}" for section in (1, 5, 7, 8))):
+        (tmp_path / path).mkdir(parents=True)
+    done = run("sh", "-c", 'umask 077; exec cmake --install "$0"', BUILD, env={**os.environ, "DESTDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     found = placed(tmp_path)
     if os.environ.get("UPDATE_GOLDEN"):
@@ -398,6 +403,9 @@ def test_its_life_from_the_first_backup_to_the_purge(machine, package, newer_pac
     assert daemon(machine) not in ("0", before)
     kept = stored(machine)
     assert len(kept) == 3
+    for version in (package, newer_package):  # back, and forth again
+        install_again(machine, version)
+        assert version.name.split("_")[1] in machine.ok("pgcoffer", "ping") and sorted(backups(machine)) == kept
     a_removal_keeps_what_cannot_be_made_again(machine, kept)
     an_installation_finds_them_again(machine, newer_package, kept)
     a_purge_never_removes_a_backup(machine, kept)
