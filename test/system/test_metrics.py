@@ -12,7 +12,7 @@ import pytest
 
 from harness.agent import Agent
 from harness.cluster import Cluster
-from harness.scrape import OPEN, scrape
+from harness.scrape import OPEN, check_open_metrics, scrape
 from harness.scratch import free_port, wait_for
 from test_gaps import lose_wal, lsn, wait_gaps
 
@@ -125,7 +125,9 @@ def test_of_a_server_that_was_never_reached_nothing_is_made_up(scene):
 
 def test_prometheus_own_tool_finds_nothing_to_say(scene, backup):
     plain, open_metrics = scene.scrape(), scene.scrape(OPEN)
-    assert open_metrics.text.endswith("# EOF\n") and "# EOF" not in plain.text
+    assert "# EOF" not in plain.text
+    check_open_metrics(open_metrics.text)
+    check_open_metrics((pathlib.Path(__file__).parents[1] / "jobs" / "metrics" / "state.openmetrics").read_text())
     assert "# TYPE pgcoffer_wal_received_bytes counter" in open_metrics.text
     assert plain("process_resident_memory_bytes") > 1 << 20 and plain("process_cpu_seconds_total") > 0
     assert plain("pgcoffer_config_last_reload_successful") == 1
@@ -244,3 +246,8 @@ def test_a_gap_is_a_number_above_0(scene, backup):
     wait_gaps(scene.agent)
     now = scene.wait(lambda now: now("pgcoffer_wal_gaps") == 1, "the gap")
     assert now("pgcoffer_wal_received_bytes_total") < 64 << 20 and now("pgcoffer_backup_runs_total", result="done") == 0
+    scene.wait(lambda now: now("pgcoffer_recovery_window_open") == 0, "what comes in is of no use")
+    scene.agent.backup(NAME)
+    scene.cluster.sql("INSERT INTO rows VALUES (1)")
+    behind = scene.wait(lambda now: now("pgcoffer_recovery_window_open") == 1, "a backup behind the gap")
+    assert behind("pgcoffer_wal_gaps") == 1  # until retention removes what is before it
