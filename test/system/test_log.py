@@ -186,6 +186,7 @@ def small_disk(logged):
     run(["umount", disk], user=None)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_gets_whole_lines_only_and_the_log_goes_on_when_there_is_room(logged, small_disk):
     told = logged.agent.log_text().count("takes no line")
     logged.set(log_file=small_disk / "log", log_format="json")
