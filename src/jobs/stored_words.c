@@ -45,6 +45,18 @@ char *moment_words(const char *time, enum moments moments, enum moment_edge edge
     return memory_text("%.10s %.8s UTC", text, text + 11);
 }
 
+enum moments moments_of_span(const char *from, const char *until, enum moments moments)
+{
+    struct timestamp first, last;
+    struct error ignored;
+
+    if (from == NULL || until == NULL || !timestamp_parse(from, &first, &ignored) ||
+        !timestamp_parse(until, &last, &ignored))
+        return moments;
+    int64_t first_second = (first.microseconds + SECOND - 1) / SECOND;
+    return first_second > last.microseconds / SECOND ? MOMENTS_EXACT : moments;
+}
+
 static void add_moment(char **line, const json_t *object, const char *key, enum moments moments, enum moment_edge edge)
 {
     char *moment SCOPED(scoped_free) = moment_words(json_text_or_null(object, key), moments, edge);
@@ -122,10 +134,13 @@ struct restorable_words restorable_words(const json_t *restorable, enum moments 
     struct restorable_words words = {.can = memory_copy_text(""), .cannot = memory_copy_text("")};
 
     if (size > 0) {
+        const json_t *first = json_array_get(windows, 0), *last = json_array_get(windows, size - 1);
+        enum moments span =
+            moments_of_span(json_text_or_null(first, "from"), json_text_or_null(last, "until"), moments);
         add(&words.can, "every moment from ");
-        add_moment(&words.can, json_array_get(windows, 0), "from", moments, MOMENT_FIRST);
+        add_moment(&words.can, first, "from", span, MOMENT_FIRST);
         add(&words.can, " to ");
-        add_moment(&words.can, json_array_get(windows, size - 1), "until", moments, MOMENT_LAST);
+        add_moment(&words.can, last, "until", span, MOMENT_LAST);
         add(&words.can, " can be restored");
         add_gaps(&words.cannot, restorable, moments);
     } else {

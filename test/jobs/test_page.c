@@ -325,6 +325,24 @@ START_TEST(times_are_rounded_so_that_no_more_is_claimed)
 }
 END_TEST
 
+START_TEST(a_span_without_a_whole_second_is_told_as_it_is)
+{
+    keep_only(1);
+    json_t *windows = at(server(0), "survey/restorable/windows"), *window = json_array_get(windows, 0);
+    while (json_array_size(windows) > 1)
+        json_array_remove(windows, 1);
+    json_object_set_new(window, "from", json_string("2026-11-22T01:30:00.250000Z"));
+    json_object_set_new(window, "until", json_string("2026-11-22T01:30:00.750000Z"));
+    show();
+    expect("very moment from 2026-11-22T01:30:00.250000Z to 2026-11-22T01:30:00.750000Z can be restored");
+    expect_not("01:30:01 UTC");
+    json_object_set_new(window, "until", json_string("2026-11-22T01:30:01.750000Z"));
+    show();
+    expect("2026-11-22 01:30:01 UTC");
+    expect_not("01:30:00.25");
+}
+END_TEST
+
 /* ---- what is made of hostile and odd states ---- */
 
 /* Every text becomes `words`; keys and times stay. */
@@ -507,6 +525,7 @@ int main(void)
     tcase_add_test(tests, an_end_that_does_not_move_is_told);
     tcase_add_test(tests, any_span_of_time_has_a_few_dates);
     tcase_add_test(tests, times_are_rounded_so_that_no_more_is_claimed);
+    tcase_add_test(tests, a_span_without_a_whole_second_is_told_as_it_is);
     tcase_add_test(tests, nothing_that_comes_from_elsewhere_becomes_an_element);
     tcase_add_test(tests, it_needs_nothing_from_elsewhere_and_runs_nothing);
     tcase_add_test(tests, without_a_server_it_says_that_nothing_is_backed_up);

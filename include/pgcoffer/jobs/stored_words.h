@@ -16,6 +16,8 @@ enum moments { MOMENTS_EXACT, MOMENTS_SECONDS };
 enum moment_edge { MOMENT_FIRST, MOMENT_LAST };
 /* "?" for NULL; what is no time stays as it is. */
 char *moment_words(const char *time, enum moments moments, enum moment_edge edge) NEVER_NULL;
+/* EXACT for a span in which no whole second lies: rounded, it would end before it begins. Otherwise `moments`. */
+enum moments moments_of_span(const char *from, const char *until, enum moments moments);
 
 struct restorable_words {
     char *can;    /* "every moment from ... to ... can be restored", or that and why nothing can */

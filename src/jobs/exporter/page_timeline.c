@@ -139,11 +139,13 @@ static bool write_stretch(const struct timeline *timeline, const char *class, co
 static void write_title(const struct timeline *timeline, const char *what, const json_t *object, const char *from,
                         const char *until)
 {
-    char *first SCOPED(scoped_free) = moment_words(json_text_or_null(object, from), MOMENTS_SECONDS, MOMENT_FIRST);
-    char *last SCOPED(scoped_free) = moment_words(json_text_or_null(object, until), MOMENTS_SECONDS, MOMENT_LAST);
+    const char *begin = json_text_or_null(object, from), *end = json_text_or_null(object, until);
+    enum moments moments = moments_of_span(begin, end, MOMENTS_SECONDS);
+    char *first SCOPED(scoped_free) = moment_words(begin, moments, MOMENT_FIRST);
+    char *last SCOPED(scoped_free) = moment_words(end, moments, MOMENT_LAST);
 
     write_text(timeline->page->out, "<title>");
-    page_format(timeline->page, "%s %s to %s", what, first, json_text_or_null(object, until) != NULL ? last : "now");
+    page_format(timeline->page, "%s %s to %s", what, first, end != NULL ? last : "now");
     write_text(timeline->page->out, "</title></rect>\n");
 }
 
