@@ -17,7 +17,6 @@ struct log_record {
     const json_t *figures;                              /* NULL: none */
 };
 
-const char *log_level_word(enum log_level level);
 /* With its newline and printable throughout; the number of bytes. */
 size_t log_record_to_text(const struct log_record *record, bool is_for_journal, char ret_line[LOG_LINE_SIZE]);
 /* The same as one object; malloc'd. */

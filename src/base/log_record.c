@@ -14,11 +14,6 @@ static const struct {
     [LOG_LEVEL_DEBUG] = {"debug", 7},
 };
 
-const char *log_level_word(enum log_level level)
-{
-    return levels[level].word;
-}
-
 bool log_level_from_word(const char *word, enum log_level *ret_level)
 {
     for (size_t level = 0; level < sizeof levels / sizeof levels[0]; level++) {

@@ -11,19 +11,9 @@
 
 /* ---- what is observed ---- */
 
-static json_t *now_to_json(void)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    timestamp_format(clock_now(), text);
-    return json_string(text);
-}
-
 static bool has_state(const struct receiver *receiver, const char *state)
 {
-    const char *has = json_text_or_null(receiver->report, "state");
-
-    return has != NULL && strcmp(has, state) == 0;
+    return json_text_is(receiver->report, "state", state);
 }
 
 /* Tries to connect change its state again and again; since when nothing comes in, they do not. */
@@ -33,16 +23,6 @@ static void note_interruption(struct receiver *receiver)
         receiver->interrupted_at = (struct timestamp){0};
     else if (receiver->interrupted_at.microseconds == 0)
         receiver->interrupted_at = clock_now();
-}
-
-static json_t *interrupted_at(const struct receiver *receiver)
-{
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (receiver->interrupted_at.microseconds == 0)
-        return json_null();
-    timestamp_format(receiver->interrupted_at, text);
-    return json_string(text);
 }
 
 static void publish(struct receiver *receiver)
@@ -57,15 +37,9 @@ static void publish(struct receiver *receiver)
 
 void receiver_set_state(struct receiver *receiver, const char *state, const struct error *failure)
 {
-    json_t *error = json_null();
-
-    if (failure != NULL) {
-        error = control_error_to_json(failure);
-        json_object_del(error, "event");
-    }
     json_object_set_new(receiver->report, "state", json_string(state));
-    json_object_set_new(receiver->report, "since", now_to_json());
-    json_object_set_new(receiver->report, "error", error);
+    json_object_set_new(receiver->report, "since", json_time(clock_now()));
+    json_object_set_new(receiver->report, "error", failure != NULL ? control_failure_to_json(failure) : json_null());
     publish(receiver);
 }
 
@@ -74,10 +48,11 @@ json_t *receiver_first_report(const struct receiver *receiver)
     return json_pack("{s:s, s:o, s:s, s:i, s:n, s:n, s:i, s:n, s:n, s:n, s:n, s:n, s:n, s:o, s:i, s:s, s:s, s:n, s:n, "
                      "s:n, s:n, s:n, "
                      "s:n}",
-                     "state", "starting", "since", now_to_json(), "host", "", "port", 0, "in_recovery", "hosts",
-                     "timeline", 0, "received", "flushed", "server_position", "last_message_at", "caught_up_at", "up",
-                     "slot", control_text(receiver->wish.settings.wal_slot), "reconnects", 0, "tls_version", "",
-                     "tls_cipher", "", "certificate", "server_certificate", "error", "warning", "room", "sync");
+                     "state", "starting", "since", json_time(clock_now()), "host", "", "port", 0, "in_recovery",
+                     "hosts", "timeline", 0, "received", "flushed", "server_position", "last_message_at",
+                     "caught_up_at", "up", "slot", control_text(receiver->wish.settings.wal_slot), "reconnects", 0,
+                     "tls_version", "", "tls_cipher", "", "certificate", "server_certificate", "error", "warning",
+                     "room", "sync");
 }
 
 /* NULL: it does not know yet. */
@@ -181,7 +156,7 @@ json_t *receivers_server_to_json(const struct supervisor *supervisor, const char
                      control_text(receiver->system_id), "last_backup",
                      last_backup != NULL ? json_incref((json_t *)last_backup) : json_null(), "survey",
                      surveys_to_json(supervisor, receiver), "counts", counts(receiver), "interrupted_at",
-                     interrupted_at(receiver));
+                     json_time(receiver->interrupted_at));
 }
 
 json_t *receivers_wal_event(const struct supervisor *supervisor, const char *server)

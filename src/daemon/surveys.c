@@ -113,9 +113,7 @@ static void fail_rest(struct surveys *surveys, const struct error *failure)
     for (struct receiver *receiver = surveys->supervisor->receivers; receiver != NULL; receiver = receiver->next) {
         if (!receiver->survey.is_on_its_way)
             continue;
-        json_t *error = control_error_to_json(failure);
-        json_object_del(error, "event");
-        end_try(receiver, error);
+        end_try(receiver, control_failure_to_json(failure));
         log_warning("what is stored of \"%s\" cannot be told: %s", receiver->name, failure->message);
     }
 }
@@ -320,16 +318,14 @@ static void add_news(const struct receiver *receiver, json_t *data)
 {
     json_t *window = last_window(data);
     const json_t *complete = json_object_get(receiver->report, "complete");
-    const char *at = json_text_or_null(complete, "at"), *until = json_text_or_null(window, "until");
     struct timestamp noted, known;
-    struct error ignored;
 
-    if (at != NULL && until != NULL && json_is_set(window, "open") && !receiver->survey.is_outdated &&
-        receiver->survey.error == NULL && is_of_its_system(receiver, data) &&
+    if (json_is_set(window, "open") && !receiver->survey.is_outdated && receiver->survey.error == NULL &&
+        is_of_its_system(receiver, data) &&
         json_number_or(complete, "timeline", 0) == json_number_or(window, "timeline", 0) &&
-        timestamp_parse(at, &noted, &ignored) && timestamp_parse(until, &known, &ignored) &&
+        json_find_time(complete, "at", &noted) && json_find_time(window, "until", &known) &&
         noted.microseconds > known.microseconds)
-        json_object_set_new(window, "until", json_string(at));
+        json_object_set(window, "until", json_object_get(complete, "at"));
 }
 
 /* All servers on a disk fill it. */
@@ -367,12 +363,7 @@ static json_t *part(json_t *data, const char *name)
 
 static json_t *running_since(const struct supervisor *supervisor, const struct receiver *receiver)
 {
-    char text[TIMESTAMP_TEXT_SIZE];
-
-    if (!receiver->survey.is_on_its_way)
-        return json_null();
-    timestamp_format(supervisor->surveys->begun_at, text);
-    return json_string(text);
+    return receiver->survey.is_on_its_way ? json_time(supervisor->surveys->begun_at) : json_null();
 }
 
 json_t *surveys_to_json(const struct supervisor *supervisor, const struct receiver *receiver)

@@ -216,10 +216,8 @@ static json_t *survey_server(const struct repo *repo, const char *server)
     struct error failure;
 
     if (!catalogue_read(repo, server, &stock.catalogue, &failure)) {
-        json_t *error = control_error_to_json(&failure);
-        json_object_del(error, "event");
         json_decref(begun_at);
-        return json_pack("{s:o, s:o}", "server", control_text(server), "error", error);
+        return json_pack("{s:o, s:o}", "server", control_text(server), "error", control_failure_to_json(&failure));
     }
     json_t *proofs = proofs_to_json(repo, server, &stock.catalogue);
     json_t *room = room_to_json(repo, server, &stock.catalogue);

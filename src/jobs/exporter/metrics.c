@@ -163,19 +163,11 @@ void scrape_boolean(struct scrape *scrape, const json_t *object, const char *key
         scrape_sample(scrape, json_is_true(value));
 }
 
-bool scrape_get_time(const json_t *object, const char *key, struct timestamp *ret_time)
-{
-    const char *text = json_text_or_null(object, key);
-    struct error ignored;
-
-    return text != NULL && timestamp_parse(text, ret_time, &ignored);
-}
-
 void scrape_time_with(struct scrape *scrape, const char *label, const json_t *object, const char *key)
 {
     struct timestamp time;
 
-    if (scrape_get_time(object, key, &time))
+    if (json_find_time(object, key, &time))
         scrape_sample_with(scrape, label, NULL, (double)time.microseconds / 1e6);
 }
 
@@ -219,7 +211,7 @@ void metrics_write(struct buffer *out, const json_t *state, enum metrics_format 
 {
     struct scrape scrape = {.out = out, .format = format, .state = state};
 
-    if (!scrape_get_time(state, "now", &scrape.now))
+    if (!json_find_time(state, "now", &scrape.now))
         scrape.now = clock_now();
     for (size_t i = 0; i < sizeof metrics / sizeof metrics[0]; i++) {
         scrape.metric = &metrics[i];

@@ -54,7 +54,5 @@ void scrape_time(struct scrape *scrape, const json_t *object, const char *key);
 void scrape_time_with(struct scrape *scrape, const char *label, const json_t *object, const char *key);
 /* 1 for the word that it is, 0 for the others; nothing when it is none of them. `words` ends with NULL. */
 void scrape_choice(struct scrape *scrape, const json_t *object, const char *key, const char *const *words);
-/* False: no time there. */
-bool scrape_get_time(const json_t *object, const char *key, struct timestamp *ret_time) NODISCARD;
 
 #endif

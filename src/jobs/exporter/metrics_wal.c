@@ -13,16 +13,9 @@ static const json_t *receiver_of(const json_t *server)
     return json_object_get(server, "receiver");
 }
 
-static bool is_in_state(const json_t *receiver, const char *state)
-{
-    const char *is = json_text_or_null(receiver, "state");
-
-    return is != NULL && strcmp(is, state) == 0;
-}
-
 static bool is_streaming(const json_t *receiver)
 {
-    return is_in_state(receiver, "streaming");
+    return json_text_is(receiver, "state", "streaming");
 }
 
 void metric_pgcoffer_server_up(struct scrape *scrape, const json_t *server)
@@ -90,7 +83,7 @@ static bool is_heard(const struct scrape *scrape, const json_t *receiver)
 {
     struct timestamp heard_at;
 
-    if (!is_streaming(receiver) || !scrape_get_time(receiver, "last_message_at", &heard_at))
+    if (!is_streaming(receiver) || !json_find_time(receiver, "last_message_at", &heard_at))
         return false;
     int64_t silence = scrape->now.microseconds - heard_at.microseconds;
     return silence >= -RECEIVE_SILENCE && silence <= RECEIVE_SILENCE; /* before: the clock was set back */
@@ -119,7 +112,7 @@ void metric_pgcoffer_wal_lag_seconds(struct scrape *scrape, const json_t *server
     const json_t *receiver = receiver_of(server);
     struct timestamp at;
 
-    if (!scrape_get_time(receiver, "caught_up_at", &at))
+    if (!json_find_time(receiver, "caught_up_at", &at))
         return;
     int64_t lag = is_caught_up(scrape, receiver) ? 0 : scrape->now.microseconds - at.microseconds;
     if (lag >= 0) /* otherwise the clock was set back, and nobody knows */
@@ -155,7 +148,7 @@ static const json_t *room_of(const json_t *server)
 {
     const json_t *room = json_object_get(receiver_of(server), "room");
 
-    return json_is_object(room) && !is_in_state(receiver_of(server), "stopped") ? room : NULL;
+    return json_is_object(room) && !json_text_is(receiver_of(server), "state", "stopped") ? room : NULL;
 }
 
 void metric_pgcoffer_repository_free_bytes(struct scrape *scrape, const json_t *server)
@@ -196,7 +189,7 @@ void metric_pgcoffer_repository_full_timestamp_seconds(struct scrape *scrape, co
     double now = (double)scrape->now.microseconds / 1e6, full = now + FARTHEST_SECONDS;
     struct timestamp at;
 
-    if (scrape_get_time(room, "full_at", &at))
+    if (json_find_time(room, "full_at", &at))
         full = (double)at.microseconds / 1e6;
     if (all > rate && free_bytes >= 0 && full > now + 3600 * (double)free_bytes / all)
         full = now + 3600 * (double)free_bytes / all;

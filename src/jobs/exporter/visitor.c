@@ -262,7 +262,6 @@ static void come_in(struct visitor *visitor)
 static void shake_hands(struct visitor *visitor)
 {
     struct exporter *exporter = visitor->exporter;
-    char reason[640], words[560];
 
     ERR_clear_error();
     int result = SSL_accept(visitor->tls);
@@ -272,10 +271,8 @@ static void shake_hands(struct visitor *visitor)
         return;
     }
     if (what != SSL_ERROR_NONE) {
-        port_handshake_fault(visitor->verify_fault, words, sizeof words);
-        snprintf(reason, sizeof reason, "no connection: %s", words);
+        port_log_handshake(&exporter->port, visitor->address, visitor->verify_fault);
         port_count_handshake(&exporter->port, false);
-        port_log_refusal(&exporter->port, visitor->address, reason);
         linger(visitor); /* the alert is on its way */
         return;
     }

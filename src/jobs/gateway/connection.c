@@ -293,7 +293,6 @@ static void begin_pump(struct connection *connection, const struct identity *ide
 static void shake_hands(struct connection *connection)
 {
     struct identity identity;
-    char reason[640], words[560];
 
     ERR_clear_error();
     int result = SSL_accept(connection->tls);
@@ -320,9 +319,7 @@ static void shake_hands(struct connection *connection)
         await(connection, WANT_NETWORK_WRITE);
         return;
     default:
-        port_handshake_fault(connection->verify_fault, words, sizeof words);
-        snprintf(reason, sizeof reason, "no connection: %s", words);
-        port_log_refusal(&connection->gateway->port, connection->address, reason);
+        port_log_handshake(&connection->gateway->port, connection->address, connection->verify_fault);
         linger(connection); /* the alert is on its way */
     }
 }

@@ -30,11 +30,7 @@ static const char *state_word(enum receive_state state)
 
 static json_t *fault_to_json(bool is_there, const struct error *fault)
 {
-    if (!is_there)
-        return json_null();
-    json_t *object = control_error_to_json(fault);
-    json_object_del(object, "event");
-    return object;
+    return is_there ? control_failure_to_json(fault) : json_null();
 }
 
 static json_t *first_warning(const struct receive_report *report)

@@ -33,7 +33,8 @@ SSL *port_handshake_new(SSL_CTX *context, int fd, char verify_fault[PORT_VERIFY_
     return tls;
 }
 
-void port_handshake_fault(const char *verify_fault, char *ret_words, size_t size)
+/* Why SSL_accept() failed. */
+static void describe_fault(const char *verify_fault, char *ret_words, size_t size)
 {
     unsigned long code = ERR_peek_error();
     int reason = ERR_GET_REASON(code);
@@ -50,4 +51,13 @@ void port_handshake_fault(const char *verify_fault, char *ret_words, size_t size
     else
         certificate_openssl_words(ret_words, size);
     ERR_clear_error();
+}
+
+void port_log_handshake(struct port *port, const char *address, const char *verify_fault)
+{
+    char words[560], reason[640];
+
+    describe_fault(verify_fault, words, sizeof words);
+    snprintf(reason, sizeof reason, "no connection: %s", words);
+    port_log_refusal(port, address, reason);
 }

@@ -96,7 +96,7 @@ void port_keep_alive(int fd);
 #define PORT_VERIFY_FAULT_SIZE 512
 /* A handshake as the server, over a socket that does not block; `verify_fault` outlives it. */
 SSL *port_handshake_new(SSL_CTX *context, int fd, char verify_fault[PORT_VERIFY_FAULT_SIZE]);
-/* Why SSL_accept() failed, in the words of the log. */
-void port_handshake_fault(const char *verify_fault, char *ret_words, size_t size);
+/* A refusal: why SSL_accept() failed just now, by OpenSSL's errors and `verify_fault`. */
+void port_log_handshake(struct port *port, const char *address, const char *verify_fault);
 
 #endif
