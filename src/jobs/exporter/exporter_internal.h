@@ -20,6 +20,10 @@ void metrics_write(struct buffer *out, const json_t *state, enum metrics_format 
 /* One HTML document, without script, and with nothing from elsewhere. */
 void page_write(struct buffer *out, const json_t *state);
 
+/* ---- state.c ---- */
+/* How far a receiver's "received" or "flushed" was behind the server when that was heard last. False: not known yet. */
+bool state_get_lag(const json_t *receiver, const char *stage, uint64_t *ret_bytes) NODISCARD;
+
 /* ---- writing.c ---- */
 /* What would outgrow the buffer's limit empties it for good (used 0, limit 0): an answer is whole, or none. */
 void write_bytes(struct buffer *out, const char *bytes, size_t size);

@@ -1,8 +1,6 @@
-#include <string.h>
 
 #include "jobs/exporter/metrics_internal.h"
 #include "jobs/receive/report_internal.h"
-#include "pgcoffer/wal/position.h"
 
 #define FARTHEST_SECONDS (10 * 365 * 86400.0) /* beyond that a date says nothing */
 
@@ -55,29 +53,6 @@ void metric_pgcoffer_sync_state(struct scrape *scrape, const json_t *server)
 
 /* ---- how far behind ---- */
 
-/* False: there is none yet. */
-static bool get_position(const json_t *receiver, const char *key, uint64_t *ret_position)
-{
-    const char *text = json_text_or_null(receiver, key);
-    struct wal_position position;
-    struct error ignored;
-
-    if (text == NULL || !wal_position_parse(text, &position, &ignored) || position.value == 0)
-        return false;
-    *ret_position = position.value;
-    return true;
-}
-
-static bool get_lag(const json_t *receiver, const char *stage, uint64_t *ret_bytes)
-{
-    uint64_t position, end;
-
-    if (!get_position(receiver, stage, &position) || !get_position(receiver, "server_position", &end))
-        return false;
-    *ret_bytes = position < end ? end - position : 0;
-    return true;
-}
-
 /* Of one that is silent nobody knows what it has. */
 static bool is_heard(const struct scrape *scrape, const json_t *receiver)
 {
@@ -95,7 +70,7 @@ void metric_pgcoffer_wal_lag_bytes(struct scrape *scrape, const json_t *server)
     uint64_t bytes;
 
     for (size_t i = 0; i < sizeof stages / sizeof stages[0] && is_heard(scrape, receiver_of(server)); i++)
-        if (get_lag(receiver_of(server), stages[i], &bytes))
+        if (state_get_lag(receiver_of(server), stages[i], &bytes))
             scrape_sample_with(scrape, stages[i], NULL, (double)bytes);
 }
 
@@ -104,7 +79,7 @@ static bool is_caught_up(const struct scrape *scrape, const json_t *receiver)
 {
     uint64_t bytes;
 
-    return is_heard(scrape, receiver) && get_lag(receiver, "flushed", &bytes) && bytes == 0;
+    return is_heard(scrape, receiver) && state_get_lag(receiver, "flushed", &bytes) && bytes == 0;
 }
 
 void metric_pgcoffer_wal_lag_seconds(struct scrape *scrape, const json_t *server)
@@ -172,8 +147,7 @@ static double rate_on_disk(const struct scrape *scrape, const char *disk)
 
     json_array_foreach(servers, i, server)
     {
-        const char *other = json_text_or_null(room_of(server), "disk");
-        if (other != NULL && strcmp(other, disk) == 0)
+        if (json_text_is(room_of(server), "disk", disk))
             rate += (double)json_number_or(room_of(server), "rate", 0);
     }
     return rate;

@@ -5,7 +5,6 @@
 #include "jobs/exporter/page_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
-#include "pgcoffer/wal/position.h"
 
 static void write_fact(const struct page *page, const char *name, const json_t *object, const char *key)
 {
@@ -61,18 +60,16 @@ static void write_host(const struct page *page, const json_t *receiver)
 /* How far behind it was when the server was heard last. */
 static void write_lag(const struct page *page, const json_t *receiver)
 {
-    const char *theirs = json_text_or_null(receiver, "server_position"), *ours = json_text_or_null(receiver, "flushed");
     bool is_now = json_text_is(receiver, "state", "streaming");
-    struct wal_position end, flushed;
     char text[TEXT_BYTES_SIZE];
-    struct error ignored;
+    uint64_t bytes;
 
-    if (theirs == NULL || ours == NULL || !wal_position_parse(theirs, &end, &ignored) ||
-        !wal_position_parse(ours, &flushed, &ignored))
+    if (!state_get_lag(receiver, "flushed", &bytes))
         return;
-    text_format_bytes(end.value > flushed.value ? end.value - flushed.value : 0, text);
+    text_format_bytes(bytes, text);
     page_fact_begin(page, "WAL lag");
-    page_format(page, "%s%s, stored to %s", text, is_now ? "" : " when it was heard last", ours);
+    page_format(page, "%s%s, stored to %s", text, is_now ? "" : " when it was heard last",
+                json_text_or(receiver, "flushed", "?"));
     page_fact_end(page);
 }
 
