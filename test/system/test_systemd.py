@@ -238,10 +238,10 @@ def test_a_timer_that_was_never_missed_waits_for_its_time(machine):
 # ---- failures ----
 
 def install_on_failure(machine):
-    machine.write("/etc/systemd/system/pgcoffer-failed@.service", (CONTRIB / "pgcoffer-failed@.service").read_text())
     for folder in ("pgcofferd.service.d", "pgcoffer-.service.d"):
         machine.ok("mkdir", "-p", f"/etc/systemd/system/{folder}")
         machine.write(f"/etc/systemd/system/{folder}/on-failure.conf", (CONTRIB / "on-failure.conf").read_text())
+    machine.write("/etc/systemd/system/pgcoffer-failed@.service", (CONTRIB / "pgcoffer-failed@.service").read_text())
     machine.ok("systemctl", "daemon-reload")
 
 
@@ -261,10 +261,14 @@ def test_a_failure_is_told_with_the_exit_status_of_the_command(machine, cluster)
         wait_streaming(machine)
 
 
-def test_a_daemon_that_cannot_start_is_heard_of_by_the_backups(machine, cluster):
+def test_a_daemon_that_cannot_start_is_heard_of_by_itself_and_by_the_backups(machine, cluster, dropped):
     install_on_failure(machine)
+    dropped("pgcofferd.service", "[Service]\nRestartSec=10ms\n")
     machine.ok("systemctl", "stop", "pgcofferd")
     machine.write("/etc/pgcoffer/pgcoffer.conf", "nonsense\n")
+    machine.run("systemctl", "start", "pgcofferd")
+    wait_for(lambda: re.search(r"pgcofferd.service failed on \S+: exit-code, exited 3", machine.journal()), "it is told", 120)
+    assert 90 < int(machine.property("pgcofferd", "NRestarts")) < 110
     assert machine.run("systemctl", "start", "pgcoffer-backup@primary.service").code != 0
     assert result_of(machine, "pgcoffer-backup@primary.service") == ("exit-code", 4)
     wait_for(lambda: re.search(r"pgcoffer-backup@primary.service failed on \S+: exit-code, exited 4", machine.journal()), "it is told")
