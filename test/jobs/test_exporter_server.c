@@ -302,6 +302,21 @@ START_TEST(who_takes_too_much_slowly_gives_way_to_the_next)
 }
 END_TEST
 
+START_TEST(a_handshake_that_is_displaced_is_one_that_was_refused)
+{
+    limits.handshakes = 1;
+    int first = reach();
+    run_until(shakes_one);
+    int second = reach();
+    while (exporter.port.handshakes_refused == 0)
+        event_base_loop(events, EVLOOP_ONCE);
+    ck_assert_uint_eq(exporter.handshake_count, 1);
+    ck_assert_uint_eq(count_that(VISITOR_SHAKES_HANDS), 1);
+    close(first);
+    close(second);
+}
+END_TEST
+
 /* What is left behind is found at the end of this process. */
 START_TEST(it_ends_whatever_is_going_on)
 {
@@ -338,6 +353,7 @@ int main(void)
     tcase_add_test(tests, a_certificate_that_ends_ends_the_connection_that_was_kept);
     tcase_add_test(tests, who_is_refused_takes_no_place_of_who_is_in);
     tcase_add_test(tests, who_takes_too_much_slowly_gives_way_to_the_next);
+    tcase_add_test(tests, a_handshake_that_is_displaced_is_one_that_was_refused);
     tcase_add_test(tests, it_ends_whatever_is_going_on);
     return suite_run("exporter_server", tests);
 }

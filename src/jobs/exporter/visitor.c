@@ -48,6 +48,8 @@ void visitor_drop(struct visitor *visitor, const char *reason)
         return;
     if (reason != NULL)
         port_log_refusal(&exporter->port, visitor->address, reason);
+    if (visitor->state == VISITOR_SHAKES_HANDS)
+        port_count_handshake(&exporter->port, false);
     if (visitor->state == VISITOR_SHAKES_HANDS || visitor->state == VISITOR_REFUSED)
         exporter->handshake_count--;
     else
@@ -277,10 +279,8 @@ static void shake_hands(struct visitor *visitor)
         return;
     }
     /* The files may have changed since it came. */
-    if (SSL_get_SSL_CTX(visitor->tls) != exporter->port.tls && !exporter_lets_in(exporter, visitor)) {
-        port_count_handshake(&exporter->port, false);
+    if (SSL_get_SSL_CTX(visitor->tls) != exporter->port.tls && !exporter_lets_in(exporter, visitor))
         return;
-    }
     port_count_handshake(&exporter->port, true);
     exporter->handshake_count--;
     come_in(visitor);
@@ -322,12 +322,11 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     (void)what;
     switch (visitor->state) {
     case VISITOR_SHAKES_HANDS:
-        port_count_handshake(&visitor->exporter->port, false);
         visitor_drop(visitor, "no connection: the handshake was not done in time");
         return;
     case VISITOR_ASKS:
-        visitor_drop(visitor, visitor->input_size > 0 ? "dropped: its request did not come to an end in time"
-                                                      : "dropped: it asked for nothing");
+        /* A browser keeps a connection in store. */
+        visitor_drop(visitor, visitor->input_size > 0 ? "dropped: its request did not come to an end in time" : NULL);
         return;
     case VISITOR_TAKES:
         visitor_drop(visitor, "dropped: it did not take its answer in time");
