@@ -345,6 +345,28 @@ END_TEST
 
 /* ---- between processes ---- */
 
+static void hand_over_many_lines(void)
+{
+    char bytes[4000];
+
+    for (size_t i = 0; i < sizeof bytes; i += 2)
+        memcpy(bytes + i, "x\n", 2);
+    log_on_behalf(bytes, sizeof bytes, 4711);
+}
+
+START_TEST(one_message_is_not_thousands_of_lines)
+{
+    size_t lines = 0;
+
+    log_set_identity("");
+    const char *text = listen_as(true, hand_over_many_lines);
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    ck_assert_uint_eq(lines, 65);
+    ck_assert_ptr_nonnull(strstr(text, "<3>process 4711: x\n<3>process 4711: and more, which is left out\n"));
+}
+END_TEST
+
 static int log_socket[2];
 
 /* The child's lines, and what a library of it would say, handed over. */
@@ -420,6 +442,7 @@ int main(void)
     tcase_add_test(tests, lines_that_a_full_disk_does_not_take_are_counted);
     tcase_add_test(tests, half_a_line_is_taken_back);
     tcase_add_test(tests, nobody_waits_for_a_stderr_that_is_not_read);
+    tcase_add_test(tests, one_message_is_not_thousands_of_lines);
     tcase_add_test(tests, what_a_worker_says_gets_the_form_of_who_writes);
     return suite_run("log", tests);
 }

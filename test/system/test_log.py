@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -146,6 +147,15 @@ def test_a_job_has_a_line_at_its_start_and_its_end_with_what_it_took(logged):
     assert 0 < end["seconds"] < 300 and end["bytes_per_second"] > 0
     assert (failure["state"], failure["exit"], failure["level"]) == ("failed", failed.code, "error")
     assert failure["kind"] == failed.json["error"]["kind"] and "failed after" in failure["message"]
+
+
+def test_every_key_of_a_line_is_in_the_manual(logged):
+    """Of whatever was logged until now."""
+    manual = (pathlib.Path(__file__).parents[2] / "doc" / "man" / "pgcofferd.8.scd").read_text()
+    log = manual[manual.index("# LOG"):manual.index("# SYSTEMD")]
+    told = [json.loads(line) for path in logged.folder.glob("log*") for line in logged.text(path).splitlines() if line[:1] == "{"]
+    missing = {key for line in told for key in line if f"*{key}*" not in log}
+    assert told and not missing, missing
 
 
 def test_a_log_file_that_cannot_be_opened_is_told_and_the_old_one_stays(logged):
