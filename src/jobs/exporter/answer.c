@@ -5,7 +5,8 @@
 
 #include "pgcoffer/base/memory.h"
 
-#define MOST_ANSWER ((size_t)64 * 1024 * 1024) /* some 200 kB for each of the servers that there can be */
+/* 128 kB for each of the servers that there can be; alone it is never more than may be untaken (unsent_bytes). */
+#define MOST_ANSWER ((size_t)32 * 1024 * 1024)
 
 static const struct {
     const char *path;

@@ -21,7 +21,7 @@ const struct exporter_limits exporter_usual_limits = {
     .handshake_seconds = 3,
     .request_seconds = 5,
     .answer_seconds = 30,
-    .idle_seconds = 60,
+    .idle_seconds = 120, /* Prometheus asks every minute unless told otherwise */
     .state_seconds = 2,
 };
 
