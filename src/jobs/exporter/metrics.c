@@ -218,6 +218,7 @@ void metrics_write(struct buffer *out, const json_t *state, enum metrics_format 
         scrape.has_begun = false;
         tell_metric(&scrape);
     }
+    json_decref(scrape.disk_rates);
     if (format == METRICS_OPENMETRICS)
         write_text(out, "# EOF\n");
 }

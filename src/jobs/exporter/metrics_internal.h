@@ -31,6 +31,7 @@ struct scrape {
     const struct metric *metric;
     const char *server; /* whose figures are told; NULL: the daemon's */
     bool has_begun;     /* the family's HELP and TYPE are written */
+    json_t *disk_rates; /* {DISK: bytes an hour of all servers on it}; NULL: not added up yet */
 };
 
 /* `server` is the SERVER of STATE; NULL for figures of the daemon. */

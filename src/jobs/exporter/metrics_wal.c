@@ -138,19 +138,29 @@ void metric_pgcoffer_repository_reserve_bytes(struct scrape *scrape, const json_
     scrape_number(scrape, room_of(server), "reserve");
 }
 
-/* Bytes an hour of all servers that fill that disk. */
-static double rate_on_disk(const struct scrape *scrape, const char *disk)
+static json_t *NEVER_NULL add_up_rates(const json_t *servers)
 {
-    const json_t *server, *servers = json_object_get(scrape->state, "servers");
-    double rate = 0;
+    json_t *rates = json_object();
+    const json_t *server;
     size_t i;
 
     json_array_foreach(servers, i, server)
     {
-        if (json_text_is(room_of(server), "disk", disk))
-            rate += (double)json_number_or(room_of(server), "rate", 0);
+        const char *disk = json_text_or_null(room_of(server), "disk");
+        if (disk != NULL)
+            json_object_set_new(rates, disk,
+                                json_real(json_number_value(json_object_get(rates, disk)) +
+                                          (double)json_number_or(room_of(server), "rate", 0)));
     }
-    return rate;
+    return rates;
+}
+
+/* Bytes an hour of all servers that fill that disk. */
+static double rate_on_disk(struct scrape *scrape, const char *disk)
+{
+    if (scrape->disk_rates == NULL)
+        scrape->disk_rates = add_up_rates(json_object_get(scrape->state, "servers"));
+    return json_number_value(json_object_get(scrape->disk_rates, disk));
 }
 
 /* A receiver foresees by its own rate; others may fill the same disk. */
