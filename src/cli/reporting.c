@@ -94,10 +94,18 @@ static bool ask(struct reporting *reporting, struct error *err)
            control_send(reporting->stream, message, err);
 }
 
+/* Of the first one only, so that also what is over in a moment is a job; one that comes later is heard later. */
+static void await_answer(const struct reporting *reporting)
+{
+    struct pollfd polled = {.fd = control_stream_descriptor(reporting->stream), .events = POLLIN};
+
+    (void)poll(&polled, 1, ANSWER_MILLISECONDS);
+}
+
 static void connect_when_due(struct reporting *reporting)
 {
-    bool is_due = reporting->tried_at == 0 || clock_monotonic() - reporting->tried_at >= RETRY_MICROSECONDS;
-    bool is_result;
+    bool is_first = reporting->tried_at == 0;
+    bool is_due = is_first || clock_monotonic() - reporting->tried_at >= RETRY_MICROSECONDS;
     struct error failure;
 
     if (reporting->stream != NULL || reporting->is_refused || !is_due)
@@ -109,7 +117,8 @@ static void connect_when_due(struct reporting *reporting)
         return;
     }
     control_stream_set_timeout(reporting->stream, ANSWER_MILLISECONDS);
-    (void)hear(reporting, &is_result);
+    if (is_first)
+        await_answer(reporting);
 }
 
 static void send_message(struct reporting *reporting, const json_t *message)
