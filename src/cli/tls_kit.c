@@ -12,11 +12,6 @@
 #define MOST_BUNDLE      65536
 #define PASSWORD_LETTERS 24 /* of 5 random bits each */
 
-static void scoped_list(X509_CRL **list)
-{
-    X509_CRL_free(*list);
-}
-
 /* ---- what is made, as PEM ---- */
 
 static void keep_bytes(struct tls_kit *kit, enum tls_kit_part part, const void *bytes, size_t size)
@@ -101,7 +96,7 @@ static char *name_authority(const char *role)
 
 static bool make_list(struct tls_kit *kit, const struct authority *authority, enum tls_kit_part part, struct error *err)
 {
-    X509_CRL *list SCOPED(scoped_list) = NULL;
+    X509_CRL *list SCOPED(scoped_revocations) = NULL;
 
     return issue_revocation_list(authority->certificate, authority->key, TLS_KIT_AUTHORITY_DAYS, &list, err) &&
            keep_list(kit, part, list, err);

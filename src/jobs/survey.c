@@ -38,11 +38,6 @@ static json_t *success_to_json(const struct success *success)
                      (double)success->proof.milliseconds / 1000);
 }
 
-static bool is_present(const struct catalogue *catalogue, const struct system_id *system)
-{
-    return strcmp(system->text, catalogue->current.text) == 0;
-}
-
 struct verifications {
     const struct catalogue *catalogue;
     const struct catalogue_entry *last;
@@ -71,7 +66,7 @@ static void look_at_verification(const struct repo *repo, const char *server, co
         if (json_array_size(all->failed) > MOST_FAILED)
             json_array_remove(all->failed, 0);
     }
-    if (is_present(all->catalogue, &entry->system))
+    if (catalogue_is_current(all->catalogue, &entry->system))
         take_success(&all->success, &entry->id, proof);
     if (all->last == NULL || proof->at.microseconds >= all->proof.at.microseconds) {
         all->last = entry;
@@ -93,12 +88,12 @@ static json_t *drill_success(const struct repo *repo, const char *server, const 
 
     for (size_t i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
-        if (is_present(catalogue, &entry->system) &&
+        if (catalogue_is_current(catalogue, &entry->system) &&
             backup_drill_read(repo, server, &entry->system, &entry->id, drill, &ignored))
             take_success(success, &entry->id, &drill->proof);
     }
     for (size_t i = 0; i < sizeof of_server / sizeof of_server[0]; i++)
-        if (of_server[i](repo, server, drill, &ignored) && is_present(catalogue, &drill->system))
+        if (of_server[i](repo, server, drill, &ignored) && catalogue_is_current(catalogue, &drill->system))
             take_success(success, &drill->backup, &drill->proof);
     return success_to_json(success);
 }
@@ -115,7 +110,8 @@ static void add_drill(const struct repo *repo, const char *server, const struct 
     if (!is_read)
         snprintf(ret_unreadable, 256, "%.255s", err.message);
     json_object_set_new(proofs, "drill", is_there ? notes_drill(drill) : json_null());
-    json_object_set_new(proofs, "drill_former", json_boolean(is_there && !is_present(catalogue, &drill->system)));
+    json_object_set_new(proofs, "drill_former",
+                        json_boolean(is_there && !catalogue_is_current(catalogue, &drill->system)));
 }
 
 static json_t *proofs_to_json(const struct repo *repo, const char *server, const struct catalogue *catalogue)
@@ -168,7 +164,7 @@ static void measure(const struct repo *repo, const char *server, const struct ca
         const struct catalogue_entry *entry = &catalogue->entries[i];
         if (entry->meta != NULL)
             growth_add_backup(growth, entry->meta->stopped_at, entry->meta->stored_bytes);
-        if (!is_present(catalogue, &entry->system) && !is_known(catalogue, i, &entry->system))
+        if (!catalogue_is_current(catalogue, &entry->system) && !is_known(catalogue, i, &entry->system))
             add_wal(repo, server, &entry->system, growth);
     }
     add_wal(repo, server, &catalogue->current, growth);

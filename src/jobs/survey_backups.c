@@ -1,7 +1,5 @@
 #include "jobs/survey_backups_internal.h"
 
-#include <string.h>
-
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/repo/backup_notes.h"
 
@@ -35,11 +33,6 @@ static json_t *backup_to_json(const struct repo *repo, const char *server, const
                      result_of(is_drill_read, &drill->proof));
 }
 
-static bool is_present(const struct catalogue *catalogue, const struct catalogue_entry *entry)
-{
-    return strcmp(entry->system.text, catalogue->current.text) == 0;
-}
-
 /* ---- all of them ---- */
 
 /* A state without any is 0. */
@@ -51,7 +44,7 @@ static json_t *count_states(const struct catalogue *catalogue)
 
     for (size_t i = 0; i < catalogue->count; i++) {
         const char *state = state_of(&catalogue->entries[i]);
-        if (is_present(catalogue, &catalogue->entries[i]))
+        if (catalogue_is_current(catalogue, &catalogue->entries[i].system))
             json_object_set_new(counts, state, json_integer(json_number_or(counts, state, 0) + 1));
     }
     return counts;
@@ -62,7 +55,7 @@ static json_t *last_success(const struct catalogue *catalogue)
 {
     for (size_t i = catalogue->count; i-- > 0;) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
-        if (!is_present(catalogue, entry) || !catalogue_is_usable(entry))
+        if (!catalogue_is_current(catalogue, &entry->system) || !catalogue_is_usable(entry))
             continue;
         const struct backup_meta *meta = entry->meta;
         return json_pack("{s:s, s:o, s:f, s:I, s:I}", "id", meta->id.text, "stopped_at", json_time(meta->stopped_at),
@@ -80,7 +73,7 @@ json_t *survey_backups(const struct repo *repo, const char *server, const struct
 
     for (size_t i = catalogue->count; i-- > 0;) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
-        if (is_present(catalogue, entry) && count++ < SURVEY_MOST_BACKUPS)
+        if (catalogue_is_current(catalogue, &entry->system) && count++ < SURVEY_MOST_BACKUPS)
             json_array_insert_new(newest, 0, backup_to_json(repo, server, entry));
     }
     return json_pack("{s:I, s:o, s:o, s:o}", "count", (json_int_t)count, "newest", newest, "states",

@@ -135,9 +135,14 @@ void catalogue_done(struct catalogue *catalogue)
     *catalogue = (struct catalogue){.entries = NULL};
 }
 
-static bool is_current(const struct catalogue *catalogue, const struct catalogue_entry *entry)
+bool catalogue_is_current(const struct catalogue *catalogue, const struct system_id *system)
 {
-    return catalogue_is_usable(entry) && strcmp(entry->system.text, catalogue->current.text) == 0;
+    return strcmp(system->text, catalogue->current.text) == 0;
+}
+
+static bool is_candidate(const struct catalogue *catalogue, const struct catalogue_entry *entry)
+{
+    return catalogue_is_usable(entry) && catalogue_is_current(catalogue, &entry->system);
 }
 
 static const struct catalogue_entry *search(const struct catalogue *catalogue, const char *name)
@@ -150,9 +155,9 @@ static const struct catalogue_entry *search(const struct catalogue *catalogue, c
             return &catalogue->entries[i];
     for (size_t i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
-        if (is_oldest && found == NULL && is_current(catalogue, entry))
+        if (is_oldest && found == NULL && is_candidate(catalogue, entry))
             found = entry;
-        if (is_latest && is_current(catalogue, entry))
+        if (is_latest && is_candidate(catalogue, entry))
             found = entry;
     }
     if (is_oldest || is_latest || name[0] == '\0')
@@ -171,7 +176,7 @@ static const struct catalogue_entry *find_unreadable(const struct catalogue *cat
     for (size_t i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
         if (entry->meta == NULL &&
-            (catalogue->current.text[0] == '\0' || strcmp(entry->system.text, catalogue->current.text) == 0))
+            (catalogue->current.text[0] == '\0' || catalogue_is_current(catalogue, &entry->system)))
             found = entry;
     }
     return found;
@@ -187,7 +192,7 @@ static bool has_suspect(const struct catalogue *catalogue)
 {
     for (size_t i = 0; i < catalogue->count; i++)
         if (is_complete(&catalogue->entries[i]) && catalogue->entries[i].is_suspect &&
-            strcmp(catalogue->entries[i].system.text, catalogue->current.text) == 0)
+            catalogue_is_current(catalogue, &catalogue->entries[i].system))
             return true;
     return false;
 }
@@ -213,7 +218,7 @@ static bool fail_not_found(const struct catalogue *catalogue, const char *name, 
         const char *state = entry->meta == NULL ? "unreadable"
                             : entry->is_suspect ? "found damaged"
                                                 : backup_state_word(entry->meta->state);
-        bool is_former = strcmp(entry->system.text, catalogue->current.text) != 0;
+        bool is_former = !catalogue_is_current(catalogue, &entry->system);
         snprintf(list + used, sizeof list - used, "%s%s (%s%s)", used > 0 ? ", " : "", entry->id.text, state,
                  is_former ? ", of a former system identifier" : "");
     }

@@ -4,15 +4,10 @@
 #include "pgcoffer/tls/certificate.h"
 #include "tls/files_internal.h"
 
-static void scoped_list(X509_CRL **list)
-{
-    X509_CRL_free(*list);
-}
-
 bool files_list_fault(const struct configured_file *file, struct finding *ret_finding)
 {
     BIO *bio SCOPED(scoped_bio) = BIO_new_file(file->path, "r");
-    X509_CRL *list SCOPED(scoped_list) = bio == NULL ? NULL : PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+    X509_CRL *list SCOPED(scoped_revocations) = bio == NULL ? NULL : PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
     char words[256];
 
     if (list != NULL)
@@ -75,7 +70,7 @@ bool files_list_date_fault(const struct configured_file *file, struct finding *r
     bool has_fault = false;
 
     while (bio != NULL && !has_fault) {
-        X509_CRL *list SCOPED(scoped_list) = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+        X509_CRL *list SCOPED(scoped_revocations) = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
         if (list == NULL)
             break;
         has_fault = has_date_fault(file, list, ret_finding);

@@ -12,11 +12,6 @@
 /* So long a server may take for its verdict on our certificate; PostgreSQL needs a round trip. */
 #define VERDICT_MICROSECONDS INT64_C(2000000)
 
-static void scoped_context(SSL_CTX **context)
-{
-    SSL_CTX_free(*context);
-}
-
 static void scoped_ssl(SSL **ssl)
 {
     SSL_free(*ssl);

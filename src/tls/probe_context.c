@@ -5,11 +5,6 @@
 #include "pgcoffer/tls/files.h"
 #include "tls/probe_internal.h"
 
-static void scoped_context(SSL_CTX **context)
-{
-    SSL_CTX_free(*context);
-}
-
 /* As libpq does it: a CA file switches verification on, a CRL file the check of the whole chain. */
 static bool load_trust(SSL_CTX *context, const struct settings *settings)
 {

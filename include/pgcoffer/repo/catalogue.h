@@ -26,6 +26,8 @@ bool catalogue_read(const struct repo *repo, const char *server, struct catalogu
 void catalogue_done(struct catalogue *catalogue);
 /* Complete, and not known to be damaged since: what may be counted on. */
 bool catalogue_is_usable(const struct catalogue_entry *entry);
+/* Is that the cluster of `current`? */
+bool catalogue_is_current(const struct catalogue *catalogue, const struct system_id *system);
 /* An id, "latest", "oldest" (both: usable ones of the current system identifier only) or a label (the newest
  * with it). Unknown: USAGE, naming what there is. Unreadable: INTEGRITY. Borrowed. */
 bool catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **ret_entry,

@@ -1,6 +1,7 @@
 #ifndef PGCOFFER_TLS_CERTIFICATE_H
 #define PGCOFFER_TLS_CERTIFICATE_H
 
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "pgcoffer/base/clock.h"
@@ -57,6 +58,18 @@ static inline void scoped_bio(BIO **bio)
 static inline void scoped_certificate(X509 **certificate)
 {
     X509_free(*certificate);
+}
+static inline void scoped_key(EVP_PKEY **key)
+{
+    EVP_PKEY_free(*key);
+}
+static inline void scoped_revocations(X509_CRL **list)
+{
+    X509_CRL_free(*list);
+}
+static inline void scoped_context(SSL_CTX **context)
+{
+    SSL_CTX_free(*context);
 }
 static inline void scoped_certificates(STACK_OF(X509) * *certificates)
 {

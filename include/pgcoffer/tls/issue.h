@@ -36,9 +36,4 @@ bool issue_revocation_list(X509 *issuer, EVP_PKEY *issuer_key, long days, X509_C
 bool issue_bundle(const struct issue_wish *wish, X509 *certificate, const char *name, const char *password,
                   struct buffer *out, struct error *err) NODISCARD;
 
-static inline void scoped_key(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 #endif

@@ -19,11 +19,6 @@
 #define MOST_KEY_BYTES ((size_t)64 * 1024)
 #define MOST_ENTRIES   512
 
-static void scoped_private_key(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 static void scoped_directory(DIR **directory)
 {
     if (*directory != NULL)
@@ -170,7 +165,7 @@ static void look_for_authority_key(struct check_run *run)
         if (!may_be_key(entry->d_name))
             continue;
         char *path SCOPED(scoped_free) = memory_text("%s/%s", folder, entry->d_name);
-        EVP_PKEY *key SCOPED(scoped_private_key) = read_private_key(path);
+        EVP_PKEY *key SCOPED(scoped_key) = read_private_key(path);
         keys += key != NULL;
         if (key != NULL && names_authority(run, key, subject, sizeof subject)) {
             warn_of_authority(run, path, subject);

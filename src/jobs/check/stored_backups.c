@@ -21,7 +21,7 @@ static const struct backup_meta *find_newest(const struct catalogue *catalogue)
 {
     for (size_t i = catalogue->count; i-- > 0;) {
         const struct catalogue_entry *entry = &catalogue->entries[i];
-        if (catalogue_is_usable(entry) && strcmp(entry->system.text, catalogue->current.text) == 0)
+        if (catalogue_is_usable(entry) && catalogue_is_current(catalogue, &entry->system))
             return entry->meta;
     }
     return NULL;

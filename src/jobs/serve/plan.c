@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "jobs/gap_told_internal.h"
 #include "pgcoffer/base/text.h"
@@ -333,7 +332,7 @@ bool plan_choose(const struct plan_stock *stock, const struct plan_wish *wish, s
     if (plan->gap != NULL)
         plan->reach.has_gap = true;
     explain(wish, plan);
-    if (strcmp(stock->system->text, stock->catalogue->current.text) != 0)
+    if (!catalogue_is_current(stock->catalogue, stock->system))
         plan_warn(plan, "backup %s is of the former system %s; the server is system %s now", plan->backup->id.text,
                   stock->system->text, stock->catalogue->current.text);
     return check_target(stock, wish, plan, err);

@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "jobs/events_internal.h"
 #include "jobs/gap_told_internal.h"
@@ -105,7 +104,7 @@ static json_int_t count_former(const struct catalogue *catalogue)
 
     for (size_t i = 0; i < catalogue->count; i++)
         count += catalogue_is_usable(&catalogue->entries[i]) &&
-                 strcmp(catalogue->entries[i].system.text, catalogue->current.text) != 0;
+                 !catalogue_is_current(catalogue, &catalogue->entries[i].system);
     return count;
 }
 

@@ -7,16 +7,6 @@
 
 #include "pgcoffer/base/text.h"
 
-static void scoped_context(SSL_CTX **context)
-{
-    SSL_CTX_free(*context);
-}
-
-static void scoped_key(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 static bool PRINTF_LIKE(2, 3) fail(struct error *err, const char *format, ...)
 {
     char what[512], words[256];
