@@ -10,7 +10,7 @@
 #include "pgcoffer/base/log.h"
 
 #define MESSAGE_SIZE     131072
-#define MOST_AT_ONCE     256 /* then others have their turn */
+#define MOST_AT_ONCE     512 /* more than the socket holds; then others have their turn */
 #define MOST_SIZE        (4 * MESSAGE_SIZE)
 #define PATIENCE_SECONDS 1 /* of a library that writes to stderr itself; our own lines: log.h */
 

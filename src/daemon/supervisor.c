@@ -166,9 +166,11 @@ static bool start(struct supervisor *supervisor, struct error *err)
     supervisor->kill_timer = evtimer_new(supervisor->events, on_kill_due, supervisor);
     if (supervisor->kill_timer == NULL)
         abort();
-    if (!listener_open(supervisor, &supervisor->listener, err) || !logbook_open(supervisor, err))
+    if (!listener_open(supervisor, &supervisor->listener, err))
         return false;
-    watch_signals(supervisor);
+    watch_signals(supervisor); /* before a file is opened, which may be renamed at any moment */
+    if (!logbook_open(supervisor, err))
+        return false;
     log_info("pgcofferd %s started: pid %d, configuration \"%s\", repository \"%s\", socket \"%s/pgcoffer.sock\", "
              "%zu server%s",
              PGCOFFER_VERSION, (int)getpid(), supervisor->config->path, supervisor->config->settings.base_dir,
