@@ -247,12 +247,14 @@ void surveys_want(struct supervisor *supervisor, const char *server)
 
 void surveys_want_old(struct supervisor *supervisor, int64_t seconds)
 {
+    struct surveys *surveys = surveys_of(supervisor);
     int64_t since = clock_monotonic() - seconds * INT64_C(1000000);
 
     for (struct receiver *receiver = supervisor->receivers; receiver != NULL; receiver = receiver->next)
-        if (!receiver->is_removed && !receiver->survey.is_on_its_way && receiver->survey.tried_at < since)
+        if (!receiver->is_removed && !receiver->survey.is_on_its_way &&
+            (receiver->survey.tried_at < since || (may_reach_further(receiver) && is_pause_over(surveys))))
             receiver->survey.is_wanted = true;
-    start(surveys_of(supervisor));
+    start(surveys);
 }
 
 void surveys_tell_news(struct receiver *receiver)

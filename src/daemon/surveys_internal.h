@@ -16,7 +16,7 @@ struct receiver;
 
 /* What is held of that server is outdated; "" means all. */
 void surveys_want(struct supervisor *supervisor, const char *server);
-/* Where what is held is older than that; one that is on its way is enough. */
+/* Where what is held is older than that, or more may be restored by now; one that is on its way is enough. */
 void surveys_want_old(struct supervisor *supervisor, int64_t seconds);
 /* The receiver has told of a gap, another timeline or another cluster. */
 void surveys_tell_news(struct receiver *receiver);

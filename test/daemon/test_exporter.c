@@ -27,6 +27,8 @@ static void end(void)
     while (supervisor.children.count > 0)
         children_reap(&supervisor.children);
     json_decref(receiver.survey.error);
+    json_decref(receiver.survey.data);
+    json_decref(receiver.report);
     surveys_free(&supervisor);
     exporter_free(&supervisor);
     event_base_free(supervisor.events);
@@ -45,6 +47,21 @@ START_TEST(what_is_held_is_looked_at_again_when_it_is_old_and_not_before)
     surveys_want_old(&supervisor, SURVEY_KEPT_SECONDS);
     ck_assert_uint_eq(supervisor.children.count, 1);
     ck_assert(!receiver.survey.is_wanted); /* the one that runs is enough */
+}
+END_TEST
+
+/* A window that began with a backup shows once something behind its end is known to be complete. */
+START_TEST(what_may_be_restored_by_now_is_looked_at_before_it_is_old)
+{
+    receiver.survey.tried_at = clock_monotonic();
+    receiver.report = json_pack("{s:{s:s}}", "complete", "at", "2026-11-22T20:00:00Z");
+    receiver.survey.data = json_pack("{s:{s:[{s:b}]}}", "restorable", "windows", "open", 1);
+    surveys_want_old(&supervisor, SURVEY_KEPT_SECONDS);
+    ck_assert_uint_eq(supervisor.children.count, 0); /* it moves along by itself */
+    json_decref(receiver.survey.data);
+    receiver.survey.data = json_pack("{s:{s:[]}}", "restorable", "windows");
+    surveys_want_old(&supervisor, SURVEY_KEPT_SECONDS);
+    ck_assert_uint_eq(supervisor.children.count, 1);
 }
 END_TEST
 
@@ -67,6 +84,7 @@ int main(int argc, char **argv)
 
     tcase_add_checked_fixture(tests, begin, end);
     tcase_add_test(tests, what_is_held_is_looked_at_again_when_it_is_old_and_not_before);
+    tcase_add_test(tests, what_may_be_restored_by_now_is_looked_at_before_it_is_old);
     tcase_add_test(tests, without_a_port_there_is_no_exporter);
     return suite_run("exporter", tests);
 }
