@@ -141,3 +141,16 @@ def test_killed_at_every_step_the_next_run_takes_back_and_goes_on(machine):
     assert "was added before" in add(machine).err
     machine.ok("systemctl", "start", "pgcofferd")
     machine.ok("pgcoffer", "backup", "main", "--fast-checkpoint", "--no-progress")
+
+
+def test_a_second_cluster_on_a_port_of_its_own(machine):
+    machine.ok("systemctl", "start", "pgcofferd")
+    machine.ok("pg_createcluster", "15", "second", "--start")
+    as_postgres(machine, "psql --cluster 15/second -Xqc 'ALTER DATABASE postgres RENAME TO other' template1")
+    asked = machine.run("pgcoffer-add-cluster", "15", "second")
+    assert asked.code == 1 and "the cluster 15 second cannot be asked" in asked.err and not machine.has("/root/pgcoffer-second"), asked
+    as_postgres(machine, "psql --cluster 15/second -Xqc 'ALTER DATABASE other RENAME TO postgres' template1")
+    assert "pgcoffer reload && pgcoffer backup second" in machine.ok("pgcoffer-add-cluster", "15", "second")
+    assert "\nport = 5433\n" in machine.ok("cat", "/etc/pgcoffer/conf.d/second.conf")
+    machine.ok("pgcoffer", "reload")
+    machine.ok("pgcoffer", "backup", "second", "--fast-checkpoint", "--no-progress")
