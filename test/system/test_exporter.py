@@ -318,6 +318,24 @@ def test_two_thousand_idle_connections_do_not_keep_an_honest_scraper_out(plain, 
         crowd(exporter, 2000)
 
 
+@pytest.mark.long
+def test_readers_that_do_not_read_keep_nobody_out(https):
+    """More of them than there are places, with a good certificate, and each asks for much and takes nothing."""
+    worker, readers = https.worker, []
+    try:
+        for _ in range(420):
+            reader = https.open(https.pki.prometheus)
+            reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
+            readers.append(reader)
+            if len(readers) % 60 == 0:
+                assert https.is_answered()
+        assert https.is_answered() and https.status()["connections"] <= 384
+        assert resident_kilobytes(worker) < 800_000 and https.worker == worker
+    finally:
+        for reader in readers:
+            reader.close()
+
+
 # ---- life ----
 
 
