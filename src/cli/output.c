@@ -42,10 +42,8 @@ char *output_printable(const char *text)
 
 static char *PRINTF_LIKE(1, 0) format_printable(const char *format, va_list args)
 {
-    char *text = NULL;
+    char *text = memory_text_of(format, args);
 
-    if (vasprintf(&text, format, args) < 0)
-        abort();
     text_make_printable(text);
     return text;
 }

@@ -51,14 +51,11 @@ void table_add_row(struct table *table)
 
 void table_set(struct table *table, size_t column, const char *format, ...)
 {
-    char *text = NULL;
     va_list args;
 
     va_start(args, format);
-    int size = vasprintf(&text, format, args);
+    char *text = memory_text_of(format, args);
     va_end(args);
-    if (size < 0)
-        abort();
     text_make_printable(text);
     if (scols_line_refer_data(table->row, column, text) != 0)
         abort();

@@ -18,11 +18,10 @@
 static void add(char **line, const char *format, ...) PRINTF_LIKE(2, 3);
 static void add(char **line, const char *format, ...)
 {
-    char part[1024];
     va_list arguments;
 
     va_start(arguments, format);
-    vsnprintf(part, sizeof part, format, arguments);
+    char *part SCOPED(scoped_free) = memory_text_of(format, arguments);
     va_end(arguments);
     char *longer = memory_text("%s%s", *line, part);
     free(*line);

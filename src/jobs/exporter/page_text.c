@@ -1,7 +1,6 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "jobs/exporter/page_internal.h"
@@ -85,12 +84,10 @@ void page_text(const struct page *page, const char *text)
 
 void page_format(const struct page *page, const char *format, ...)
 {
-    char *text SCOPED(scoped_free) = NULL;
     va_list arguments;
 
     va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) < 0)
-        abort();
+    char *text SCOPED(scoped_free) = memory_text_of(format, arguments);
     va_end(arguments);
     page_text(page, text);
 }

@@ -1,5 +1,4 @@
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "jobs/exporter/exporter_internal.h"
@@ -21,13 +20,10 @@ void write_text(struct buffer *out, const char *text)
 
 void write_format(struct buffer *out, const char *format, ...)
 {
-    char *text SCOPED(scoped_free) = NULL;
     va_list arguments;
 
     va_start(arguments, format);
-    int size = vasprintf(&text, format, arguments);
+    char *text SCOPED(scoped_free) = memory_text_of(format, arguments);
     va_end(arguments);
-    if (size < 0)
-        abort();
-    write_bytes(out, text, (size_t)size);
+    write_text(out, text);
 }
