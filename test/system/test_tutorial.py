@@ -31,7 +31,7 @@ def commands(chapter):
     ports = {}
     script = script.replace("/usr/share/pgcoffer", str(PROJECT / "contrib"))
     script = re.sub(r"/usr/lib/postgresql/(1[0-46-9])/bin", lambda found: str(binaries(int(found[1]))), script)
-    script = re.sub(r"\b(543[0-9]|6604|9090)\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
+    script = re.sub(r"\b(543[0-9]|6604|9190)\b", lambda found: ports.setdefault(found[0], str(free_port())), script)
     return CHECK.sub(r"\1\n\1 --json | tr -d '\\n' >> ~/checks; echo >> ~/checks", script)
 
 
