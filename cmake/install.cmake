@@ -61,7 +61,11 @@ foreach(folder prometheus grafana)
 endforeach()
 foreach(folder certbot nagios systemd)
   if(EXISTS ${CMAKE_SOURCE_DIR}/contrib/${folder})
-    install(DIRECTORY contrib/${folder} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples USE_SOURCE_PERMISSIONS)
+    # The modes of a checkout hang on somebody's umask.
+    install(DIRECTORY contrib/${folder} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
+            FILE_PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ
+            DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE
+            PATTERN "*.sh" PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
   endif()
 endforeach()
 install(FILES contrib/completion/pgcoffer.bash
