@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pgcoffer/base/memory.h"
+#include "pgcoffer/tls/certificate.h"
 #include "pgcoffer/tls/issue.h"
 #include "support/suite.h"
 

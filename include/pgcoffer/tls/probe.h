@@ -8,10 +8,10 @@
 
 /*
  * A TLS handshake with PostgreSQL for its own sake: TCP, SSLRequest (not to a gateway), TLS with our CA, CRL and
- * certificate, then it hangs up. No startup packet, no login, no password. libpq says "certificate verify failed"; this says which
- * certificate, why, and what was sent. Of TLS 1.2 the server's verdict on our certificate belongs to the handshake; of
- * 1.3 it comes later and is waited for: an alert, or the answer to our good-bye, up to two seconds. A server that sends
- * without end is left at the deadline, or after 1 MiB.
+ * certificate, then it hangs up. No startup packet, no login, no password. libpq says "certificate verify failed"; this
+ * says which certificate, why, and what was sent. Of TLS 1.2 the server's verdict on our certificate belongs to the
+ * handshake; of 1.3 it comes later and is waited for: an alert, or the answer to our good-bye, up to two seconds. A
+ * server that sends without end is left at the deadline, or after 1 MiB.
  */
 enum tls_probe_outcome {
     TLS_PROBE_UNREACHABLE,     /* no connection, or it ended before the answer: `words` */
