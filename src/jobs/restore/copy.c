@@ -99,7 +99,7 @@ static bool attempt_run(void *context, struct fetcher *fetcher, struct error *er
         run->done_plain += frame->length;
         run->done_stored += frame->stored_length;
         patience_renew(&fetcher->patience);
-        outage_ends(fetch->restore);
+        outage_ends(fetch->restore, fetcher->opened_at);
     }
     return session_read_end(fetcher->stream, err);
 }

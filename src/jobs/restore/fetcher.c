@@ -29,8 +29,11 @@ void fetcher_end(void *shared_restore, void *worker)
 static bool try_once(const struct connector *connector, struct fetcher *fetcher, fetcher_attempt *attempt,
                      void *context, struct error *err)
 {
-    if (fetcher->stream == NULL && !connector_open(connector, &fetcher->stream, err))
-        return false;
+    if (fetcher->stream == NULL) {
+        if (!connector_open(connector, &fetcher->stream, err))
+            return false;
+        fetcher->opened_at = clock_monotonic();
+    }
     if (attempt(context, fetcher, err))
         return true;
     /* Somewhere between request and answer: this stream is of no more use. */
@@ -48,6 +51,6 @@ bool fetcher_try(const struct restore *restore, struct fetcher *fetcher, fetcher
             return false;
         outage_goes_on(restore, &fetcher->patience, err);
     }
-    outage_ends(restore);
+    outage_ends(restore, fetcher->opened_at);
     return true;
 }

@@ -24,14 +24,14 @@ void outage_goes_on(const struct restore *restore, const struct patience *patien
     snprintf(message, sizeof message, "the connection broke and is tried again for %s: %s", duration, failure->message);
     pthread_mutex_lock(&outage->mutex);
     /* One thread's late failure does not count when another has got on since. */
-    if (!outage->is_told && patience->since > outage->last_came) {
-        outage->is_told = true;
+    if (outage->told_at == 0 && patience->since > outage->last_came) {
+        outage->told_at = clock_monotonic();
         tell(restore, message);
     }
     pthread_mutex_unlock(&outage->mutex);
 }
 
-void outage_ends(const struct restore *restore)
+void outage_ends(const struct restore *restore, int64_t opened_at)
 {
     struct outage *outage = restore->outage;
 
@@ -39,8 +39,9 @@ void outage_ends(const struct restore *restore)
         return;
     pthread_mutex_lock(&outage->mutex);
     outage->last_came = clock_monotonic();
-    if (outage->is_told)
+    if (outage->told_at != 0 && opened_at > outage->told_at) {
+        outage->told_at = 0;
         tell(restore, "the connection is there again, and the restore goes on");
-    outage->is_told = false;
+    }
     pthread_mutex_unlock(&outage->mutex);
 }

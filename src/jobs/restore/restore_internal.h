@@ -55,6 +55,7 @@ struct restore {
     const struct restore_options *options;
     const struct connector *connector;
     struct control_stream *session; /* made the plan; holds the lock on the backup */
+    int64_t session_opened_at;      /* when it was opened again, clock_monotonic(); 0: it never was */
     struct restore_plan plan;
     struct index index;
     struct restore_place *places; /* [0] is the data directory */
@@ -62,7 +63,7 @@ struct restore {
     struct buffer pg_control;
     json_t *warnings;
     unsigned lease_days; /* so long the WAL is kept that is going to be replayed; 0: that was not promised */
-    int64_t started_at; /* clock_monotonic() */
+    int64_t started_at;  /* clock_monotonic() */
     struct progress_meter meter;
     uint64_t phase_bytes;   /* done in this phase */
     uint64_t written_bytes; /* of the data directory and the tablespaces */
@@ -101,12 +102,13 @@ void connector_limit_silence(const struct connector *connector, struct control_s
 struct outage {
     pthread_mutex_t mutex;
     int64_t last_came; /* clock_monotonic() */
-    bool is_told;
+    int64_t told_at;   /* the same; 0: nothing is amiss, or nobody was told */
 };
 /* After an attempt that failed, when another one follows. */
 void outage_goes_on(const struct restore *restore, const struct patience *patience, const struct error *failure);
-/* Something came, over any connection. */
-void outage_ends(const struct restore *restore);
+/* Something came. Only a connection opened since an outage was told shows that it is over: others may not have broken
+ * yet. */
+void outage_ends(const struct restore *restore, int64_t opened_at);
 
 /* restore_plan.c */
 bool restore_plan_ask(struct restore *restore, struct error *err) NODISCARD;
@@ -180,6 +182,7 @@ void writer_free(struct writer *writer);
 /* fetcher.c: what a thread of the pool has: a connection of its own, and a decoder */
 struct fetcher {
     struct control_stream *stream;
+    int64_t opened_at; /* the stream; clock_monotonic() */
     struct frame_decoder *decoder;
     uint8_t *stored;
     size_t capacity;

@@ -93,7 +93,12 @@ static bool read_range(const struct whole_file *whole, struct read_range *range,
 /* The session of the plan, or one in its place. */
 static bool ensure_session(struct restore *restore, struct error *err)
 {
-    return restore->session != NULL || connector_open(restore->connector, &restore->session, err);
+    if (restore->session != NULL)
+        return true;
+    if (!connector_open(restore->connector, &restore->session, err))
+        return false;
+    restore->session_opened_at = clock_monotonic();
+    return true;
 }
 
 static bool read_ranges(struct restore *restore, const struct plan_file *file, struct whole_file *whole,
@@ -112,7 +117,7 @@ static bool read_ranges(struct restore *restore, const struct plan_file *file, s
         bool has_come = is_read && read_range(whole, &range, err);
         if (range.offset > before) {
             patience_renew(&patience);
-            outage_ends(restore);
+            outage_ends(restore, restore->session_opened_at);
         }
         if (has_come)
             continue;
