@@ -41,14 +41,14 @@ class Scene:
     def server(self):
         return self.agent.json("status")["servers"][0]
 
-    def wait(self, condition, what):
+    def wait(self, condition, what, seconds=60):
         """Until a scrape meets the condition; that scrape."""
         last = []
 
         def look():
             last[:] = [self.scrape()]
             return condition(last[0]) and last[0]
-        return wait_for(look, lambda: f"{what}; {last[0].text if last else ''}; {self.agent.log_text()[-2000:]}")
+        return wait_for(look, lambda: f"{what}; {last[0].text if last else ''}; {self.agent.log_text()[-2000:]}", seconds)
 
     def close(self):
         self.agent.close()
@@ -240,13 +240,15 @@ def test_the_window_of_recovery_is_that_of_status(scene, backup):
 
 @pytest.mark.long
 def test_a_gap_is_a_number_above_0(scene, backup):
+    scene.cluster.sql("CREATE TABLE IF NOT EXISTS before_the_gap (n int)")
+    scene.wait(lambda now: now("pgcoffer_recovery_window_open") == 1, "moments behind the backup", 150)
     lose_wal(scene.agent, scene.cluster)
     scene.agent.start()
     scene.agent.wait_streaming(NAME)
     wait_gaps(scene.agent)
     now = scene.wait(lambda now: now("pgcoffer_wal_gaps") == 1, "the gap")
     assert now("pgcoffer_wal_received_bytes_total") < 64 << 20 and now("pgcoffer_backup_runs_total", result="done") == 0
-    scene.wait(lambda now: now("pgcoffer_recovery_window_open") == 0, "what comes in is of no use")
+    scene.wait(lambda now: now("pgcoffer_recovery_window_open") == 0, "what comes in is of no use", 150)  # the survey that sees it may be a minute away
     scene.agent.backup(NAME)
     scene.cluster.sql("INSERT INTO rows VALUES (1)")
     scene.wait(lambda now: scene.server() and now("pgcoffer_recovery_window_open") == 1, "a backup behind the gap")
