@@ -124,13 +124,6 @@ char *log_record_to_json(const struct log_record *record, bool is_for_journal)
     return memory_text("%s%s\n", priority, text);
 }
 
-static const char *text_or_none(const json_t *line, const char *key)
-{
-    const char *text = json_text_or_null(line, key);
-
-    return text != NULL ? text : "";
-}
-
 /* A figure is a text, a number or a boolean: whoever sends more shall not make others parse it. */
 static bool has_plain_figures(const json_t *line)
 {
@@ -148,16 +141,16 @@ static bool has_plain_figures(const json_t *line)
 bool log_record_from_json(const json_t *line, struct log_record *ret_record)
 {
     const char *level = json_text_or_null(line, "level"), *message = json_text_or_null(line, "message");
-    const char *time = text_or_none(line, "time");
+    const char *time = json_text_or(line, "time", "");
     struct log_record record = {.pid = (pid_t)json_number_or(line, "pid", 0),
-                                .who = text_or_none(line, "who"),
-                                .server = text_or_none(line, "server"),
-                                .job = text_or_none(line, "job"),
+                                .who = json_text_or(line, "who", ""),
+                                .server = json_text_or(line, "server", ""),
+                                .job = json_text_or(line, "job", ""),
                                 .message = message,
-                                .detail = text_or_none(line, "detail"),
-                                .hint = text_or_none(line, "hint"),
-                                .kind = text_or_none(line, "kind"),
-                                .check = text_or_none(line, "check"),
+                                .detail = json_text_or(line, "detail", ""),
+                                .hint = json_text_or(line, "hint", ""),
+                                .kind = json_text_or(line, "kind", ""),
+                                .check = json_text_or(line, "check", ""),
                                 .figures = line};
     struct timestamp ignored_time;
     struct error ignored;

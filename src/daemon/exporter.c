@@ -107,14 +107,11 @@ static long number(const struct settings *settings)
     return settings->metrics;
 }
 
-static bool is_same(const struct settings *left, const struct settings *right)
+static bool has_same_files(const struct settings *left, const struct settings *right)
 {
-    return left->metrics == right->metrics && strcmp(left->host, right->host) == 0 &&
-           strcmp(left->metrics_cert_file, right->metrics_cert_file) == 0 &&
+    return strcmp(left->metrics_cert_file, right->metrics_cert_file) == 0 &&
            strcmp(left->metrics_key_file, right->metrics_key_file) == 0 &&
-           strcmp(left->metrics_ca_file, right->metrics_ca_file) == 0 &&
-           strcmp(left->tls_min_version, right->tls_min_version) == 0 &&
-           strcmp(left->log_level, right->log_level) == 0 && left->expiry_warn_days == right->expiry_warn_days;
+           strcmp(left->metrics_ca_file, right->metrics_ca_file) == 0;
 }
 
 /* What it shows of servers it is told, and needs none of their settings. */
@@ -154,7 +151,7 @@ void exporter_follow_configuration(struct supervisor *supervisor)
                                                  .role = ROLE_exporter,
                                                  .number_name = "metrics",
                                                  .number = number,
-                                                 .is_same = is_same,
+                                                 .has_same_files = has_same_files,
                                                  .is_wanted = wants_none,
                                                  .add_to_report = add_to_report,
                                                  .line = on_line};

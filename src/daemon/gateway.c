@@ -17,14 +17,11 @@ static long number(const struct settings *settings)
     return settings->management;
 }
 
-static bool is_same(const struct settings *left, const struct settings *right)
+static bool has_same_files(const struct settings *left, const struct settings *right)
 {
-    return left->management == right->management && strcmp(left->host, right->host) == 0 &&
-           strcmp(left->tls_cert_file, right->tls_cert_file) == 0 &&
+    return strcmp(left->tls_cert_file, right->tls_cert_file) == 0 &&
            strcmp(left->tls_key_file, right->tls_key_file) == 0 && strcmp(left->tls_ca_file, right->tls_ca_file) == 0 &&
-           strcmp(left->tls_crl_file, right->tls_crl_file) == 0 &&
-           strcmp(left->tls_min_version, right->tls_min_version) == 0 &&
-           strcmp(left->log_level, right->log_level) == 0 && left->expiry_warn_days == right->expiry_warn_days;
+           strcmp(left->tls_crl_file, right->tls_crl_file) == 0;
 }
 
 /* All servers: whether their client certificates would be let in is worth a warning. */
@@ -81,7 +78,7 @@ void gateway_follow_configuration(struct supervisor *supervisor)
                                                  .role = ROLE_gateway,
                                                  .number_name = "management",
                                                  .number = number,
-                                                 .is_same = is_same,
+                                                 .has_same_files = has_same_files,
                                                  .is_wanted = wants_all,
                                                  .ended = remember_ended};
 

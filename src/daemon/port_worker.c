@@ -27,6 +27,15 @@ static bool is_wished(const struct port_worker *worker)
     return worker->kind->number(&worker->supervisor->config->settings) != 0 && !worker->supervisor->is_stopping;
 }
 
+/* In all that the worker is started with. */
+static bool is_same(const struct port_worker_kind *kind, const struct settings *left, const struct settings *right)
+{
+    return kind->number(left) == kind->number(right) && strcmp(left->host, right->host) == 0 &&
+           strcmp(left->tls_min_version, right->tls_min_version) == 0 &&
+           strcmp(left->log_level, right->log_level) == 0 && left->expiry_warn_days == right->expiry_warn_days &&
+           kind->has_same_files(left, right);
+}
+
 /* ---- what is observed ---- */
 
 static json_t *first_report(const struct port_worker *worker)
@@ -135,7 +144,7 @@ static void start(struct port_worker *worker)
     if (!is_wished(worker) || worker->child != NULL)
         return;
     /* A further try with the same settings: why the last one failed is what is known, until this one is over. */
-    json_t *last_error SCOPED(scoped_json) = kind->is_same(&worker->wish, &supervisor->config->settings)
+    json_t *last_error SCOPED(scoped_json) = is_same(kind, &worker->wish, &supervisor->config->settings)
                                                  ? json_incref(json_object_get(worker->report, "error"))
                                                  : NULL;
     worker->wish = supervisor->config->settings;
@@ -185,7 +194,7 @@ void port_worker_follow_configuration(struct port_worker **place, const struct p
         start(*place);
         return;
     }
-    if (kind->is_same(&worker->wish, settings) && (worker->child != NULL || kind->number(settings) == 0))
+    if (is_same(kind, &worker->wish, settings) && (worker->child != NULL || kind->number(settings) == 0))
         return;
     if (kind->number(settings) == 0)
         log_info("%s: ended, no %s port is configured any more", kind->name, kind->number_name);

@@ -10,10 +10,9 @@
 struct port_worker_kind {
     const char *name; /* in the log, and the event of its reports: "gateway" */
     enum role_id role;
-    const char *number_name;                         /* "management" */
-    long (*number)(const struct settings *settings); /* 0: none is wished */
-    /* In all that the worker is started with? */
-    bool (*is_same)(const struct settings *left, const struct settings *right);
+    const char *number_name;                                                           /* "management" */
+    long (*number)(const struct settings *settings);                                   /* 0: none is wished */
+    bool (*has_same_files)(const struct settings *left, const struct settings *right); /* that it serves */
     /* The servers whose sections it gets. */
     bool (*is_wanted)(const void *context, const struct server_config *server);
     /* What else stands in a report that is the supervisor's own word; may be NULL. */

@@ -255,24 +255,29 @@ char *proof_words(const char *server, const json_t *proofs, enum proof_sentence 
 
 /* ---- room ---- */
 
-char *room_words(const json_t *room)
+char *room_forecast_words(const json_t *room)
 {
-    char backups[TEXT_BYTES_SIZE], wal[TEXT_BYTES_SIZE], daily[TEXT_BYTES_SIZE], free_text[TEXT_BYTES_SIZE];
-    int64_t count = json_number_or(room, "backups", 0), days = json_number_or(room, "days_until_full", -1);
-    int64_t bytes_a_day = json_number_or(room, "daily_bytes", -1), free_bytes = json_number_or(room, "free", -1);
+    int64_t daily = json_number_or(room, "daily_bytes", -1), days = json_number_or(room, "days_until_full", -1);
+    char text[TEXT_BYTES_SIZE];
 
-    text_format_bytes((uint64_t)json_number_or(room, "backup_bytes", 0), backups);
-    text_format_bytes((uint64_t)json_number_or(room, "wal_bytes", 0), wal);
-    text_format_bytes((uint64_t)bytes_a_day, daily);
-    text_format_bytes((uint64_t)free_bytes, free_text);
-    char *line =
-        memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free", count, count == 1 ? "" : "s",
-                    count == 1 ? "s" : "", backups, wal, free_bytes >= 0 ? free_text : "it is not known how much is");
-    if (bytes_a_day >= 0)
-        add(&line, "; %s come a day", bytes_a_day > 0 ? daily : "no bytes");
-    else
-        add(&line, "; less than a day is stored, too little to say what comes");
+    text_format_bytes((uint64_t)daily, text);
+    char *line = daily >= 0 ? memory_text("%s come a day", daily > 0 ? text : "no bytes")
+                            : memory_text("less than a day is stored, too little to say what comes");
     if (days >= 0)
         add(&line, "; with all that comes on this disk it is full in %" PRId64 " day%s", days, days == 1 ? "" : "s");
     return line;
+}
+
+char *room_words(const json_t *room)
+{
+    char backups[TEXT_BYTES_SIZE], wal[TEXT_BYTES_SIZE], free_text[TEXT_BYTES_SIZE];
+    int64_t count = json_number_or(room, "backups", 0), free_bytes = json_number_or(room, "free", -1);
+    char *forecast SCOPED(scoped_free) = room_forecast_words(room);
+
+    text_format_bytes((uint64_t)json_number_or(room, "backup_bytes", 0), backups);
+    text_format_bytes((uint64_t)json_number_or(room, "wal_bytes", 0), wal);
+    text_format_bytes((uint64_t)free_bytes, free_text);
+    return memory_text("%" PRId64 " backup%s take%s %s, WAL %s; %s free; %s", count, count == 1 ? "" : "s",
+                       count == 1 ? "s" : "", backups, wal, free_bytes >= 0 ? free_text : "it is not known how much is",
+                       forecast);
 }

@@ -74,6 +74,18 @@ static inline void scene_end(void)
     scene_forget(&scene_client);
 }
 
+/* The client of the scene over that socket, which becomes the connection's; NULL: it was not let in. */
+static inline SSL *scene_shake_hands(int fd)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+
+    SSL_CTX_use_certificate(context, scene_client.certificate);
+    SSL_CTX_use_PrivateKey(context, scene_client.key);
+    SSL *tls = SSL_new(context);
+    SSL_set_fd(tls, fd);
+    return SSL_connect(tls) == 1 ? tls : NULL;
+}
+
 static inline struct port_files scene_files(void)
 {
     return (struct port_files){.certificate = scene_server.certificate_pem,

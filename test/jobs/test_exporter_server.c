@@ -107,17 +107,6 @@ static int reach(void)
     return fd;
 }
 
-static SSL *shake_hands(void)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-
-    SSL_CTX_use_certificate(context, scene_client.certificate);
-    SSL_CTX_use_PrivateKey(context, scene_client.key);
-    SSL *tls = SSL_new(context);
-    SSL_set_fd(tls, reach());
-    return SSL_connect(tls) == 1 ? tls : NULL;
-}
-
 /* Asks on one connection, over and over, as often as there are answers; how many there were. */
 static int ask_for_ever(SSL *tls, int most)
 {
@@ -143,7 +132,7 @@ static pid_t start_client(enum client client)
         return pid;
     alarm(30);
     close(exporter.port.sockets[0]);
-    SSL *tls = shake_hands();
+    SSL *tls = scene_shake_hands(reach());
     if (client == ASKS_FOR_EVER)
         _exit(ask_for_ever(tls, MOST_ANSWERS));
     if (client == ASKS_BEFORE_AND_AFTER_A_STOP) {

@@ -125,21 +125,10 @@ static int reach(void)
     return reach_from(0);
 }
 
-static SSL *shake_hands(void)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-
-    SSL_CTX_use_certificate(context, scene_client.certificate);
-    SSL_CTX_use_PrivateKey(context, scene_client.key);
-    SSL *tls = SSL_new(context);
-    SSL_set_fd(tls, reach());
-    return SSL_connect(tls) == 1 ? tls : NULL;
-}
-
 /* Shakes hands and waits for words, which it copies into `ret_words`, or for the end. */
 static void be_client(char *ret_words, size_t size)
 {
-    SSL *tls = shake_hands();
+    SSL *tls = scene_shake_hands(reach());
     int got;
 
     ret_words[0] = '\0';
@@ -246,7 +235,7 @@ static pid_t start_one_that_parts(bool leaves)
     if (pid == 0) {
         alarm(30);
         close(gateway.port.sockets[0]);
-        SSL *tls = shake_hands();
+        SSL *tls = scene_shake_hands(reach());
         if (tls == NULL)
             _exit(1);
         SSL_shutdown(tls);

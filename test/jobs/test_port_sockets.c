@@ -65,11 +65,43 @@ START_TEST(a_port_that_another_has_is_told_so)
 }
 END_TEST
 
+static void on_changed(void *context)
+{
+    const struct port *port = context;
+
+    event_base_loopbreak(port->events);
+}
+
+/* Two programs may bind a port as long as neither listens. */
+START_TEST(a_port_at_which_another_was_first_to_listen_is_tried_again)
+{
+    long number = free_port();
+    struct port port = {.words = &words, .changed = on_changed, .changed_context = &port};
+    struct event_base *events = event_base_new();
+    int others[PORT_MOST_SOCKETS];
+    size_t count = 0;
+    struct error err;
+
+    ck_assert(port_bind(&words, "127.0.0.1", number, port.sockets, &port.socket_count, &err));
+    ck_assert(port_bind(&words, "127.0.0.1", number, others, &count, &err));
+    ck_assert_int_eq(listen(others[0], 1), 0);
+    port_begin(&port, events);
+    port_listen(&port);
+    ck_assert(!port.is_listening);
+    close(others[0]);
+    event_base_dispatch(events);
+    ck_assert(port.is_listening);
+    port_end(&port);
+    event_base_free(events);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("port_sockets");
 
     tcase_add_test(tests, a_name_that_leads_twice_to_an_address_is_bound_once);
     tcase_add_test(tests, a_port_that_another_has_is_told_so);
+    tcase_add_test(tests, a_port_at_which_another_was_first_to_listen_is_tried_again);
     return suite_run("port_sockets", tests);
 }

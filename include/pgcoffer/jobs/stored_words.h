@@ -38,6 +38,8 @@ char *proof_words(const char *server, const json_t *proofs, enum proof_sentence 
 
 /* "12 backups take 3.1 GB, WAL 800.0 MB; 9.5 GB free; 120.0 MB come a day; with all that comes ... full in 79 days" */
 char *room_words(const json_t *room) NEVER_NULL;
+/* Its end: "120.0 MB come a day; with all that comes ... full in 79 days" */
+char *room_forecast_words(const json_t *room) NEVER_NULL;
 /* Why the survey is not of now; NULL: it is. */
 char *survey_trouble_words(const json_t *survey, enum moments moments);
 

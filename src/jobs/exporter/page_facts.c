@@ -5,6 +5,7 @@
 #include "jobs/exporter/page_internal.h"
 #include "pgcoffer/base/memory.h"
 #include "pgcoffer/base/text.h"
+#include "pgcoffer/jobs/stored_words.h"
 
 static void write_fact(const struct page *page, const char *name, const json_t *object, const char *key)
 {
@@ -188,19 +189,10 @@ static void write_forecast(const struct page *page, const json_t *room)
 
 static void write_days(const struct page *page, const json_t *stored)
 {
-    int64_t daily = json_number_or(stored, "daily_bytes", -1), days = json_number_or(stored, "days_until_full", -1);
-    char text[TEXT_BYTES_SIZE];
+    char *words SCOPED(scoped_free) = room_forecast_words(stored);
 
     page_fact_begin(page, "Forecast");
-    if (daily < 0) {
-        write_text(page->out, "less than a day is stored, too little to say what comes");
-    } else {
-        text_format_bytes((uint64_t)daily, text);
-        page_format(page, "%s a day", daily > 0 ? text : "no bytes");
-        if (days >= 0)
-            page_format(page, "; with all that comes on this disk it is full in %" PRId64 " day%s", days,
-                        days == 1 ? "" : "s");
-    }
+    page_text(page, words);
     page_fact_end(page);
 }
 

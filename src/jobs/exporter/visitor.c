@@ -189,13 +189,18 @@ void visitor_answer(struct visitor *visitor, struct answer_body *body)
     await(visitor, EV_WRITE);
 }
 
-static void refuse(struct visitor *visitor, enum http_status status)
+static void answer_with(struct visitor *visitor, enum http_status status)
 {
     struct answer_body *body = answer_refusal(status);
 
-    visitor->request.keeps_alive = false;
     visitor_answer(visitor, body);
     answer_release(body);
+}
+
+static void refuse(struct visitor *visitor, enum http_status status)
+{
+    visitor->request.keeps_alive = false;
+    answer_with(visitor, status);
 }
 
 static void take_request(struct visitor *visitor)
@@ -208,9 +213,7 @@ static void take_request(struct visitor *visitor)
     if (!exporter->is_https && request->has_host && !http_host_is_loopback(request->host, exporter->host)) {
         refuse(visitor, HTTP_MISDIRECTED);
     } else if (answer_kind_of(request) == ANSWER_NONE) {
-        struct answer_body *body = answer_refusal(HTTP_NOT_FOUND);
-        visitor_answer(visitor, body);
-        answer_release(body);
+        answer_with(visitor, HTTP_NOT_FOUND);
     } else {
         visitor->state = VISITOR_WAITS;
         await(visitor, 0);
@@ -278,9 +281,6 @@ static void shake_hands(struct visitor *visitor)
         linger(visitor); /* the alert is on its way */
         return;
     }
-    /* The files may have changed since it came. */
-    if (SSL_get_SSL_CTX(visitor->tls) != exporter->port.tls && !exporter_lets_in(exporter, visitor))
-        return;
     port_count_handshake(&exporter->port, true);
     exporter->handshake_count--;
     come_in(visitor);

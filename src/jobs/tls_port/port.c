@@ -10,7 +10,7 @@
 
 #define BACKLOG               128
 #define ACCEPTED_AT_ONCE      16
-#define RETRY_SECONDS         1 /* after the process ran out of descriptors */
+#define RETRY_SECONDS         1 /* after the process ran out of descriptors, or could not listen */
 #define DAY_SECONDS           86400
 #define REFUSALS_MICROSECONDS INT64_C(10000000)
 #define REFUSALS_LOGGED       20
@@ -58,18 +58,27 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
 
 static void on_retry(evutil_socket_t fd, short what, void *context)
 {
+    struct port *port = context;
+
     (void)fd;
     (void)what;
-    watch_sockets(context, true);
+    if (port->is_listening)
+        watch_sockets(port, true);
+    else
+        port_listen(port);
 }
 
 void port_listen(struct port *port)
 {
+    const struct timeval delay = {.tv_sec = RETRY_SECONDS};
+
     if (port->is_listening || port->is_ending)
         return;
     for (size_t i = 0; i < port->socket_count; i++) {
         if (listen(port->sockets[i], BACKLOG) < 0) {
-            log_warning("could not listen: %s", strerror(errno));
+            /* Another program has bound it, too, and was the first to listen. */
+            port_log_refusal(port, "could not listen", strerror(errno));
+            evtimer_add(port->retry, &delay);
             return;
         }
         if (port->ready[i] == NULL)
